@@ -1,0 +1,1 @@
+"""Records become verdicts, gate outcomes, bottlenecks, predictions and purchase advice."""

@@ -1,0 +1,1 @@
+"""Cards and published measurements, with their sources."""

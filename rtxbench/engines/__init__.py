@@ -1,0 +1,1 @@
+"""Engines: build a train step, run it, synchronise; one module per framework."""

@@ -1,0 +1,82 @@
+"""What an engine must do. The worker process owns one engine; nothing above this package imports a framework."""
+
+from typing import NamedTuple, Protocol
+
+from rtxbench.records import Case
+from rtxbench.workloads.base import Workload
+
+__all__ = ["Device", "Engine", "Finding", "TrainStep"]
+
+
+class Finding(NamedTuple):
+    """A figure an engine may not be able to give: the value or ``None``, and the method or the reason."""
+
+    value: float | None
+    how: str
+    """How the value was obtained; where it is ``None``, why there is none."""
+
+
+class Device(NamedTuple):
+    """One device as the engine numbers it."""
+
+    name: str
+    """The engine's own name, for example ``/physical_device:GPU:0``."""
+    kind: str
+    """cpu or gpu."""
+    description: str = ""
+
+
+class TrainStep(Protocol):
+    """A built training step of one case with its batch already on the device."""
+
+    def activate(self) -> None:
+        """Set the process-wide switches of this case (TF32). Called before each of its blocks, untimed."""
+
+    def run(self, steps: int) -> None:
+        """Run ``steps`` training steps and return when the device has finished the last one."""
+
+    def loss(self) -> float:
+        """Loss of the last step run."""
+
+    def flops(self) -> Finding:
+        """Floating-point operations of one training step (forward, backward, update) over all devices."""
+
+    def state_bytes(self) -> int:
+        """Bytes of model variables and optimizer slots on one device."""
+
+
+class Engine(Protocol):
+    """One framework behind Keras 3."""
+
+    name: str
+
+    def versions(self) -> dict[str, str]:
+        """Libraries the engine was built or started with: CUDA, cuDNN, oneDNN switches."""
+
+    def devices(self) -> list[Device]:
+        """Devices the engine sees in this process.
+
+        Raises:
+            UnavailableError: the engine cannot start.
+        """
+
+    def build(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        """Build model, optimizer, batch and step for ``case``. Same seed, same initial weights and batch.
+
+        Raises:
+            UnavailableError: the case asks for a device or feature that is not there.
+            MeasurementError: out of device memory.
+        """
+
+    def matmul_error(self, case: Case) -> Finding:
+        """Relative error of a matrix product in the case's precision on its device, against float64.
+
+        This is the proof that a precision switch was really thrown: about 1e-7 for float32, 3e-4 for TF32 and
+        float16, 2e-3 for bfloat16.
+        """
+
+    def peak_memory(self) -> Finding:
+        """The allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""

@@ -1,0 +1,1 @@
+"""Records become pandas frames, by one table of columns."""

@@ -1,0 +1,1 @@
+"""Measure cases: blocks, warm-up, the paired protocol, worker processes and their coordinator."""

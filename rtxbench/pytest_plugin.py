@@ -1,0 +1,1 @@
+"""The pytest-benchmark front: the fixture that ``bench/`` uses."""

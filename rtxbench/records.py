@@ -1,0 +1,309 @@
+"""Every frozen record that flows through rtxbench. No logic beyond names, no heavy import.
+
+On disk a run is one JSON-lines file: its first line is a `Run`, every further line a `CaseRecord`,
+`RatioRecord` or `Observation`, appended as soon as it is finished (see `rtxbench.store`).
+
+Conventions: a quantity's name ends in its unit (``_s _w _j _hz _c _bytes _flops _ratio``); SI inside. A missing
+value is ``None`` and the record's ``missing`` maps the field's name to the reason. Times named ``_ns`` are
+``time.monotonic_ns()`` of the machine that measured; a `Run` carries one (monotonic, realtime) pair.
+Fields are only ever added with a default; anything else raises `SCHEMA_VERSION`.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Case",
+    "CaseRecord",
+    "Cpu",
+    "Environment",
+    "Estimate",
+    "Flag",
+    "Gpu",
+    "HardwareSummary",
+    "Launch",
+    "Line",
+    "Measurement",
+    "Observation",
+    "RatioRecord",
+    "Record",
+    "Run",
+    "Summary",
+    "Verdict",
+    "VerdictState",
+]
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A strict value: unknown fields are an error, so a stranger's file cannot smuggle anything in."""
+
+
+class Case(_Frozen, frozen=True, kw_only=True):
+    """What is measured: one workload, one way of running it. Two equal cases are the same experiment."""
+
+    workload: str
+    """Row of `rtxbench.workloads.WORKLOADS`, for example ``resnet50``."""
+    batch_size: int
+    """Global batch size, examples per step over all devices."""
+    precision: str = "float32"
+    """Row of `rtxbench.precision.PRECISIONS`."""
+    placement: str = "cpu"
+    """Row of `rtxbench.placement.PLACEMENTS`: cpu, gpu, mirrored, …"""
+    engine: str = "tensorflow"
+    """tensorflow, jax or torch."""
+    compiler: str = "none"
+    """none, xla or inductor. Always explicit: engines' own defaults differ by placement."""
+    device_count: int = 1
+    """Devices the step runs on."""
+    variant: str = ""
+    """A named change to the workload, for example ``fused-norm``; empty is the workload as users get it."""
+
+    @property
+    def label(self) -> str:
+        """Stable human-readable id, for example ``mlp/float32/cpu/b512`` (defaults are left out)."""
+        parts = [self.workload, self.precision, self.placement, f"b{self.batch_size}"]
+        if self.engine != "tensorflow":
+            parts.append(self.engine)
+        if self.compiler != "none":
+            parts.append(self.compiler)
+        if self.device_count != 1:
+            parts.append(f"x{self.device_count}")
+        if self.variant:
+            parts.append(self.variant)
+        return "/".join(parts)
+
+
+class Cpu(_Frozen, frozen=True, kw_only=True):
+    """The host processor. ``features`` lists only what matters for training (amx_bf16, avx512_bf16, …)."""
+
+    name: str
+    physical_cores: int
+    logical_cores: int
+    memory_bytes: int
+    features: tuple[str, ...] = ()
+
+
+class Gpu(_Frozen, frozen=True, kw_only=True):
+    """One NVIDIA device as NVML describes it. ``missing`` gives the reason of every ``None``."""
+
+    uuid: str
+    name: str
+    index: int
+    memory_bytes: int | None = None
+    driver: str | None = None
+    cuda_driver: str | None = None
+    vbios: str | None = None
+    power_limit_w: float | None = None
+    compute_capability: str | None = None
+    pcie_width: int | None = None
+    pcie_generation: int | None = None
+    persistence_mode: bool | None = None
+    missing: dict[str, str] = {}
+
+
+class Environment(_Frozen, frozen=True, kw_only=True):
+    """Everything about the machine and software that a figure depends on."""
+
+    machine: str
+    """Fingerprint slug of the hardware, the folder under ``results/``; holds no host name."""
+    cpu: Cpu
+    gpus: tuple[Gpu, ...] = ()
+    operating_system: str = ""
+    python: str = ""
+    packages: dict[str, str] = {}
+    """Installed versions of what the figures rest on: tensorflow, keras, numpy, …"""
+    libraries: dict[str, str] = {}
+    """CUDA, cuDNN, oneDNN versions and switches as the engine was built or started with."""
+    commit: str | None = None
+    dirty: bool | None = None
+    virtualization: str | None = None
+    missing: dict[str, str] = {}
+
+
+class Run(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="run"):
+    """First line of a results file: who measured, where, when and how."""
+
+    schema_version: int
+    run_id: str
+    started_at: str
+    """ISO 8601 with zone."""
+    monotonic_ns: int
+    realtime_ns: int
+    environment: Environment
+    command: tuple[str, ...]
+    profile: str
+    rtxbench_version: str
+
+
+class Estimate(_Frozen, frozen=True, kw_only=True):
+    """A point and its two-sided interval. ``n`` is the number of independent units (launches, seeds).
+
+    ``low`` and ``high`` are ``None`` when one unit was measured: a single launch has no interval.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    confidence: float = 0.95
+
+
+class Summary(_Frozen, frozen=True, kw_only=True):
+    """Distribution of one sampled metric inside the timed blocks of one case."""
+
+    mean: float
+    p50: float
+    p95: float
+    minimum: float
+    maximum: float
+    n: int
+
+
+class HardwareSummary(_Frozen, frozen=True, kw_only=True):
+    """What the recorder saw while one case's timed blocks ran: device (GPU UUID or ``host``) → metric → Summary."""
+
+    devices: dict[str, dict[str, Summary]] = {}
+    missing: dict[str, str] = {}
+
+
+class Flag(_Frozen, frozen=True, kw_only=True):
+    """A fact about the environment of a measured window that weakens (warn) or voids (invalid) the figure."""
+
+    code: str
+    severity: Literal["warn", "invalid"]
+    detail: str
+
+
+class Launch(_Frozen, frozen=True, kw_only=True):
+    """One worker process's timed blocks of one case. A block is ``steps_per_block`` synchronised steps."""
+
+    steps_per_block: int
+    blocks_ns: tuple[tuple[int, int], ...]
+    """(start, end) of each timed block, in the order run."""
+    warmup_ok: bool
+    warmup_s: float
+    build_s: float
+    """Model construction, seconds."""
+    first_step_s: float
+    """First call of the step: tracing, compilation and one step, seconds."""
+    loss: float | None = None
+    """Loss after the last block; ``None`` where not finite."""
+    peak_memory_bytes: int | None = None
+    """The engine allocator's own peak on the busiest device, or ``None`` (see the record's ``missing``)."""
+    solo_ratio: float | None = None
+    """Step time alone ÷ interleaved; more than 1 % from 1 means the arms disturb each other."""
+
+
+class Measurement(_Frozen, frozen=True, kw_only=True):
+    """Timed launches of one case and what follows from them."""
+
+    launches: tuple[Launch, ...]
+    step_time_s: Estimate
+    throughput_per_s: Estimate
+    """Examples per second, total over total per launch."""
+    warmup_ok: bool
+    peak_memory_bytes: int | None = None
+    flops_per_step: float | None = None
+    flops_method: str | None = None
+    tokens_per_example: int | None = None
+    """Sequence length where the workload is a language model; tokens/s is the product."""
+    numerics: dict[str, float] = {}
+    """What proves the precision, for example ``matmul_relative_error`` against float64."""
+
+
+class CaseRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="case"):
+    """One finished case: measured, skipped or failed, with its reason."""
+
+    record_id: str
+    run_id: str
+    group: str
+    """Cases of one group were interleaved in the same launches."""
+    case: Case
+    status: Literal["measured", "skipped", "failed"]
+    finished_at: str
+    reason: str | None = None
+    measurement: Measurement | None = None
+    hardware: HardwareSummary | None = None
+    flags: tuple[Flag, ...] = ()
+    missing: dict[str, str] = {}
+
+
+class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="ratio"):
+    """A paired comparison: ``ratio`` is candidate ÷ baseline of ``metric`` (above 1: candidate is better)."""
+
+    record_id: str
+    run_id: str
+    group: str
+    baseline: Case
+    candidate: Case
+    baseline_record: str
+    candidate_record: str
+    metric: str
+    """``throughput`` unless said otherwise."""
+    replicate: Literal["launch", "seed"]
+    """The independent unit behind ``log_ratios``."""
+    log_ratios: tuple[float, ...]
+    """ln(candidate ÷ baseline) of ``metric``, one per replicate."""
+    ratio: Estimate
+    smallest_effect_ratio: float | None
+    """Smallest relative effect this run could have seen with 95 % power (MDE95); ``None`` below 3 launches."""
+    warmup_ok: bool
+    finished_at: str
+    flags: tuple[Flag, ...] = ()
+    missing: dict[str, str] = {}
+
+
+class Observation(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="observation"):
+    """Any other measured figure: an accuracy per seed, a latency, a ceiling, a round trip.
+
+    ``metric`` names the quantity and ends in its unit (``validation_accuracy_ratio``, ``latency_s``,
+    ``gemm_flop_per_s``); ``labels`` say what it is of (``dataset``, ``format``, ``arm`` …).
+    """
+
+    record_id: str
+    run_id: str
+    topic: str
+    """Claim id or tool that measured it: ``equal-quality``, ``deployment``, ``ceiling``, ``overhead`` …"""
+    metric: str
+    values: tuple[float, ...]
+    replicate: str
+    """What one value is: ``seed``, ``request``, ``launch``, ``repeat``."""
+    finished_at: str
+    case: Case | None = None
+    estimate: Estimate | None = None
+    labels: dict[str, str] = {}
+    reason: str | None = None
+    """Set, with no values, where the figure could not be measured."""
+    flags: tuple[Flag, ...] = ()
+    missing: dict[str, str] = {}
+
+
+Record: TypeAlias = CaseRecord | RatioRecord | Observation
+Line: TypeAlias = Run | CaseRecord | RatioRecord | Observation
+
+VerdictState: TypeAlias = Literal["supported", "refuted", "inconclusive", "not-measured", "not-testable"]
+
+
+class Verdict(_Frozen, frozen=True, kw_only=True):
+    """What may be said of one claim on one machine, and why. Derived from records, never stored in results/."""
+
+    claim: str
+    machine: str
+    subject: str
+    """What was compared, for example ``resnet50, mixed_float16 ÷ float32``; empty for the claim as a whole."""
+    state: VerdictState
+    reason: str
+    """Machine-readable reason code, for example ``interval-above-threshold`` or ``no-gpu``."""
+    explanation: str
+    """One or two sentences for a person."""
+    estimate: Estimate | None = None
+    threshold_ratio: float | None = None
+    evidence: tuple[str, ...] = ()
+    """Record ids."""
+    cause: str | None = None
+    """The bottleneck that explains it, where one was diagnosed."""
+    next_step: str | None = None

@@ -1,0 +1,1 @@
+"""Records and verdicts become HTML, Markdown, CSV and figures."""

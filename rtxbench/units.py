@@ -1,0 +1,58 @@
+"""SI inside, human text at the edge: the only place where a quantity becomes a string."""
+
+__all__ = ["format_bytes", "format_duration", "format_percent", "format_quantity", "format_ratio"]
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_BINARY_PREFIXES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Three significant digits and an SI prefix: ``format_quantity(35.6e12, "FLOP/s")`` → ``35.6 TFLOP/s``."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{_significant(value / factor)} {prefix}{unit}"
+    return f"{_significant(value)} {unit}"
+
+
+def format_bytes(value_bytes: float) -> str:
+    """Binary prefix, three significant digits: ``25769803776`` → ``24.0 GiB``."""
+    for factor, unit in _BINARY_PREFIXES:
+        if abs(value_bytes) >= factor:
+            return f"{_significant(value_bytes / factor)} {unit}"
+    return f"{value_bytes:.0f} B"
+
+
+def format_duration(value_s: float) -> str:
+    """``0.00021`` → ``210 µs``; ``0.0415`` → ``41.5 ms``; ``90`` → ``1 min 30 s``; ``7300`` → ``2 h 1 min``."""
+    if value_s < 1e-3:
+        return f"{_significant(value_s * 1e6)} µs"
+    if value_s < 1:
+        return f"{_significant(value_s * 1e3)} ms"
+    if value_s < 60:
+        return f"{_significant(value_s)} s"
+    minutes, seconds = divmod(round(value_s), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def format_ratio(value_ratio: float) -> str:
+    """Three significant digits and the times sign: ``1.42×``."""
+    return f"{_significant(value_ratio)}×"
+
+
+def format_percent(value_ratio: float, digits: int = 1) -> str:
+    """A 0-1 ratio as a percentage: ``0.0123`` → ``1.2 %``."""
+    return f"{value_ratio * 100:.{digits}f} %"
+
+
+def _significant(value: float) -> str:
+    magnitude = abs(value)
+    if magnitude >= 100 or magnitude == 0:
+        return f"{value:.0f}"
+    if magnitude >= 10:
+        return f"{value:.1f}"
+    if magnitude >= 0.01:
+        return f"{value:.2f}"
+    return f"{value:.2g}"
