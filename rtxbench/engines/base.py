@@ -3,7 +3,6 @@
 from typing import NamedTuple, Protocol
 
 from rtxbench.records import Case
-from rtxbench.workloads.base import Workload
 
 __all__ = ["Device", "Engine", "Finding", "TrainStep"]
 
@@ -60,8 +59,10 @@ class Engine(Protocol):
             UnavailableError: the engine cannot start.
         """
 
-    def build(self, workload: Workload, case: Case, seed: int) -> TrainStep:
-        """Build model, optimizer, batch and step for ``case``. Same seed, same initial weights and batch.
+    def build(self, case: Case, seed: int) -> TrainStep:
+        """Build model, optimizer, batch and step for ``case`` (its workload is looked up in `WORKLOADS`).
+
+        Same seed, same initial weights and batch.
 
         Raises:
             UnavailableError: the case asks for a device or feature that is not there.
