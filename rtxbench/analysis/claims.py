@@ -4,19 +4,45 @@ A claim's *comparisons* say which paired records may speak for it and how they a
 observed figures. `rtxbench.analysis.verdicts` applies them.
 """
 
+import math
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from rtxbench.errors import UsageError
 
-__all__ = ["Arm", "Claim", "Comparison", "Limit", "claims_path", "load_claims", "select_claims"]
+__all__ = ["TEMPLATE", "Arm", "Claim", "Comparison", "Limit", "claims_path", "load_claims", "select_claims"]
 
 Field: TypeAlias = Literal[
     "workload", "batch_size", "precision", "placement", "engine", "compiler", "device_count", "variant"
 ]
+
+TEMPLATE: Final = """\
+# A claim of your own. Check it:  rtxbench claims --file mine.toml
+# Measure what it compares:       rtxbench run bert-base --precision float32 --precision mixed_float16
+# Judge it:                       rtxbench claims --file mine.toml --results results
+
+[[claim]]
+id = "my-4070-mixed"
+title = "My RTX 4070 trains BERT-base at least 1.5 times as fast in mixed precision"
+says = "Mixed precision gives at least 1.5 times the throughput of float32 on this card."
+measured = "Training throughput, mixed_float16 against strict float32, same batch."
+gpu_name = ["*RTX 4070*"]       # patterns; leave out for any machine
+needs_gpus = 1
+needs_equal_quality = false     # true: counts only where equal-quality holds for the precision, too
+
+[[claim.comparisons]]
+name = "mixed precision against float32"
+varies = ["precision"]          # the arms differ in this and in nothing else
+rule = "at-least"               # or "no-difference" with margin_ratio alone
+threshold_ratio = 1.5
+margin_ratio = 0.05             # supported above 1.5 x 0.95, refuted below it
+baseline = { workload = ["bert-base"], precision = ["float32"], placement = ["gpu"] }
+candidate = { workload = ["bert-base"], precision = ["mixed_float16"], placement = ["gpu"] }
+"""
+"""What ``rtxbench claims --template`` prints."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,11 +195,7 @@ def select_claims(claims: list[Claim], claim_id: str | None) -> list[Claim]:
 def _check(claim: Claim, source: Path) -> None:
     """Refuse what the types cannot: each message names the claim and the key."""
     problems = [problem for comparison in claim.comparisons for problem in _comparison_problems(comparison)]
-    problems += [
-        f"`limits` {limit.name!r}: `minimum_values` must be 1 or more"
-        for limit in claim.limits
-        if limit.minimum_values < 1
-    ]
+    problems += [problem for limit in claim.limits for problem in _limit_problems(limit)]
     if not claim.id or not all(character.isalnum() or character in "-_." for character in claim.id):
         problems.append("`id` must be letters, digits, '-', '_' or '.'")
     if bool(claim.not_testable) == bool(claim.comparisons or claim.limits):
@@ -189,21 +211,37 @@ def _comparison_problems(comparison: Comparison) -> list[str]:
     problems = []
     if not comparison.varies:
         problems.append(f"{where}: `varies` is empty, so the arms would be one case compared with itself")
-    if not 0 < comparison.margin_ratio < 1:
-        problems.append(f"{where}: `margin_ratio` must lie between 0 and 1")
     if comparison.minimum_replicates < 2:
         problems.append(f"{where}: `minimum_replicates` must be 2 or more, because one launch has no interval")
-    if comparison.rule == "no-difference":
-        if comparison.threshold_ratio is not None:
-            problems.append(f"{where}: `threshold_ratio` has no meaning for no-difference; use `margin_ratio`")
-    elif comparison.threshold_ratio is None:
-        problems.append(f"{where}: at-least needs `threshold_ratio`")
-    elif comparison.threshold_ratio * (1 - comparison.margin_ratio) <= 1:
-        problems.append(
-            f"{where}: `threshold_ratio` {comparison.threshold_ratio:g} less the margin is not above 1, "
-            f"so a case compared with itself would satisfy it; claim more than {1 / (1 - comparison.margin_ratio):.4g}"
-        )
+    if not 0 < comparison.maximum_half_width_ratio < 1:
+        problems.append(f"{where}: `maximum_half_width_ratio` must lie between 0 and 1")
+    if not 0 < comparison.margin_ratio < 1:
+        return [*problems, f"{where}: `margin_ratio` must lie between 0 and 1"]
+    return problems + [f"{where}: {problem}" for problem in _threshold_problems(comparison)]
+
+
+def _limit_problems(limit: Limit) -> list[str]:
+    problems = []
+    if limit.minimum_values < 1:
+        problems.append(f"`limits` {limit.name!r}: `minimum_values` must be 1 or more")
+    if not 0 <= limit.maximum < math.inf:
+        problems.append(f"`limits` {limit.name!r}: `maximum` must be a number of 0 or more")
     return problems
+
+
+def _threshold_problems(comparison: Comparison) -> list[str]:
+    threshold = comparison.threshold_ratio
+    if comparison.rule == "no-difference":
+        return [] if threshold is None else ["`threshold_ratio` has no meaning for no-difference; use `margin_ratio`"]
+    if threshold is None:
+        return ["at-least needs `threshold_ratio`"]
+    least = 1 / (1 - comparison.margin_ratio)
+    if least < threshold < math.inf:
+        return []
+    return [
+        f"`threshold_ratio` {threshold:g} less the margin is not above 1, so a case compared with itself would "
+        f"satisfy it; claim more than {least:.4g}"
+    ]
 
 
 def _check_unique(claims: tuple[Claim, ...], source: Path) -> None:

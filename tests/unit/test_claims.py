@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rtxbench.analysis.claims import load_claims, select_claims
+from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
 from rtxbench.errors import UsageError
 
 GOOD = """
@@ -33,6 +33,12 @@ FAULTS = {
     "a line a case meets by itself": ("threshold_ratio = 1.5", "threshold_ratio = 1.05", "compared with itself"),
     "a threshold that is missing": ("threshold_ratio = 1.5", "", "threshold_ratio"),
     "a margin without sense": ("threshold_ratio = 1.5", "threshold_ratio = 1.5\nmargin_ratio = 1.0", "margin_ratio"),
+    "a threshold that is no number": ("threshold_ratio = 1.5", "threshold_ratio = nan", "threshold_ratio"),
+    "an interval of any width": (
+        "threshold_ratio = 1.5",
+        "threshold_ratio = 1.5\nmaximum_half_width_ratio = inf",
+        "maximum_half_width_ratio",
+    ),
     "one launch": ("threshold_ratio = 1.5", "threshold_ratio = 1.5\nminimum_replicates = 1", "minimum_replicates"),
     "a hostile id": ('id = "my-4070"', 'id = "<script>"', "id"),
     "no evidence at all": (GOOD[GOOD.index("[[claim.comparisons]]") :], "", "not_testable"),
@@ -70,7 +76,7 @@ def test_an_id_used_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     """A wrong path is named."""
-    with pytest.raises(UsageError, match="absent.toml"):
+    with pytest.raises(UsageError, match="absent"):
         load_claims(tmp_path / "absent.toml")
 
 
@@ -85,3 +91,10 @@ def test_a_cpu_claim_of_a_wheel_is_found() -> None:
     for claim in load_claims():
         assert claim.reproduce.startswith("pytest bench/") or claim.not_testable
         assert claim.where or not claim.needs_gpus
+
+
+def test_the_template_is_a_claim_that_loads(tmp_path: Path) -> None:
+    """What `rtxbench claims --template` prints is accepted as it stands."""
+    path = tmp_path / "mine.toml"
+    path.write_text(TEMPLATE, encoding="utf-8")
+    assert load_claims(path)[0].id == "my-4070-mixed"
