@@ -1,6 +1,7 @@
 """The ``rtxbench`` command: one thin function per subcommand, each importing what it needs when it is called."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,32 @@ def _root(
     ] = False,
 ) -> None:
     """Options of the program itself."""
+
+
+@app.command()
+def claims(
+    claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A claims file of your own (TOML) instead of the suite's.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Judge these results (files or folders).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
+) -> None:
+    """List the claims, judge them on results, or check a claims file of your own."""
+    from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
+    from rtxbench.analysis.listing import claims_json, claims_text
+    from rtxbench.analysis.verdicts import judge
+    from rtxbench.store import load_results
+
+    if template:
+        typer.echo(TEMPLATE, nl=False)
+        return
+    every = load_claims(file)
+    chosen = select_claims(every, claim_id)
+    known = {claim.id for claim in chosen}
+    judged = judge(load_results(results), every) if results else []
+    verdicts = [verdict for verdict in judged if verdict.claim in known]
+    detailed = claim_id is not None
+    typer.echo(claims_json(chosen, verdicts) if as_json else claims_text(chosen, verdicts, detailed=detailed))
 
 
 def main() -> None:
