@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rtxbench.analysis.claims import Arm, Claim, Comparison
 from rtxbench.analysis.verdicts import judge, load_claims
 from rtxbench.records import Case, Flag, RatioRecord, Record, Verdict
-from tests.synthetic import (
+from tests.judged_runs import (
     SPREAD,
     arms_of,
     case_record,
