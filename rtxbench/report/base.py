@@ -23,18 +23,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-from rtxbench.records import Environment, Verdict
+from rtxbench.records import Environment, Verdict, VerdictState
 from rtxbench.store import LoadedRun
 
 __all__ = [
     "Block",
     "Cell",
+    "ClaimText",
     "Code",
     "Column",
     "Context",
@@ -54,6 +55,25 @@ Origin: TypeAlias = Literal["measured", "published", "predicted"]
 """Where a figure comes from. Measured is the default and unmarked in tables; the other two always carry a badge."""
 
 
+class ClaimText(Protocol):
+    """What a report needs to know of a claim; `rtxbench.analysis.claims.Claim` is one."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def says(self) -> str: ...
+    @property
+    def measured(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reproduce(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def sources(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """Everything a section may draw on. One object per report; sections read it and change nothing."""
@@ -61,8 +81,8 @@ class Context:
     runs: tuple[LoadedRun, ...]
     """Every results file, in order of start. Its trace, if any, lies beside ``run.path``."""
     verdicts: tuple[Verdict, ...]
-    claims: Mapping[str, str]
-    """Claim id → what is claimed, in one sentence."""
+    claims: Mapping[str, ClaimText]
+    """Claim id → the claim that was judged, in the order of the claims file."""
     cases: pd.DataFrame
     """`rtxbench.frames.cases_frame` of the runs."""
     ratios: pd.DataFrame
@@ -122,6 +142,10 @@ class Cell:
     note: str = ""
     """Small print under the text: an interval, a reason."""
     mono: bool = False
+    state: VerdictState | None = None
+    """Draw the text as the badge of this verdict state."""
+    target: str = ""
+    """Id of the section or card on this page that the text leads to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +175,25 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictCard:
-    """One verdict with what a reader needs to check it."""
+    """One claim on one machine, with what a reader needs to check it."""
 
+    id: str
+    """Anchor: lower case, digits and hyphens, unique in the page."""
     verdict: Verdict
     title: str
+    claim: str
+    """What is claimed, in one sentence."""
     machine: str
     """The machine in words."""
-    reproduce: str | None = None
-    """Command line that measured the evidence, or that would measure what is missing."""
+    parts: tuple[Verdict, ...] = ()
+    """Verdicts of the comparisons the whole rests on."""
+    measured: str = ""
+    """What is measured before a verdict is given."""
+    reproduce: str = ""
+    """Command line that measures the evidence."""
+    where: str = ""
+    """Where to run it, when this machine cannot."""
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
