@@ -34,13 +34,13 @@ class TrainStep(Protocol):
     def run(self, steps: int) -> None:
         """Run ``steps`` training steps and return when the device has finished the last one."""
 
-    def loss(self) -> float:
-        """Loss of the last step run."""
+    def loss(self) -> float | None:
+        """Loss of the last step run; ``None`` where a step reports none."""
 
     def flops(self) -> Finding:
         """Floating-point operations of one training step (forward, backward, update) over all devices."""
 
-    def state_bytes(self) -> int:
+    def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots on one device."""
 
 
