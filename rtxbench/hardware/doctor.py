@@ -12,7 +12,7 @@ import msgspec
 from rtxbench.hardware.cuda_libraries import LibraryStatus
 from rtxbench.hardware.installation import Card, Installation
 
-__all__ = ["CHECKS", "Check", "Finding", "examine"]
+__all__ = ["CHECKS", "Check", "Finding", "as_text", "examine"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -33,6 +33,20 @@ Check = Callable[[Installation], Finding | None]
 def examine(installation: Installation) -> tuple[Finding, ...]:
     """Run every check that applies, in the order of `CHECKS`."""
     return tuple(finding for check in CHECKS if (finding := check(installation)) is not None)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """One paragraph per finding, what to do last, and a closing line that counts the faults."""
+    lines: list[str] = []
+    for finding in findings:
+        lines.append(f"{_MARKS[finding.state]} {finding.subject}: {finding.what}")
+        lines += [f"       {text}" for text in (finding.why, finding.next_step and f"→ {finding.next_step}") if text]
+    faults = sum(finding.state == "fail" for finding in findings)
+    lines.append("Nothing to fix." if not faults else f"{faults} to fix: see → above.")
+    return "\n".join(lines)
+
+
+_MARKS = {"ok": "[ ok ]", "warn": "[warn]", "fail": "[FAIL]"}
 
 
 def _python(facts: Installation) -> Finding:

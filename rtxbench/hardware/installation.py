@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rtxbench.errors import UnavailableError
 from rtxbench.hardware.cuda_libraries import LibraryStatus, library_statuses, load_error
+from rtxbench.hardware.nvml import GpuDevice, Nvml
 
 __all__ = [
     "Card",
@@ -24,6 +26,7 @@ __all__ = [
     "TensorflowBuild",
     "inspect_installation",
     "normalized_name",
+    "probe_cards",
 ]
 
 
@@ -103,8 +106,33 @@ def normalized_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def probe_cards() -> CardProbe:
+    """Ask NVML. A machine without a driver or a card is an answer with its reason, not an error."""
+    try:
+        nvml = Nvml.open()
+    except UnavailableError as error:
+        return CardProbe(error=error.message)
+    try:
+        devices = [device for device in nvml.devices() if device.parent_uuid is None]
+    except UnavailableError as error:
+        return CardProbe(error=error.message)
+    finally:
+        nvml.close()
+    facts = devices[0].facts
+    cards = tuple(Card(device.name, _capability(device)) for device in devices)
+    return CardProbe(cards, facts.get("driver"), facts.get("cuda_driver"))
+
+
+def _capability(device: GpuDevice) -> tuple[int, int] | None:
+    text = device.facts.get("compute_capability")
+    if text is None:
+        return None
+    major, _, minor = str(text).partition(".")
+    return int(major), int(minor or 0)
+
+
 def inspect_installation(
-    probe: Callable[[], CardProbe],
+    probe: Callable[[], CardProbe] = probe_cards,
     site_packages: Sequence[Path] | None = None,
     root: Path = Path("/"),
     load: Callable[[str], str | None] = load_error,

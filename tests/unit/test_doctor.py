@@ -1,12 +1,15 @@
 """The doctor's checks against fake installations."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from rtxbench.hardware.cuda_libraries import TENSORFLOW_CUDA_LIBRARIES
-from rtxbench.hardware.doctor import CHECKS, Finding, examine
+from rtxbench.hardware.doctor import CHECKS, Finding, as_text, examine
 from rtxbench.hardware.installation import Card, CardProbe, inspect_installation
 from tests.fake_site import CPU_BUILD_INFO, FakeSite
 
@@ -246,3 +249,31 @@ def test_old_keras_and_missing_keras_hub(tmp_path: Path) -> None:
     bare.distribution("keras", "3.15.1")
     finding = found(bare)["Keras"]
     assert (finding.state, "--no-deps keras-hub" in finding.next_step) == ("warn", True)
+
+
+def test_text_ends_each_fault_with_its_cure_and_counts_them(site: FakeSite) -> None:
+    """The printed form shows subject, reason and cure in that order, and the number of faults last."""
+    site.torch("2.13.0+cpu", cuda=None)
+    lines = as_text(list(found(site, CARD_4090).values())).splitlines()
+    start = lines.index("[FAIL] PyTorch: PyTorch 2.13.0+cpu, a CPU build")
+    assert lines[start + 1].strip() == "It trains on the CPU beside the card."
+    assert lines[start + 2].strip().startswith("→ `pip install")
+    assert lines[-1] == "1 to fix: see → above."
+
+
+def test_command_prints_json_and_imports_no_engine() -> None:
+    """`rtxbench doctor --json` on this machine: real probes, one object per finding, no engine in the process."""
+    code = (
+        "import sys, json, io, contextlib\n"
+        "from rtxbench.cli import app\n"
+        "out = io.StringIO()\n"
+        "with contextlib.redirect_stdout(out):\n"
+        "    app(['doctor', '--json'], standalone_mode=False)\n"
+        "assert not {'tensorflow', 'jax', 'torch', 'keras'} & sys.modules.keys()\n"
+        "print(out.getvalue())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    findings = json.loads(done.stdout)
+    assert {"Python", "NVIDIA card", "engines"} <= {finding["subject"] for finding in findings}
+    assert all(finding["state"] in {"ok", "warn", "fail"} for finding in findings)
