@@ -68,3 +68,19 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what was found, what keeps training off the card, and what to install; exit code 3 if there is a fault."""
+    import msgspec
+
+    from rtxbench.hardware.doctor import as_text, examine
+    from rtxbench.hardware.installation import inspect_installation
+
+    findings = examine(inspect_installation())
+    typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(3)
