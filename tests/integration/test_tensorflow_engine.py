@@ -90,7 +90,8 @@ from rtxbench.records import Case
 import sys
 placement, devices, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 engine = load_engine("tensorflow")
-step = engine.build(Case(workload="mlp", batch_size=32, placement=placement, device_count=devices, precision=precision), 0)
+case = Case(workload="mlp", batch_size=32, placement=placement, device_count=devices, precision=precision)
+step = engine.build(case, 0)
 for _ in range(5):
     step.run(1)
     print("loss", step.loss())
