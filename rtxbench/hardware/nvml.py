@@ -17,6 +17,7 @@ __all__ = ["GPU_SENSORS", "GpuDevice", "GpuProcess", "Nvml"]
 HOT_PERIOD_S: Final = 0.1
 SLOW_PERIOD_S: Final = 1.0
 _FIELD_POWER_INSTANT: Final = 186  # NVML_FI_DEV_POWER_INSTANT, milliwatts, about 100 ms boxcar
+_FUNCTION_NOT_FOUND: Final = 13
 _MEMORY_V2: Final = 0x02000028  # version tag of nvmlMemory_v2_t
 _GPM_METRICS: Final = {"sm_activity_ratio": 2, "tensor_activity_ratio": 5, "dram_activity_ratio": 10}
 
@@ -231,7 +232,13 @@ def _memory_clock(call: NvmlCall, handle: Any) -> Reading:
 
 
 def _event_reasons(call: NvmlCall, handle: Any) -> Reading:
-    return {"clock_event_reasons_bitmask": call("nvmlDeviceGetCurrentClocksEventReasons", handle)}
+    try:
+        bits = call("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    except SensorError as error:
+        if error.code != _FUNCTION_NOT_FOUND:
+            raise
+        bits = call("nvmlDeviceGetCurrentClocksThrottleReasons", handle)  # its name before driver 535
+    return {"clock_event_reasons_bitmask": bits}
 
 
 def _temperature(call: NvmlCall, handle: Any) -> Reading:
