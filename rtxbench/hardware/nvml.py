@@ -130,13 +130,21 @@ class Nvml:
         Raises:
             SensorError: the driver does not say (WSL2, MIG without privilege).
         """
-        listed = self._sensor_call("nvmlDeviceGetComputeRunningProcesses", gpu.handle)
+        listed = self._compute_processes(gpu.handle)
         try:
             samples = self._sensor_call("nvmlDeviceGetProcessUtilization", gpu.handle, 0)
         except SensorError:
             samples = []  # per-process utilisation is a bonus: the list itself is what flags rest on
         newest = {s.pid: s.smUtil / 100 for s in sorted(samples, key=lambda s: s.timeStamp)}
         return [GpuProcess(p.pid, p.usedGpuMemory, newest.get(p.pid)) for p in listed]
+
+    def _compute_processes(self, handle: Any) -> list[Any]:
+        try:
+            return list(self._sensor_call("nvmlDeviceGetComputeRunningProcesses", handle))
+        except SensorError as error:
+            if error.code != _FUNCTION_NOT_FOUND:
+                raise
+            return list(self._sensor_call("nvmlDeviceGetComputeRunningProcesses_v2", handle))  # before driver 510
 
     def _describe(self, handle: Any, index: int, parent_uuid: str | None) -> GpuDevice:
         facts: dict[str, Any] = {}
@@ -181,6 +189,8 @@ class Nvml:
             return getattr(self._library, function)(*arguments)
         except self._library.NVMLError as error:
             raise _sensor_error(function, int(error.value), str(error)) from error
+        except self._library.NVMLLibraryMismatchError as error:  # not an NVMLError; what an older driver's gap becomes
+            raise _sensor_error(function, _FUNCTION_NOT_FOUND, "the driver is older than this call") from error
 
 
 def _sensor_error(function: str, code: int, message: str) -> SensorError:
