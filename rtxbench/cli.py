@@ -118,6 +118,26 @@ def doctor(
         raise typer.Exit(3)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
+    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
+    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
+) -> None:
+    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
+    import time
+
+    import msgspec
+
+    from rtxbench.hardware.command import record_command, report_text
+
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    report = record_command(command, path, interval_s)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    raise typer.Exit(report.exit_code)
+
+
 def main() -> None:
     """Run the command line; deliberate errors become one message and their exit code."""
     try:
