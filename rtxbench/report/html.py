@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.records import Verdict
 from rtxbench.report.base import Cell, Context, Section, VerdictCard
@@ -48,8 +48,8 @@ def render_html(context: Context, sections: Sequence[Section], svgs: Mapping[str
 
     template = _environment().get_template("page.html.j2")
     return template.render(
-        title=_title(context),
-        dates=_dates(context),
+        title="Training on RTX cards: claims against measurements",
+        measured=f"Measured on {plural(len(context.machines), 'machine')}, {_dates(context)}",
         counts=_counts(context),
         sections=sections,
         figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
@@ -92,10 +92,6 @@ def _kind(block: object) -> str:
 
 def _as_cell(value: Cell | str) -> Cell:
     return value if isinstance(value, Cell) else Cell(value)
-
-
-def _title(context: Context) -> str:
-    return f"Training on {plural(len(context.machines), 'machine')}: claims against measurements"
 
 
 def _dates(context: Context) -> str:
