@@ -1,6 +1,7 @@
 """The ``rtxbench`` command: one thin function per subcommand, each importing what it needs when it is called."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,32 @@ def _root(
     """Options of the program itself."""
 
 
+@app.command()
+def claims(
+    claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A claims file of your own (TOML) instead of the suite's.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Judge these results (files or folders).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
+) -> None:
+    """List the claims, judge them on results, or check a claims file of your own."""
+    from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
+    from rtxbench.analysis.listing import claims_json, claims_text
+    from rtxbench.analysis.verdicts import judge
+    from rtxbench.store import load_results
+
+    if template:
+        typer.echo(TEMPLATE, nl=False)
+        return
+    every = load_claims(file)
+    chosen = select_claims(every, claim_id)
+    known = {claim.id for claim in chosen}
+    judged = judge(load_results(results), every) if results else []
+    verdicts = [verdict for verdict in judged if verdict.claim in known]
+    detailed = claim_id is not None
+    typer.echo(claims_json(chosen, verdicts) if as_json else claims_text(chosen, verdicts, detailed=detailed))
+
+
 def main() -> None:
     """Run the command line; deliberate errors become one message and their exit code."""
     try:
@@ -41,3 +68,19 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say what was found, what keeps training off the card, and what to install; exit code 3 if there is a fault."""
+    import msgspec
+
+    from rtxbench.hardware.doctor import as_text, examine
+    from rtxbench.hardware.installation import inspect_installation
+
+    findings = examine(inspect_installation())
+    typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(3)

@@ -1,1 +1,33 @@
-"""Engines: build a train step, run it, synchronise; one module per framework."""
+"""Engines: build a train step, run it, synchronise. One module per framework, imported only when used."""
+
+from importlib import import_module
+from typing import Final, cast
+
+from rtxbench.engines.base import Engine
+from rtxbench.errors import UnavailableError, UsageError
+
+__all__ = ["ENGINES", "load_engine"]
+
+ENGINES: Final[dict[str, str]] = {
+    "tensorflow": "rtxbench.engines.tensorflow",
+    "python": "rtxbench.engines.python",
+}
+"""Engine name → module with a ``create() -> Engine``."""
+
+
+def load_engine(name: str) -> Engine:
+    """Import one engine. Frameworks behind Keras must be chosen by ``KERAS_BACKEND`` before anything imports Keras.
+
+    Raises:
+        UsageError: no engine of that name.
+        UnavailableError: its framework is not installed or does not import.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"unknown engine {name!r}.", next_step=f"Choose one of: {', '.join(ENGINES)}.")
+    try:
+        return cast(Engine, import_module(ENGINES[name]).create())
+    except ImportError as error:
+        raise UnavailableError(
+            f"engine {name} cannot be imported here: {error}.",
+            next_step="Run `rtxbench doctor`, which names what to install.",
+        ) from error

@@ -3,7 +3,6 @@
 from typing import NamedTuple, Protocol
 
 from rtxbench.records import Case
-from rtxbench.workloads.base import Workload
 
 __all__ = ["Device", "Engine", "Finding", "TrainStep"]
 
@@ -35,13 +34,13 @@ class TrainStep(Protocol):
     def run(self, steps: int) -> None:
         """Run ``steps`` training steps and return when the device has finished the last one."""
 
-    def loss(self) -> float:
-        """Loss of the last step run."""
+    def loss(self) -> float | None:
+        """Loss of the last step run; ``None`` where a step reports none."""
 
     def flops(self) -> Finding:
         """Floating-point operations of one training step (forward, backward, update) over all devices."""
 
-    def state_bytes(self) -> int:
+    def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots on one device."""
 
 
@@ -60,8 +59,10 @@ class Engine(Protocol):
             UnavailableError: the engine cannot start.
         """
 
-    def build(self, workload: Workload, case: Case, seed: int) -> TrainStep:
-        """Build model, optimizer, batch and step for ``case``. Same seed, same initial weights and batch.
+    def build(self, case: Case, seed: int) -> TrainStep:
+        """Build model, optimizer, batch and step for ``case`` (its workload is looked up in `WORKLOADS`).
+
+        Same seed, same initial weights and batch.
 
         Raises:
             UnavailableError: the case asks for a device or feature that is not there.

@@ -1,1 +1,28 @@
-"""Keras 3 models and input pipelines, engine-neutral."""
+"""Keras 3 models and input pipelines, engine-neutral. `WORKLOADS` is the table to extend."""
+
+from typing import Final
+
+from rtxbench.errors import UsageError
+from rtxbench.workloads.base import Workload
+from rtxbench.workloads.dense import DENSE
+from rtxbench.workloads.language import LANGUAGE
+from rtxbench.workloads.vision import VISION
+
+__all__ = ["WORKLOADS", "Workload", "workload_named"]
+
+WORKLOADS: Final[dict[str, Workload]] = {row.name: row for row in (*DENSE, *VISION, *LANGUAGE)}
+
+
+def workload_named(name: str) -> Workload:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none; the nearest names are offered.
+    """
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, WORKLOADS, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(WORKLOADS)}."
+    raise UsageError(f"unknown workload {name!r}.", next_step=hint)

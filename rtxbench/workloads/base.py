@@ -7,18 +7,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Workload"]
+__all__ = ["Batch", "Workload", "as_float32"]
 
 Batch: TypeAlias = tuple[dict[str, NDArray[Any]] | NDArray[Any], NDArray[Any]]
-"""(inputs, labels) as numpy arrays with the batch axis first."""
+"""(inputs, integer labels) as numpy arrays with the batch axis first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One row of `WORKLOADS`.
+    """One row of `WORKLOADS`. Every workload trains with Adam and sparse categorical cross-entropy.
 
-    ``build()`` returns a fresh Keras model under the dtype policy in force and must import Keras inside.
-    ``batch(batch_size, rng)`` returns one synthetic batch. Losses take logits in float32.
+    ``build()`` returns a fresh Keras model under the dtype policy in force, with float32 outputs, and imports Keras
+    inside. ``batch(batch_size, rng)`` returns one synthetic batch.
     """
 
     name: str
@@ -29,11 +29,19 @@ class Workload:
     build: Callable[[], Any]
     batch: Callable[[int, np.random.Generator], Batch]
     batch_sizes: Mapping[str, int]
-    """Default global batch size by device kind: ``cpu`` and ``gpu`` (per device)."""
+    """Default batch size per device, by device kind: ``cpu`` and ``gpu``."""
+    from_logits: bool = True
+    """Whether the model ends in logits; the article's listings end in a softmax."""
     learning_rate: float = 1e-3
     tokens_per_example: int | None = None
     """Sequence length of a language model."""
     scaled_down_from: str | None = None
     """The workload this one stands in for on slow devices; reports say so."""
-    forward_flops_per_example: float | None = None
-    """Analytic forward FLOPs of one example (2 per multiply-add), a cross-check of the compiler's count."""
+
+
+def as_float32(model: Any) -> Any:
+    """The same model with its outputs cast to float32, as the loss of a mixed policy needs."""
+    import keras
+
+    outputs = keras.layers.Activation("linear", dtype="float32", name="outputs_float32")(model.output)
+    return keras.Model(model.input, outputs, name=model.name)

@@ -1,0 +1,285 @@
+"""The reference engine: Keras 3 on TensorFlow, a custom training loop of concrete functions.
+
+A step is one call of a concrete function (about a quarter of ``fit``'s own cost per step), the batch is resident on
+the device, and ``run`` returns only when every device has finished. One strategy per process: two poison it.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import Workload, workload_named
+
+__all__ = ["create"]
+
+_SWITCHES = ("ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS")
+
+
+def create() -> Engine:
+    """Import TensorFlow with Keras on top of it and let GPU memory grow on demand.
+
+    Raises:
+        UnavailableError: Keras was already imported on another backend.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        raise UnavailableError(
+            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
+        )
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Without this the first process takes all memory and the allocator's peak says nothing.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return _TensorFlowEngine(tf)
+
+
+class _TensorFlowStep:
+    """One built case. Holds the concrete function and everything it captured."""
+
+    def __init__(self, tf: Any, case: Case, function: Callable[[], Any], concrete: Any, state_bytes: int) -> None:
+        self._tf = tf
+        self._tf32 = precision_named(case.precision).tf32
+        self._function = function
+        self._concrete = concrete
+        self._state_bytes = state_bytes
+        self._replicas = case.device_count
+        self._loss: Any = None
+
+    def activate(self) -> None:
+        self._tf.config.experimental.enable_tensor_float_32_execution(self._tf32)
+
+    def run(self, steps: int) -> None:
+        function = self._function
+        with _memory_errors(self._tf):
+            for _ in range(steps):
+                self._loss = function()
+            self._tf.test.experimental.sync_devices()
+
+    def loss(self) -> float | None:
+        return None if self._loss is None else float(self._loss)
+
+    def flops(self) -> Finding:
+        from rtxbench.engines.tensorflow_flops import METHOD, training_step_flops
+
+        graph = self._concrete.graph
+        fetches = [tensor.op for tensor in graph.outputs] + graph.control_outputs
+        try:
+            return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
+        except (ValueError, TypeError) as error:
+            return Finding(None, f"an operation of the training graph has no static shape: {error}")
+
+    def state_bytes(self) -> Finding:
+        return Finding(float(self._state_bytes), "sum over model and optimizer variables")
+
+
+class _TensorFlowEngine:
+    name = "tensorflow"
+
+    def __init__(self, tf: Any) -> None:
+        self._tf = tf
+        self._gpu_used = False
+
+    def versions(self) -> dict[str, str]:
+        build = self._tf.sysconfig.get_build_info()
+        versions = {key: str(build[key]) for key in ("cuda_version", "cudnn_version") if key in build}
+        return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        listed = self._tf.config.list_physical_devices()
+        return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        import keras
+
+        workload = workload_named(case.workload)
+        keras.utils.set_random_seed(seed)
+        self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
+        with _memory_errors(self._tf):
+            if case.placement.startswith("mirrored"):
+                return self._build_mirrored(workload, case, seed)
+            return self._build_single(workload, case, seed)
+
+    def _build_single(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        tf = self._tf
+        with tf.device(self._device_name(case)):
+            model, optimizer, loss_of = _model_parts(workload, case)
+            inputs, labels = _to_tensors(tf, workload.batch(case.batch_size, np.random.default_rng(seed)))
+            step = _gradient_step(tf, model, optimizer, loss_of, replicas=1)
+
+        @tf.function(jit_compile=case.compiler == "xla")  # type: ignore[untyped-decorator]
+        def one_step(x: Any, y: Any) -> Any:
+            return step(x, y)
+
+        def call_on_device() -> Any:
+            return concrete(inputs, labels)
+
+        with tf.device(self._device_name(case)):
+            concrete = one_step.get_concrete_function(inputs, labels)
+        return _TensorFlowStep(tf, case, call_on_device, concrete, _state_bytes(model, optimizer))
+
+    def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        tf = self._tf
+        strategy = self._strategy(case)
+        replicas = strategy.num_replicas_in_sync
+        whole = workload.batch(case.batch_size, np.random.default_rng(seed))
+        share = case.batch_size // replicas
+        with strategy.scope():
+            model, optimizer, loss_of = _model_parts(workload, case)
+        step = _gradient_step(tf, model, optimizer, loss_of, replicas=replicas, jit=case.compiler == "xla")
+
+        def local(context: Any) -> Any:
+            first = context.replica_id_in_sync_group * share
+            return tf.nest.map_structure(lambda array: tf.constant(array[first : first + share]), whole)
+
+        batch = strategy.experimental_distribute_values_from_function(local)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def one_step(x: Any, y: Any) -> Any:
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step, args=(x, y)), axis=None)
+
+        concrete = one_step.get_concrete_function(*batch)
+        return _TensorFlowStep(tf, case, lambda: one_step(*batch), concrete, _state_bytes(model, optimizer))
+
+    def _strategy(self, case: Case) -> Any:
+        tf = self._tf
+        if case.placement == "mirrored":
+            names = [f"/gpu:{index}" for index in range(len(tf.config.list_physical_devices("GPU")))]
+        else:
+            names = self._logical_cpus(case.device_count)
+        if len(names) < case.device_count or case.batch_size % case.device_count:
+            raise UnavailableError(
+                f"{case.label} wants {case.device_count} devices for {case.batch_size} examples; {len(names)} found.",
+                next_step="Lower the device count, or choose a batch size it divides.",
+            )
+        # HierarchicalCopy and ReductionToOneDevice do not depend on NCCL, which a CPU has not.
+        reduce = tf.distribute.ReductionToOneDevice() if case.placement == "mirrored-logical" else None
+        return tf.distribute.MirroredStrategy(names[: case.device_count], cross_device_ops=reduce)
+
+    def _logical_cpus(self, count: int) -> list[str]:
+        tf = self._tf
+        physical = tf.config.list_physical_devices("CPU")[0]
+        try:
+            tf.config.set_logical_device_configuration(physical, [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError as error:
+            raise UnavailableError(
+                "the CPU was already started as one device in this process.", next_step="Use a worker of its own."
+            ) from error
+        return [device.name for device in tf.config.list_logical_devices("CPU")]
+
+    def _device_name(self, case: Case) -> str:
+        kind = placement_named(case.placement).device_kind
+        if kind == "gpu" and not self._tf.config.list_physical_devices("GPU"):
+            raise UnavailableError(
+                "TensorFlow sees no GPU in this process.",
+                next_step="Run `rtxbench doctor`: it names the missing driver or CUDA library.",
+            )
+        return f"/{kind}:0"
+
+    def matmul_error(self, case: Case) -> Finding:
+        tf = self._tf
+        precision = precision_named(case.precision)
+        kept = tf.config.experimental.tensor_float_32_execution_enabled()
+        rng = np.random.default_rng(0)
+        left, right = (rng.standard_normal((512, 512)).astype(np.float32) for _ in range(2))
+        dtype = precision.policy.removeprefix("mixed_")
+        with tf.device(self._device_name(case)):
+            tf.config.experimental.enable_tensor_float_32_execution(precision.tf32)
+            product = tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype))
+            got = tf.cast(product, tf.float32).numpy().astype(np.float64)
+        tf.config.experimental.enable_tensor_float_32_execution(kept)
+        exact = left.astype(np.float64) @ right.astype(np.float64)
+        error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
+        return Finding(error, "512×512 matrix product against float64, relative Frobenius norm")
+
+    def peak_memory(self) -> Finding:
+        if not self._gpu_used:
+            return Finding(None, "TensorFlow's CPU allocator keeps no statistics")
+        gpus = range(len(self._tf.config.list_physical_devices("GPU")))
+        peaks = [self._tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus]
+        return Finding(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
+
+    def reset_peak_memory(self) -> None:
+        if self._gpu_used:
+            for index in range(len(self._tf.config.list_physical_devices("GPU"))):
+                self._tf.config.experimental.reset_memory_stats(f"GPU:{index}")
+
+
+def _model_parts(workload: Workload, case: Case) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
+    """Model, built optimizer and loss under the case's dtype policy; the policy in force before is restored."""
+    import keras
+
+    kept = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision_named(case.precision).policy)
+    try:
+        model = workload.build()
+    finally:
+        keras.config.set_dtype_policy(kept)
+    optimizer = keras.optimizers.Adam(workload.learning_rate)
+    if case.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
+    return model, optimizer, loss
+
+
+def _gradient_step(
+    tf: Any, model: Any, optimizer: Any, loss_of: Callable[[Any, Any], Any], *, replicas: int, jit: bool = False
+) -> Callable[[Any, Any], Any]:
+    """One training step on one replica; returns its share of the mean loss over the global batch."""
+    variables = model.trainable_variables
+
+    def forward_backward(x: Any, y: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(loss_of(y, model(x, training=True))) / replicas
+            scaled = optimizer.scale_loss(loss)
+        return loss, tape.gradient(scaled, variables)
+
+    # XLA around the whole replica step fails under a strategy: the all-reduce must stay outside.
+    compiled = tf.function(forward_backward, jit_compile=True) if jit else forward_backward
+
+    def step(x: Any, y: Any) -> Any:
+        loss, gradients = compiled(x, y)
+        optimizer.apply(gradients, variables)
+        return loss
+
+    return step
+
+
+def _to_tensors(tf: Any, batch: Any) -> Any:
+    return tf.nest.map_structure(tf.constant, batch)
+
+
+def _state_bytes(model: Any, optimizer: Any) -> int:
+    return sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in [*model.variables, *optimizer.variables])
+
+
+def _description(tf: Any, device: Any) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name", ""))
+
+
+class _memory_errors(AbstractContextManager[None]):  # noqa: N801 (reads as a statement)
+    """Translate the framework's errors once: out of memory, and everything else it raises while running."""
+
+    def __init__(self, tf: Any) -> None:
+        self._tf = tf
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, self._tf.errors.ResourceExhaustedError):
+            raise MeasurementError(
+                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
+            ) from error
+        if isinstance(error, self._tf.errors.OpError):
+            raise MeasurementError(
+                f"TensorFlow failed: {error.message.splitlines()[0][:300]}.",
+                next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log.",
+            ) from error

@@ -1,0 +1,216 @@
+"""Validity flags of measured windows: what the environment did that weakens or voids a figure.
+
+Thresholds are the protocol's (``docs/method.md``, "Environment flags"), kept in the tables below. A flag is a fact,
+never a filter: flagged samples stay in the figure, because dropping the throttled samples of one arm turns a true
+-3.5 % into 0 %. ``warn`` is printed beside the figure, ``invalid`` lets no verdict rest on it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtxbench.hardware.trace import EVENT_REASONS, HOST, Trace, Windows, merge_windows, values_in
+from rtxbench.records import Flag
+from rtxbench.units import format_percent
+
+__all__ = ["pair_flags", "window_flags"]
+
+_POWER_CAP_GAP: Final = 0.10
+_THERMAL_GAP: Final = 0.05
+_GPU_IDLE_WARN: Final = 0.20
+_NO_WORK_UTILIZATION: Final = 0.01
+_NO_WORK_CPU_CORES: Final = 0.05
+
+
+class _Limit(NamedTuple):
+    """One row: a share of time and the levels at which it warns and voids (``None``: never)."""
+
+    code: str
+    metric: str
+    warn: float
+    invalid: float | None
+    text: str
+
+
+_HOST_LIMITS: Final = (
+    _Limit("steal", "steal_ratio", 0.01, 0.05, "of CPU time was taken by the hypervisor"),
+    _Limit("cgroup-throttled", "cgroup_throttled_ratio", 0.01, 0.05, "of CPU quota periods were throttled"),
+    # Voids only together with a wide interval, which the judge of the ratio knows: the caller raises it then.
+    _Limit("cpu-pressure", "psi_cpu_some_ratio", 0.20, None, "of the time some process waited for a CPU"),
+)
+_GPU_LIMITS: Final = (
+    _Limit("hw-slowdown", "hw_slowdown_ratio", 0.0, 0.01, "of samples show a hardware slowdown or power brake"),
+    _Limit("thermal-slowdown", "sw_thermal_slowdown_ratio", 0.01, 0.05, "of samples show a thermal slowdown"),
+)
+
+
+def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = ()) -> tuple[Flag, ...]:
+    """Flags of one case's windows.
+
+    Args:
+        trace: the recording that spans the windows.
+        windows_ns: timed blocks, monotonic nanoseconds.
+        gpu_uuids: the GPUs the case ran on; empty for a CPU case, whose work is then looked for on the host.
+    """
+    if not windows_ns:
+        return ()
+    flags = [*_limit_flags(trace, HOST, _HOST_LIMITS, windows_ns), *_recording_flags(trace, windows_ns)]
+    for uuid in gpu_uuids:
+        flags += _limit_flags(trace, uuid, _GPU_LIMITS, windows_ns)
+        for check in _GPU_CHECKS:
+            flags += check(trace, uuid, windows_ns)
+    flags += _no_gpu_work(trace, gpu_uuids, windows_ns) if gpu_uuids else _no_host_work(trace, windows_ns)
+    return tuple(flags)
+
+
+def pair_flags(
+    trace: Trace, windows_a_ns: Windows, windows_b_ns: Windows, gpu_uuids: Sequence[str] = ()
+) -> tuple[Flag, ...]:
+    """Flags of a comparison: throttling that hit one arm more than the other.
+
+    The software power cap alone never voids a figure: it is how a card at its limit works, and only an unequal
+    share of it makes the arms different machines.
+    """
+    flags: list[Flag] = []
+    for uuid in gpu_uuids or tuple(gpu.uuid for gpu in trace.header.gpus):
+        for metric, gap, severity, code in (
+            ("sw_power_cap_ratio", _POWER_CAP_GAP, "warn", "power-cap-unequal"),
+            ("sw_thermal_slowdown_ratio", _THERMAL_GAP, "invalid", "thermal-slowdown-unequal"),
+        ):
+            a, b = (_mean(_ratio_values(trace, uuid, metric, windows)) for windows in (windows_a_ns, windows_b_ns))
+            if a is not None and b is not None and abs(a - b) > gap:
+                text = f"{uuid}: {metric} is {format_percent(a)} in one arm and {format_percent(b)} in the other"
+                flags.append(_flag(code, severity, text))
+    return tuple(flags)
+
+
+def _limit_flags(trace: Trace, device: str, limits: Iterable[_Limit], windows_ns: Windows) -> list[Flag]:
+    flags = []
+    for limit in limits:
+        share = _mean(_ratio_values(trace, device, limit.metric, windows_ns))
+        if share is None or share <= limit.warn:
+            continue
+        severity = "invalid" if limit.invalid is not None and share > limit.invalid else "warn"
+        flags.append(_flag(limit.code, severity, f"{device}: {format_percent(share)} {limit.text}"))
+    return flags
+
+
+def _ratio_values(trace: Trace, device: str, metric: str, windows_ns: Windows) -> NDArray[np.float64]:
+    mask = EVENT_REASONS.get(metric)
+    series = trace.get(device, metric if mask is None else "clock_event_reasons_bitmask")
+    if series is None:
+        return np.array([])
+    values = values_in(series, windows_ns)
+    return values if mask is None else ((values.astype(np.int64) & mask) != 0).astype(float)
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _flag(code: str, severity: str, detail: str) -> Flag:
+    level: Literal["warn", "invalid"] = "invalid" if severity == "invalid" else "warn"
+    return Flag(code=code, severity=level, detail=detail)
+
+
+def _recording_flags(trace: Trace, windows_ns: Windows) -> list[Flag]:
+    """What the recorder itself says about its recording."""
+    first, last = windows_ns[0][0], max(end for _start, end in windows_ns)
+    flags = []
+    for event in trace.events:
+        if event.code == "gpu-lost" and event.t <= last:
+            flags.append(_flag("gpu-lost", "invalid", f"{event.device}: {event.detail}"))
+        if event.code == "read-hung" and event.t >= first:
+            flags.append(_flag("sensor-hung", "warn", event.detail))
+    series = trace.get(HOST, "cpu_utilization_ratio")
+    if series is None or values_in(series, windows_ns).size == 0:
+        flags.append(_flag("not-recorded", "warn", "no hardware sample falls into the timed blocks"))
+    return flags
+
+
+def _temperature_drift(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
+    values = _ratio_values(trace, uuid, "temperature_c", windows_ns)
+    third = values.size // 3
+    if third == 0:
+        return []
+    drift_c = float(abs(np.median(values[-third:]) - np.median(values[:third])))
+    if drift_c <= 5:
+        return []
+    severity = "invalid" if drift_c > 10 else "warn"
+    return [_flag("temperature-drift", severity, f"{uuid}: {drift_c:.0f} °C between the first and last third")]
+
+
+def _clock_variation(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
+    values = _ratio_values(trace, uuid, "sm_clock_hz", windows_ns)
+    if values.size < 2 or values.mean() == 0:
+        return []
+    cv = float(values.std(ddof=1) / values.mean())
+    if cv <= 0.02:
+        return []
+    severity = "invalid" if cv > 0.10 else "warn"
+    return [_flag("clock-variation", severity, f"{uuid}: the SM clock varies by {format_percent(cv)} (CV)")]
+
+
+def _idle_gpu(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
+    """NVML's utilisation is the share of time in which any kernel ran, so its complement is time without work."""
+    busy = _mean(_ratio_values(trace, uuid, "gpu_utilization_ratio", windows_ns))
+    if busy is None or not _NO_WORK_UTILIZATION < busy < 1 - _GPU_IDLE_WARN:
+        return []
+    return [_flag("host-bound", "warn", f"{uuid}: no kernel ran for {format_percent(1 - busy, 0)} of the timed blocks")]
+
+
+def _foreign_processes(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
+    """Compute processes that are not the measured program's, at the marks around the windows.
+
+    Where process ids are not the driver's (a container), only those already there at the first mark are known
+    to be foreign.
+    """
+    start, end = merge_windows(windows_ns)[0][0], max(end for _start, end in windows_ns)
+    before = [m for m in trace.marks if m.t <= start][-1:]
+    marks = [*before, *(m for m in trace.marks if start < m.t <= end), *[m for m in trace.marks if m.t > end][:1]]
+    at_start = {p.pid for p in trace.marks[0].processes.get(uuid, ())} if trace.marks else set()
+    foreign = {
+        process.pid: process.sm_utilization_ratio or 0.0
+        for mark in marks
+        for process in mark.processes.get(uuid, ())
+        if not process.watched and (trace.header.pids_comparable or process.pid in at_start)
+    }
+    if not foreign:
+        return []
+    busiest = max(foreign.values())
+    severity = "invalid" if busiest > 0 else "warn"
+    text = (
+        f"{uuid}: {len(foreign)} other process(es) on the GPU, the busiest used {format_percent(busiest, 0)} of its SMs"
+    )
+    return [_flag("foreign-gpu-process", severity, text)]
+
+
+_GPU_CHECKS: Final[tuple[Callable[[Trace, str, Windows], list[Flag]], ...]] = (
+    _temperature_drift,
+    _clock_variation,
+    _idle_gpu,
+    _foreign_processes,
+)
+
+
+def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) -> list[Flag]:
+    """A GPU trace without work is the trace of the wrong device, or of a program that fell back to the CPU."""
+    flags = []
+    for uuid in gpu_uuids:
+        values = _ratio_values(trace, uuid, "gpu_utilization_ratio", windows_ns)
+        if values.size and values.max() <= _NO_WORK_UTILIZATION:
+            text = f"{uuid}: no kernel ran during the timed blocks; the work ran elsewhere"
+            flags.append(_flag("no-work", "invalid", text))
+        elif uuid not in trace.series:
+            flags.append(_flag("not-recorded", "warn", f"{uuid}: {trace.reason_missing(uuid, 'power_w')}"))
+    return flags
+
+
+def _no_host_work(trace: Trace, windows_ns: Windows) -> list[Flag]:
+    values = _ratio_values(trace, HOST, "watched_cpu_cores", windows_ns)
+    if values.size < 3 or values.mean() > _NO_WORK_CPU_CORES:
+        return []
+    text = f"the measured processes used {values.mean():.2f} cores during the timed blocks; the work ran elsewhere"
+    return [_flag("no-work", "invalid", text)]

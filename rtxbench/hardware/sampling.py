@@ -1,0 +1,291 @@
+"""Inside the recorder process: loops that read sensors on a fixed grid and append lines to the trace file.
+
+::
+
+    main thread      commands from the parent (mark, watch, stop) · watchdog · CPU governor · parent alive?
+    host thread      host sensors, every interval
+    gpu thread       NVML sensors of every GPU, every interval (absent without NVML)
+
+A hanging NVML call therefore stops neither the host samples nor the recorder's own exit. Standard library,
+``pynvml`` and ``psutil`` only. Times are ``time.monotonic_ns()``, the clock of the measuring workers.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from rtxbench.errors import UnavailableError
+from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
+from rtxbench.hardware.nvml import GpuDevice, Nvml
+from rtxbench.hardware.sensors import Reading, ScheduledSensor, SensorError
+
+__all__ = ["CPU_SHARE_LIMIT", "TRACE_VERSION", "Session", "TraceWriter"]
+
+TRACE_VERSION: Final = 1
+CPU_SHARE_LIMIT: Final = 0.015
+"""Of one core. Above it the recorder doubles its interval, so that it never reaches 2 %."""
+_HUNG_AFTER_S: Final = 5.0
+_INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # inode of the initial PID namespace, include/linux/proc_ns.h
+
+
+class TraceWriter:
+    """Appends JSON lines to a new file; safe to call from several threads.
+
+    Raises:
+        OSError: the file exists already, or cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._lock = threading.Lock()
+        self._pending: list[bytes] = []
+        self.samples = 0
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Queue one line; `flush` puts it on disk."""
+        line = json.dumps({"kind": kind, **fields}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        with self._lock:
+            self._pending.append(line)
+            self.samples += kind == "sample"
+
+    def flush(self) -> None:
+        """Write what is queued. A full disk raises OSError: the parent then sees the recorder end."""
+        with self._lock:
+            data, self._pending = b"".join(self._pending), []
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+
+class _Tick(NamedTuple):
+    """What a loop is doing right now, for the watchdog."""
+
+    sensor: str
+    since_s: float
+
+
+class SamplingLoop(threading.Thread):
+    """Reads its sensors at ``start + n·interval``; a late tick is skipped and counted, never squeezed in."""
+
+    def __init__(self, name: str, sensors: Sequence[ScheduledSensor], writer: TraceWriter, interval_s: float) -> None:
+        super().__init__(name=name, daemon=True)
+        self.interval_s = interval_s
+        self.missed = 0
+        self.busy: _Tick | None = None
+        self._writer = writer
+        self._stop_event = threading.Event()
+        self._by_device: dict[str, list[ScheduledSensor]] = {}
+        for sensor in sensors:
+            self._by_device.setdefault(sensor.sensor.device, []).append(sensor)
+
+    def stop(self) -> None:
+        """Ask the loop to end after its current read."""
+        self._stop_event.set()
+
+    def run(self) -> None:
+        """Sample until stopped."""
+        due_s = time.monotonic()
+        while not self._stop_event.wait(max(due_s - time.monotonic(), 0.0)):
+            for device in list(self._by_device):
+                self._sample_device(device, due_s)
+            due_s += self.interval_s
+            late = int((time.monotonic() - due_s) / self.interval_s)
+            if late > 0:
+                self.missed += late
+                due_s += late * self.interval_s
+
+    def _sample_device(self, device: str, tick_s: float) -> None:
+        now_ns = time.monotonic_ns()
+        values: Reading = {}
+        for scheduled in self._by_device[device]:
+            if not scheduled.due(tick_s):
+                continue
+            self.busy = _Tick(scheduled.sensor.name, time.monotonic())
+            try:
+                values |= self._read(scheduled, tick_s, now_ns)
+            except SensorError as lost:
+                self._writer.write("event", t=now_ns, code="gpu-lost", device=device, detail=lost.reason)
+                del self._by_device[device]
+                break
+            finally:
+                self.busy = None
+        if values:
+            rounded = {name: round(v, 6) if isinstance(v, float) else v for name, v in values.items()}
+            self._writer.write("sample", t=now_ns, device=device, values=rounded)
+
+    def _read(self, scheduled: ScheduledSensor, tick_s: float, now_ns: int) -> Reading:
+        outcome = scheduled.sample(tick_s)
+        if isinstance(outcome, SensorError):
+            write_failure(self._writer, scheduled, outcome, now_ns)
+            return {}
+        return outcome
+
+
+def write_failure(writer: TraceWriter, scheduled: ScheduledSensor, error: SensorError, now_ns: int) -> None:
+    """One line per failed read: which metrics are missing from here on, and why."""
+    sensor = scheduled.sensor
+    writer.write(
+        "failure",
+        t=now_ns,
+        device=sensor.device,
+        sensor=sensor.name,
+        metrics=sensor.metrics,
+        code=error.code,
+        policy=error.policy,
+        reason=error.reason,
+    )
+
+
+class Session:
+    """One recording from header to end line. `start`, then `mark`/`watch`/`check`, then `finish`."""
+
+    def __init__(self, writer: TraceWriter, interval_s: float, watch_pids: Sequence[int]) -> None:
+        self._writer = writer
+        self._interval_s = interval_s
+        self._watch_pids = tuple(watch_pids)
+        self._tree = ProcessTree(watch_pids)
+        self._nvml: Nvml | None = None
+        self._gpus: list[GpuDevice] = []
+        self._loops: list[SamplingLoop] = []
+        self._hung = False
+        self._cpu_mark = (0.0, 0.0)
+        self._started = (0.0, 0.0)
+
+    def start(self) -> None:
+        """Open NVML, write the header, probe every sensor, start the loops."""
+        gpu_missing = self._open_nvml()
+        self._write_header(gpu_missing)
+        host = self._probed([ScheduledSensor(s) for s in host_sensors(self._tree)])
+        self._loops.append(SamplingLoop("host", host, self._writer, self._interval_s))
+        if self._nvml is not None:
+            gpu_sensors = [ScheduledSensor(s) for gpu in self._gpus for s in self._nvml.sensors(gpu)]
+            self._loops.append(SamplingLoop("gpu", self._probed(gpu_sensors), self._writer, self._interval_s))
+        self.mark("start")
+        for loop in self._loops:
+            loop.start()
+        self._cpu_mark = self._started = (time.monotonic(), time.process_time())
+
+    def watch(self, pid: int) -> None:
+        """Count a process and what it starts as the program under measurement."""
+        self._tree.watch(pid)
+
+    def mark(self, label: str) -> None:
+        """Write a labelled point in time with the compute processes on every GPU. Not for timed windows (≈5 ms)."""
+        own = set(self._tree.members())
+        processes: dict[str, list[dict[str, Any]]] = {}
+        for gpu in self._gpus if self._nvml is not None and not self._hung else ():
+            try:
+                listed = self._nvml.processes(gpu) if self._nvml is not None else []
+            except SensorError as error:
+                self._writer.write(
+                    "event", t=time.monotonic_ns(), code="processes-unknown", device=gpu.uuid, detail=error.reason
+                )
+                continue
+            processes[gpu.uuid] = [{**p._asdict(), "watched": p.pid in own} for p in listed]
+        self._writer.write("mark", t=time.monotonic_ns(), label=label, processes=processes)
+        self._writer.flush()
+
+    def check(self) -> None:
+        """Once a second: flush, look for a hanging read, keep the recorder's own CPU share below its limit."""
+        for loop in self._loops:
+            busy = loop.busy
+            if busy is not None and not self._hung and time.monotonic() - busy.since_s > _HUNG_AFTER_S:
+                self._hung = True
+                detail = f"{busy.sensor} has not returned for {_HUNG_AFTER_S:g} s"
+                self._writer.write("event", t=time.monotonic_ns(), code="read-hung", device=loop.name, detail=detail)
+        self._govern()
+        self._writer.flush()
+
+    def finish(self, reason: str) -> None:
+        """Stop the loops and write the end line. Never waits for a hanging call."""
+        for loop in self._loops:
+            loop.stop()
+        for loop in self._loops:
+            loop.join(timeout=1.0)
+        if all(not loop.is_alive() for loop in self._loops):
+            self.mark("end")
+        elapsed_s, cpu_s = (now - then for now, then in zip(_own_times(), self._started, strict=True))
+        self._writer.write(
+            "end",
+            t=time.monotonic_ns(),
+            realtime_ns=time.time_ns(),
+            elapsed_s=round(elapsed_s, 6),
+            cpu_s=round(cpu_s, 6),
+            samples=self._writer.samples,
+            missed=sum(loop.missed for loop in self._loops),
+            reason=reason,
+        )
+        self._writer.flush()
+
+    def _open_nvml(self) -> str | None:
+        try:
+            self._nvml = Nvml.open()
+            self._gpus = self._nvml.devices()
+        except UnavailableError as error:
+            self._nvml = None
+            return error.message
+        return None
+
+    def _write_header(self, gpu_missing: str | None) -> None:
+        self._writer.write(
+            "trace",
+            version=TRACE_VERSION,
+            interval_s=self._interval_s,
+            monotonic_ns=time.monotonic_ns(),
+            realtime_ns=time.time_ns(),
+            watch_pids=self._watch_pids,
+            logical_cores=os.cpu_count() or 1,
+            pids_comparable=_pids_are_the_drivers(),
+            gpus=[{"uuid": g.uuid, "name": g.name, "index": g.index, "parent_uuid": g.parent_uuid} for g in self._gpus],
+            gpu_missing=gpu_missing,
+        )
+
+    def _probed(self, sensors: list[ScheduledSensor]) -> list[ScheduledSensor]:
+        """Probe all, write what was found, and keep every sensor whose device still answers."""
+        kept: list[ScheduledSensor] = []
+        lost: set[str] = set()
+        for scheduled in sensors:
+            sensor = scheduled.sensor
+            if sensor.device in lost:
+                continue
+            try:
+                probe = scheduled.probe()
+            except SensorError as error:
+                lost.add(sensor.device)
+                self._writer.write(
+                    "event", t=time.monotonic_ns(), code="gpu-lost", device=sensor.device, detail=error.reason
+                )
+                continue
+            identity = {"device": sensor.device, "sensor": sensor.name, "metrics": sensor.metrics}
+            self._writer.write("probe", **identity, **probe._asdict(), period_s=round(scheduled.period_s, 6))
+            kept.append(scheduled)
+        return [scheduled for scheduled in kept if scheduled.sensor.device not in lost]
+
+    def _govern(self) -> None:
+        now = _own_times()
+        elapsed_s, cpu_s = now[0] - self._cpu_mark[0], now[1] - self._cpu_mark[1]
+        if elapsed_s < 5.0:
+            return
+        self._cpu_mark = now
+        if cpu_s / elapsed_s > CPU_SHARE_LIMIT:
+            for loop in self._loops:
+                loop.interval_s *= 2
+            detail = (
+                f"the recorder used {cpu_s / elapsed_s:.1%} of a core; sampling every {self._loops[0].interval_s} s"
+            )
+            self._writer.write("event", t=time.monotonic_ns(), code="interval-doubled", device=HOST, detail=detail)
+
+
+def _own_times() -> tuple[float, float]:
+    return time.monotonic(), time.process_time()
+
+
+def _pids_are_the_drivers() -> bool:
+    """Whether process ids here are those NVML reports: not so inside a container with its own PID namespace."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return os.name == "nt"

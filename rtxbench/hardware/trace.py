@@ -1,0 +1,367 @@
+"""Load a recorder's trace and reduce it to what happened inside measured windows.
+
+A trace is JSON lines (written by `rtxbench.hardware.sampling`): a header, one probe line per sensor, samples,
+failures, marks and events, an end line. Loading is strict, as traces may come from strangers; an unfinished last
+line (the recorder was killed) is forgiven and noted.
+
+A sample stands for the time since the sample before it: every sensor here is a difference or an average over about
+one sampling interval. It counts for a set of windows when at least half of that time lies inside them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rtxbench.errors import RecordError
+from rtxbench.records import HardwareSummary, Summary
+
+__all__ = [
+    "HOST",
+    "Event",
+    "GpuListing",
+    "Mark",
+    "ProbeResult",
+    "Series",
+    "Trace",
+    "load_trace",
+    "sampling_jitter_s",
+    "summarize",
+    "values_in",
+]
+
+HOST: Final = "host"
+TRACE_VERSION: Final = 1
+_MAX_LINE_BYTES: Final = 2**20
+Windows: TypeAlias = Sequence[tuple[int, int]]
+"""(start, end) pairs in ``time.monotonic_ns()`` of the machine that recorded."""
+
+EVENT_REASONS: Final = {
+    "sw_power_cap_ratio": 0x4,
+    "hw_slowdown_ratio": 0x8 | 0x40 | 0x80,
+    "sw_thermal_slowdown_ratio": 0x20,
+    "idle_clock_ratio": 0x1,
+}
+"""Share of samples with any of these bits in ``clock_event_reasons_bitmask`` (nvml.h, nvmlClocksEventReasons)."""
+
+
+class _Line(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
+    pass
+
+
+class GpuListing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A GPU or MIG instance the recorder found."""
+
+    uuid: str
+    name: str
+    index: int
+    parent_uuid: str | None
+
+
+class GpuProcessSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A process with a compute context at a mark; ``watched`` when it belongs to the measured program."""
+
+    pid: int
+    memory_bytes: int | None
+    sm_utilization_ratio: float | None
+    watched: bool
+
+
+class Header(_Line, frozen=True, tag="trace"):
+    """First line: who was watched, by which clock."""
+
+    version: int
+    interval_s: float
+    monotonic_ns: int
+    realtime_ns: int
+    watch_pids: tuple[int, ...]
+    logical_cores: int
+    pids_comparable: bool
+    gpus: tuple[GpuListing, ...]
+    gpu_missing: str | None
+
+
+class ProbeResult(_Line, frozen=True, tag="probe"):
+    """What the start-up probe found out about one sensor."""
+
+    device: str
+    sensor: str
+    metrics: tuple[str, ...]
+    median_s: float | None
+    p99_s: float | None
+    error_code: int | None
+    reason: str | None
+    period_s: float
+
+
+class _Sample(_Line, frozen=True, tag="sample"):
+    t: int
+    device: str
+    values: dict[str, float | list[float]]
+
+
+class Failure(_Line, frozen=True, tag="failure"):
+    """A read that failed while recording."""
+
+    t: int
+    device: str
+    sensor: str
+    metrics: tuple[str, ...]
+    code: int | None
+    policy: str
+    reason: str
+
+
+class Mark(_Line, frozen=True, tag="mark"):
+    """A labelled point between windows with the compute processes on each GPU."""
+
+    t: int
+    label: str
+    processes: dict[str, tuple[GpuProcessSeen, ...]]
+
+
+class Event(_Line, frozen=True, tag="event"):
+    """gpu-lost, read-hung, interval-doubled, processes-unknown."""
+
+    t: int
+    code: str
+    device: str
+    detail: str
+
+
+class End(_Line, frozen=True, tag="end"):
+    """Last line of a complete trace, with what the recorder itself cost."""
+
+    t: int
+    realtime_ns: int
+    elapsed_s: float
+    cpu_s: float
+    samples: int
+    missed: int
+    reason: str
+
+
+_AnyLine: TypeAlias = Header | ProbeResult | _Sample | Failure | Mark | Event | End
+_decoder: msgspec.json.Decoder[_AnyLine] = msgspec.json.Decoder(_AnyLine)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one device. Both arrays have shape (samples,)."""
+
+    times_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A loaded recording."""
+
+    header: Header
+    series: Mapping[str, Mapping[str, Series]]
+    """Device (GPU UUID or ``host``) → metric → samples."""
+    cores: Series | None = None
+    """Per-core utilisation: values have shape (samples, cores); ``None`` where not recorded."""
+    probes: tuple[ProbeResult, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    events: tuple[Event, ...] = ()
+    end: End | None = None
+    """``None`` when the recording was cut off."""
+    truncated: bool = False
+    path: Path | None = field(default=None, compare=False)
+
+    def get(self, device: str, metric: str) -> Series | None:
+        """One series, or ``None`` if never sampled."""
+        return self.series.get(device, {}).get(metric)
+
+    def reason_missing(self, device: str, metric: str) -> str:
+        """Why there is no such series, as the recorder noted it."""
+        reports: tuple[Failure | ProbeResult, ...] = (*self.failures, *self.probes)
+        for report in reports:
+            if report.device == device and metric in report.metrics and report.reason:
+                return report.reason
+        if device != HOST and self.header.gpu_missing:
+            return self.header.gpu_missing
+        return "not sampled inside the measured windows"
+
+
+def load_trace(path: Path) -> Trace:
+    """Load a trace file.
+
+    Raises:
+        RecordError: unreadable, not a trace, malformed before its last line, or of a newer version.
+    """
+    lines, truncated = _decoded(path)
+    header = lines[0] if lines else None
+    if not isinstance(header, Header):
+        raise RecordError(f"{path} does not start with a trace header.", next_step="Pass a *.trace.jsonl file.")
+    if header.version > TRACE_VERSION:
+        raise RecordError(f"{path} has trace version {header.version}.", next_step="Upgrade rtxbench.")
+    samples = [line for line in lines if isinstance(line, _Sample)]
+    end = lines[-1]
+    return Trace(
+        header=header,
+        series=_columns(samples),
+        cores=_core_series(samples),
+        probes=tuple(line for line in lines if isinstance(line, ProbeResult)),
+        failures=tuple(line for line in lines if isinstance(line, Failure)),
+        marks=tuple(line for line in lines if isinstance(line, Mark)),
+        events=tuple(line for line in lines if isinstance(line, Event)),
+        end=end if isinstance(end, End) else None,
+        truncated=truncated,
+        path=path,
+    )
+
+
+def _decoded(path: Path) -> tuple[list[_AnyLine], bool]:
+    lines: list[_AnyLine] = []
+    for number, raw in enumerate(_raw_lines(path), 1):
+        try:
+            lines.append(_decoder.decode(raw))
+        except msgspec.MsgspecError as error:
+            if not raw.endswith(b"\n"):
+                return lines, True
+            raise RecordError(
+                f"{path}, line {number}: {error}.", next_step="Restore the trace, or move it away to go on without it."
+            ) from error
+    return lines, False
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as stream:
+            while raw := stream.readline(_MAX_LINE_BYTES):
+                if len(raw) == _MAX_LINE_BYTES:
+                    raise RecordError(f"{path} has a line above 1 MiB.", next_step="It is no rtxbench trace.")
+                yield raw
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}.", next_step="Check the path.") from error
+
+
+def _columns(samples: Sequence[_Sample]) -> dict[str, dict[str, Series]]:
+    columns: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    for sample in samples:
+        device = columns.setdefault(sample.device, {})
+        for metric, value in sample.values.items():
+            if not isinstance(value, list):
+                times, values = device.setdefault(metric, ([], []))
+                times.append(sample.t)
+                values.append(value)
+    return {
+        device: {metric: Series(np.array(t, dtype=np.int64), np.array(v, dtype=float)) for metric, (t, v) in by.items()}
+        for device, by in columns.items()
+    }
+
+
+def _core_series(samples: Sequence[_Sample]) -> Series | None:
+    rows: list[tuple[int, list[float]]] = []
+    for sample in samples:
+        row = sample.values.get("core_utilization_ratio")
+        if sample.device == HOST and isinstance(row, list) and (not rows or len(rows[0][1]) == len(row)):
+            rows.append((sample.t, row))
+    if not rows:
+        return None
+    return Series(np.array([t for t, _ in rows], dtype=np.int64), np.array([row for _, row in rows], dtype=float))
+
+
+def values_in(series: Series, windows_ns: Windows) -> NDArray[np.float64]:
+    """Values that stand for time inside the windows, shape (k,), in time order.
+
+    Where every sample covers more outside than inside (windows shorter than half the sampling period), those that
+    overlap at all are taken.
+    """
+    overlap, span = _overlap(series.times_ns, windows_ns)
+    inside = overlap >= 0.5 * span
+    return series.values[inside] if inside.any() else series.values[overlap > 0]
+
+
+def _overlap(times_ns: NDArray[np.int64], windows_ns: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """For each sample: how much of its time lies in the windows, and how long its time is; both in nanoseconds."""
+    if times_ns.size == 0 or not windows_ns:
+        empty = np.zeros(times_ns.size)
+        return empty, np.ones(times_ns.size)
+    steps = np.diff(times_ns).astype(float)
+    usual = float(np.median(steps)) if steps.size else 1e8
+    spans = np.minimum(np.concatenate([[usual], steps]), 2 * usual)
+    return np.asarray(_covered(times_ns, windows_ns) - _covered(times_ns - spans, windows_ns)), spans
+
+
+def _covered(times_ns: NDArray[np.int64] | NDArray[np.float64], windows_ns: Windows) -> NDArray[np.float64]:
+    """Total window length before each time. Windows are merged first, so overlapping ones do not count twice."""
+    merged = merge_windows(windows_ns)
+    edges = np.array(merged, dtype=float).ravel()
+    lengths = np.cumsum([0.0, *(end - start for start, end in merged)])
+    levels = np.repeat(lengths, 2)[1:-1]
+    return np.asarray(np.interp(times_ns, edges, levels))
+
+
+def merge_windows(windows_ns: Windows, gap_ns: int = 0) -> list[tuple[int, int]]:
+    """Sorted windows; those that overlap or lie at most ``gap_ns`` apart become one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(windows_ns):
+        if merged and start <= merged[-1][1] + gap_ns:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def summarize(trace: Trace, windows_ns: Windows) -> HardwareSummary:
+    """Distribution of every recorded metric inside the windows.
+
+    Clock event reasons become shares of samples (`EVENT_REASONS`); cumulative energy is left to
+    `rtxbench.hardware.energy`. ``missing`` maps ``device/metric`` to the reason for each metric not seen.
+    """
+    devices: dict[str, dict[str, Summary]] = {}
+    missing: dict[str, str] = {}
+    for device, metric in _expected(trace):
+        series = trace.get(device, metric)
+        values = values_in(series, windows_ns) if series is not None else np.array([])
+        if values.size:
+            devices.setdefault(device, {}).update(_summaries(metric, values))
+        else:
+            missing[f"{device}/{metric}"] = trace.reason_missing(device, metric)
+    if trace.header.gpu_missing:
+        missing["gpu"] = trace.header.gpu_missing
+    return HardwareSummary(devices=devices, missing=missing)
+
+
+def _expected(trace: Trace) -> list[tuple[str, str]]:
+    pairs = {(p.device, metric): None for p in trace.probes for metric in p.metrics}
+    pairs.update({(device, metric): None for device, by in trace.series.items() for metric in by})
+    skip = {"energy_j", "cpu_energy_j", "core_utilization_ratio"}
+    return [pair for pair in pairs if pair[1] not in skip]
+
+
+def _summaries(metric: str, values: NDArray[np.float64]) -> dict[str, Summary]:
+    if metric != "clock_event_reasons_bitmask":
+        return {metric: summary_of(values)}
+    bits = values.astype(np.int64)
+    return {name: summary_of(((bits & mask) != 0).astype(float)) for name, mask in EVENT_REASONS.items()}
+
+
+def summary_of(values: NDArray[np.float64]) -> Summary:
+    """Summary of at least one value."""
+    p50, p95 = np.percentile(values, [50, 95])
+    return Summary(
+        mean=float(values.mean()),
+        p50=float(p50),
+        p95=float(p95),
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        n=int(values.size),
+    )
+
+
+def sampling_jitter_s(trace: Trace, device: str = HOST) -> Summary | None:
+    """How far the time between consecutive samples was from the interval, seconds; ``None`` below two samples."""
+    metric = "cpu_utilization_ratio" if device == HOST else "sm_clock_hz"
+    series = trace.get(device, metric) or next(iter(trace.series.get(device, {}).values()), None)
+    if series is None or series.times_ns.size < 2:
+        return None
+    return summary_of(np.abs(np.diff(series.times_ns) / 1e9 - trace.header.interval_s))

@@ -1,0 +1,169 @@
+"""The coordinator's end of one worker process: start it, ask it, notice when it hangs or dies."""
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from rtxbench.errors import MeasurementError, RtxbenchError, UnavailableError, UsageError
+from rtxbench.measure.protocol import Close, Failed, Ready, Reply, Request, decode_reply, encode
+
+__all__ = ["WorkerProcess", "WorkerSpec"]
+
+_START_LIMIT_S = 300.0
+_STDERR_TAIL_BYTES = 2000
+_AnyReply = TypeVar("_AnyReply", bound=Reply)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """How to start a worker. Arms with equal specs may share a process."""
+
+    engine: str
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables set on top of the coordinator's own."""
+    directory: Path | None = None
+    """Working directory, for a user's own step."""
+
+
+class WorkerProcess:
+    """One running worker.
+
+    Raises:
+        UnavailableError: the engine cannot start.
+        MeasurementError: the process died or said nothing in time.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.spec = spec
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._process = subprocess.Popen(
+            [spec.python, "-m", "rtxbench.measure.worker", spec.engine],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=_environment(spec),
+            cwd=spec.directory,
+            start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends its workers
+        )
+        self._buffer = b""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stdout(), selectors.EVENT_READ)
+        try:
+            self.ready = self._receive(Ready, _START_LIMIT_S)
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id, for the recorder to watch."""
+        return self._process.pid
+
+    def ask(self, request: Request, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
+        """Send one request and wait for its reply, ``limit_s`` seconds at most.
+
+        Raises:
+            RtxbenchError: of the class the worker names, when the request failed.
+            MeasurementError: the worker died, hung, or broke the protocol.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(encode(request))
+            self._process.stdin.flush()
+        except (BrokenPipeError, OSError) as error:
+            raise self._died() from error
+        return self._receive(expected, limit_s)
+
+    def close(self) -> None:
+        """End the worker in good order, by force after five seconds."""
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(encode(Close()))
+            self._process.stdin.close()
+            self._process.wait(timeout=5)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            pass  # it is being ended anyway; kill() below is certain
+        self.kill()
+
+    def kill(self) -> None:
+        """End the worker at once and free its pipes."""
+        self._process.kill()
+        self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None and not stream.closed:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue  # unsent bytes to a dead worker
+        self._log.close()
+
+    def _stdout(self) -> int:
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def _receive(self, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
+        reply = self._read_reply(time.monotonic() + limit_s, limit_s)
+        if isinstance(reply, Failed):
+            raise _translated(reply)
+        if not isinstance(reply, expected):
+            raise MeasurementError(
+                f"the worker answered {type(reply).__name__} instead of {expected.__name__}.",
+                next_step="Worker and coordinator must be of one rtxbench version.",
+            )
+        return reply
+
+    def _read_reply(self, deadline: float, limit_s: float) -> Reply:
+        while b"\n" not in self._buffer:
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                raise MeasurementError(
+                    f"the worker said nothing for {limit_s:.0f} s.",
+                    next_step="A smaller batch or workload may help; a hung driver needs a reboot.",
+                )
+            chunk = os.read(self._stdout(), 65536)
+            if not chunk:
+                raise self._died()
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            return decode_reply(line)
+        except msgspec.MsgspecError as error:
+            raise MeasurementError(
+                f"the worker broke the protocol: {error}.", next_step="Report this with the command you ran."
+            ) from error
+
+    def _died(self) -> MeasurementError:
+        code = self._process.wait()
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
+        tail = self._log.read().decode(errors="replace").strip().splitlines()
+        last = tail[-1] if tail else "it printed nothing"
+        cause = "killed, most likely for lack of memory" if code == -9 else f"exit status {code}"
+        return MeasurementError(
+            f"the worker process died ({cause}): {last}.",
+            next_step="Lower the batch size, or run `rtxbench doctor`.",
+        )
+
+
+def _environment(spec: WorkerSpec) -> dict[str, str]:
+    fixed = {
+        # CUDA's own order is by speed; NVML's is by bus. One order, or the trace is of another card.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    backend = {} if spec.engine == "python" else {"KERAS_BACKEND": spec.engine}
+    return {**os.environ, **fixed, **backend, **spec.environment}
+
+
+def _translated(failure: Failed) -> RtxbenchError:
+    known: dict[str, type[RtxbenchError]] = {kind.__name__: kind for kind in (UsageError, UnavailableError)}
+    return known.get(failure.kind, MeasurementError)(failure.message, next_step=failure.next_step)

@@ -1,0 +1,104 @@
+"""How long to measure: the constants of the protocol per profile. See ``docs/method.md`` for each one's evidence."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rtxbench.errors import UsageError
+
+__all__ = ["PROFILES", "Profile", "WarmUpRule", "profile_named"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUpRule:
+    """The two-window rule of `rtxbench.stats.two_window_steady`, asked after each block."""
+
+    window_blocks: int
+    block_s: float
+    cap_s: float
+    """Budget of one arm's warm-up; at the cap the launch is marked ``warmup_ok = False``."""
+    consecutive: int = 3
+    """Checks in a row that must find the arm steady."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One row of `PROFILES`."""
+
+    name: str
+    launches_min: int
+    launches_max: int
+    rounds: int
+    """Rounds per launch; each holds two blocks of every arm."""
+    block_s: float
+    """Aimed-at length of one block, seconds."""
+    warm_up: WarmUpRule
+    group_budget_s: float
+    """No further launch is started once a group has taken this long (at least three are made)."""
+    half_width_goal_ratio: float = 0.01
+    """Stop adding launches when every ratio's interval is this narrow."""
+    solo_blocks: int = 4
+    """Blocks of the baseline alone, once a launch, that show whether the arms disturb each other."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the number of launches depends on what was seen, which widens the interval."""
+        return self.launches_max > self.launches_min
+
+    def with_budget(self, group_budget_s: float) -> "Profile":
+        """The same profile with another time budget per group."""
+        return replace(self, group_budget_s=group_budget_s)
+
+
+PROFILES: Final[dict[str, Profile]] = {
+    row.name: row
+    for row in (
+        Profile(
+            name="smoke",  # for tests: proves the path, never a claim (fewer than five launches)
+            launches_min=2,
+            launches_max=2,
+            rounds=2,
+            block_s=0.02,
+            warm_up=WarmUpRule(window_blocks=3, block_s=0.01, cap_s=1.0),
+            group_budget_s=60.0,
+        ),
+        Profile(
+            name="quick",
+            launches_min=5,
+            launches_max=5,
+            rounds=8,
+            block_s=0.2,
+            warm_up=WarmUpRule(window_blocks=10, block_s=0.1, cap_s=6.0),
+            group_budget_s=75.0,
+        ),
+        Profile(
+            name="standard",
+            launches_min=5,
+            launches_max=12,
+            rounds=16,
+            block_s=0.25,
+            warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=60.0),
+            group_budget_s=900.0,
+        ),
+        Profile(
+            name="full",
+            launches_min=5,
+            launches_max=12,
+            rounds=24,
+            block_s=0.5,
+            warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=180.0),
+            group_budget_s=3600.0,
+        ),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise UsageError(f"unknown profile {name!r}.", next_step=f"Choose one of: {', '.join(PROFILES)}.") from None

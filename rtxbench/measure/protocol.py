@@ -1,0 +1,124 @@
+"""Messages between the coordinator and a worker process: one JSON line each, requests down stdin, replies up stdout."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from rtxbench.records import Case
+
+__all__ = [
+    "Block",
+    "Build",
+    "Built",
+    "Close",
+    "Describe",
+    "Described",
+    "Failed",
+    "Ready",
+    "Reply",
+    "Request",
+    "Timed",
+    "decode_reply",
+    "decode_request",
+    "encode",
+]
+
+
+class Build(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Build the case as arm ``arm`` and run its first step. Answered by `Built`."""
+
+    arm: str
+    case: Case
+    seed: int
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Run ``lead_in`` untimed steps, then ``steps`` timed ones, synchronised at both ends. Answered by `Timed`."""
+
+    arm: str
+    steps: int
+    lead_in: int = 0
+
+
+class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Say what is known of the arm after its blocks. ``thorough`` adds FLOPs and the precision's proof."""
+
+    arm: str
+    thorough: bool = False
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End the process. Not answered."""
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """First line of a worker that started: what its engine rests on and which devices it sees."""
+
+    engine: str
+    versions: dict[str, str]
+    devices: tuple[tuple[str, str], ...]
+    """(kind, name) of each."""
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The arm stands and has run one step."""
+
+    build_s: float
+    first_step_s: float
+
+
+class Timed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Start and end of the timed steps, ``time.monotonic_ns``."""
+
+    start_ns: int
+    end_ns: int
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Facts about an arm. A ``None`` has its reason in ``missing``."""
+
+    loss: float | None
+    peak_memory_bytes: float | None
+    flops_per_step: float | None = None
+    flops_method: str | None = None
+    matmul_relative_error: float | None = None
+    missing: dict[str, str] = {}
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The request failed; the worker lives on and answers further ones."""
+
+    kind: str
+    """Name of the error class of `rtxbench.errors`, or of the foreign exception."""
+    message: str
+    next_step: str
+
+
+Request: TypeAlias = Build | Block | Describe | Close
+Reply: TypeAlias = Ready | Built | Timed | Described | Failed
+
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One message as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Parse a request line.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _requests.decode(line)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Parse a reply line.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _replies.decode(line)

@@ -1,0 +1,145 @@
+"""Transformers from keras-hub backbones with random weights: BERT classifiers and a GPT-2 language model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from rtxbench.workloads.base import Batch, Workload
+
+__all__ = ["LANGUAGE"]
+
+_BERT_VOCABULARY = 30_522
+_GPT2_VOCABULARY = 50_257
+
+
+@dataclass(frozen=True)
+class _Transformer:
+    """Depth and widths; the heads are 64 wide in every published size, the MLP four times the hidden width."""
+
+    layers: int
+    hidden: int
+    heads: int
+
+    def sizes(self) -> dict[str, int]:
+        return {
+            "num_layers": self.layers,
+            "num_heads": self.heads,
+            "hidden_dim": self.hidden,
+            "intermediate_dim": 4 * self.hidden,
+        }
+
+
+def _bert_classifier(size: _Transformer, tokens: int) -> Any:
+    """BERT encoder, pooled output, two classes: what fine-tuning trains."""
+    import keras
+    import keras_hub
+
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=_BERT_VOCABULARY, max_sequence_length=max(tokens, 512), **size.sizes()
+    )
+    inputs = {
+        "token_ids": keras.Input((tokens,), dtype="int32", name="token_ids"),
+        "segment_ids": keras.Input((tokens,), dtype="int32", name="segment_ids"),
+        "padding_mask": keras.Input((tokens,), dtype="int32", name="padding_mask"),
+    }
+    logits = keras.layers.Dense(2, dtype="float32", name="classifier")(backbone(inputs)["pooled_output"])
+    return keras.Model(inputs, logits, name="bert")
+
+
+def _gpt2_language_model(size: _Transformer, tokens: int) -> Any:
+    """GPT-2 decoder with the embedding tied to the output, next-token logits in float32."""
+    import keras
+    import keras_hub
+
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=_GPT2_VOCABULARY, max_sequence_length=max(tokens, 1024), **size.sizes()
+    )
+    inputs = {
+        "token_ids": keras.Input((tokens,), dtype="int32", name="token_ids"),
+        "padding_mask": keras.Input((tokens,), dtype="int32", name="padding_mask"),
+    }
+    logits = backbone.token_embedding(backbone(inputs), reverse=True)
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name="gpt2")
+
+
+def _sentences(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
+    shape = (batch_size, tokens)
+    inputs = {
+        "token_ids": rng.integers(1, _BERT_VOCABULARY, shape, dtype=np.int32),
+        "segment_ids": np.zeros(shape, np.int32),
+        "padding_mask": np.ones(shape, np.int32),
+    }
+    return inputs, rng.integers(0, 2, batch_size, dtype=np.int32)
+
+
+def _text(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
+    ids = rng.integers(1, _GPT2_VOCABULARY, (batch_size, tokens + 1), dtype=np.int32)
+    inputs = {"token_ids": ids[:, :-1], "padding_mask": np.ones((batch_size, tokens), np.int32)}
+    return inputs, ids[:, 1:]
+
+
+def _batch_of(
+    make: Callable[[int, int, np.random.Generator], Batch], tokens: int
+) -> Callable[[int, np.random.Generator], Batch]:
+    return lambda batch_size, rng: make(tokens, batch_size, rng)
+
+
+_BERT_BASE = _Transformer(12, 768, 12)  # Devlin et al. 2019, table of §3
+_BERT_BASE_HALF = _Transformer(6, 768, 12)  # DistilBERT's depth: the article's "smaller architecture"
+_BERT_SMALL = _Transformer(4, 512, 8)  # Turc et al. 2019
+_BERT_SMALL_HALF = _Transformer(2, 512, 8)
+_GPT2 = _Transformer(12, 768, 12)  # Radford et al. 2019, the 124M model
+_GPT2_MINI = _Transformer(4, 256, 4)
+
+
+def _bert(name: str, title: str, size: _Transformer, *, cpu: int, gpu: int, stands_for: str | None = None) -> Workload:
+    return Workload(
+        name=name,
+        title=title,
+        family="language",
+        build=partial(_bert_classifier, size, 128),
+        batch=_batch_of(_sentences, 128),
+        batch_sizes={"cpu": cpu, "gpu": gpu},
+        learning_rate=2e-5,
+        tokens_per_example=128,
+        scaled_down_from=stands_for,
+    )
+
+
+LANGUAGE: Final = (
+    _bert("bert-base", "BERT-base, 128 tokens", _BERT_BASE, cpu=4, gpu=32),
+    _bert("bert-base-half", "BERT-base, half depth, 128 tokens", _BERT_BASE_HALF, cpu=4, gpu=32),
+    _bert("bert-small", "BERT-small, 128 tokens", _BERT_SMALL, cpu=4, gpu=128, stands_for="bert-base"),
+    _bert(
+        "bert-small-half",
+        "BERT-small, half depth, 128 tokens",
+        _BERT_SMALL_HALF,
+        cpu=4,
+        gpu=128,
+        stands_for="bert-base-half",
+    ),
+    Workload(
+        name="gpt2",
+        title="GPT-2 124M, 256 tokens",
+        family="language",
+        build=partial(_gpt2_language_model, _GPT2, 256),
+        batch=_batch_of(_text, 256),
+        batch_sizes={"cpu": 2, "gpu": 16},
+        learning_rate=2e-5,
+        tokens_per_example=256,
+    ),
+    Workload(
+        name="gpt2-mini",
+        title="GPT-2 shape, 4 layers × 256, 64 tokens",
+        family="language",
+        build=partial(_gpt2_language_model, _GPT2_MINI, 64),
+        batch=_batch_of(_text, 64),
+        batch_sizes={"cpu": 2, "gpu": 64},
+        learning_rate=2e-5,
+        tokens_per_example=64,
+        scaled_down_from="gpt2",
+    ),
+)

@@ -1,0 +1,90 @@
+"""Image classifiers: the article's CNN and the architectures people train, with random weights."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from rtxbench.workloads.base import Batch, Workload, as_float32
+
+__all__ = ["VISION"]
+
+
+def _article_cnn() -> Any:
+    """Conv 32·3×3 ReLU → MaxPool 2 → Flatten → 10 softmax on 224×224×3, the article's listing with a batch axis."""
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((224, 224, 3)),
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax", dtype="float32"),
+        ],
+        name="article_cnn",
+    )
+
+
+def _application(name: str, side_px: int) -> Any:
+    """An architecture of ``keras.applications`` with random weights, 1000 classes and logits in float32."""
+    import keras
+
+    builder = getattr(keras.applications, name)
+    return as_float32(builder(weights=None, input_shape=(side_px, side_px, 3), classifier_activation=None))
+
+
+def _images(side_px: int, classes: int, batch_size: int, rng: np.random.Generator) -> Batch:
+    inputs = rng.random((batch_size, side_px, side_px, 3), dtype=np.float32)
+    return inputs, rng.integers(0, classes, batch_size, dtype=np.int32)
+
+
+def _images_of(side_px: int, classes: int) -> Callable[[int, np.random.Generator], Batch]:
+    return lambda batch_size, rng: _images(side_px, classes, batch_size, rng)
+
+
+VISION: Final = (
+    Workload(
+        name="cnn",
+        title="the article's CNN (224×224)",
+        family="vision",
+        build=_article_cnn,
+        batch=_images_of(224, 10),
+        batch_sizes={"cpu": 8, "gpu": 64},
+        from_logits=False,
+    ),
+    Workload(
+        name="resnet50",
+        title="ResNet-50, 224×224",
+        family="vision",
+        build=partial(_application, "ResNet50", 224),
+        batch=_images_of(224, 1000),
+        batch_sizes={"cpu": 8, "gpu": 64},
+    ),
+    Workload(
+        name="resnet50-64px",
+        title="ResNet-50, 64×64",
+        family="vision",
+        build=partial(_application, "ResNet50", 64),
+        batch=_images_of(64, 1000),
+        batch_sizes={"cpu": 8, "gpu": 256},
+        scaled_down_from="resnet50",
+    ),
+    Workload(
+        name="mobilenetv3",
+        title="MobileNetV3-Large, 224×224",
+        family="vision",
+        build=partial(_application, "MobileNetV3Large", 224),
+        batch=_images_of(224, 1000),
+        batch_sizes={"cpu": 8, "gpu": 128},
+    ),
+    Workload(
+        name="convnext-tiny",
+        title="ConvNeXt-Tiny, 224×224",
+        family="vision",
+        build=partial(_application, "ConvNeXtTiny", 224),
+        batch=_images_of(224, 1000),
+        batch_sizes={"cpu": 4, "gpu": 64},
+    ),
+)
