@@ -82,7 +82,8 @@ def _table(block: Any, _folder: str) -> str:
     head = "| " + " | ".join(escape_markdown(column.title) or " " for column in block.columns) + " |"
     rule = "|" + "|".join("--:" if column.numeric else "---" for column in block.columns) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in block.rows]
-    return "\n".join([f"*{escape_markdown(block.caption)}*", "", head, rule, *rows])
+    caption = [f"*{escape_markdown(block.caption)}*", ""] if block.caption else []
+    return "\n".join([*caption, head, rule, *rows])
 
 
 def _cell(value: Cell | str) -> str:
