@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from rtxbench.records import (
     SCHEMA_VERSION,
     Case,
@@ -33,6 +35,10 @@ __all__ = ["BIG_GPU", "CPU_ONLY", "LAPTOP", "records_of", "run_header", "write_r
 
 _FINISHED = "2026-03-14T10:00:00+00:00"
 _LAUNCHES = 5
+_LANE_NS = 480_000_000
+"""Interleaved arms take turns this far apart."""
+_GROUP_NS = 130_000_000_000
+"""Five launches of twelve rounds, and a pause."""
 
 BIG_GPU = Environment(
     machine="epyc-9354-2x-rtx-4090-1f0c",
@@ -143,7 +149,7 @@ def _gain(workload: _Workload, precision: str, *, gpu: bool) -> float:
     return 1.0 + (gain - 1.0) * (0.05 if workload.name == "mlp" else 1.0)
 
 
-def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch, ...]:
+def _launches(rng: random.Random, step_s: float, start_ns: int, lane: int = 0) -> tuple[Launch, ...]:
     launches = []
     for _ in range(_LAUNCHES):
         speed = math.exp(rng.gauss(0, 0.006))
@@ -151,8 +157,9 @@ def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch,
         blocks, now = [], start_ns
         for _block in range(12):
             block_ns = round(steps * step_s * speed * math.exp(rng.gauss(0, 0.004)) * 1e9)
-            blocks.append((now, now + block_ns))
-            now += block_ns + 600_000_000
+            offset = lane * _LANE_NS
+            blocks.append((now + offset, now + offset + block_ns))
+            now += 4 * _LANE_NS
         launches.append(
             Launch(
                 steps_per_block=steps,
@@ -170,8 +177,10 @@ def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch,
     return tuple(launches)
 
 
-def _measurement(rng: random.Random, workload: _Workload, case: Case, per_s: float, start_ns: int) -> Measurement:
-    launches = _launches(rng, case.batch_size / per_s, start_ns)
+def _measurement(
+    rng: random.Random, workload: _Workload, case: Case, per_s: float, start_ns: int, lane: int = 0
+) -> Measurement:
+    launches = _launches(rng, case.batch_size / per_s, start_ns, lane)
     times = [sum(e - s for s, e in launch.blocks_ns) / 12e9 / launch.steps_per_block for launch in launches]
     return Measurement(
         launches=launches,
@@ -262,7 +271,7 @@ def _group_records(rng: random.Random, run: Run, workload: _Workload, start_ns: 
             case=case,
             status="measured",
             finished_at=_FINISHED,
-            measurement=_measurement(rng, workload, case, per_s, start_ns),
+            measurement=_measurement(rng, workload, case, per_s, start_ns, len(measured)),
             hardware=_hardware(environment, gpu),
             flags=(Flag(code="cpu-steal", severity="warn", detail="steal 1.4 % of CPU time"),) if not gpu else (),
             missing={} if gpu else {"gpu_power_w": "no NVIDIA device"},
@@ -299,11 +308,29 @@ def _parallel_records(rng: random.Random, run: Run, workload: _Workload, one: Ca
         case=case,
         status="measured",
         finished_at=_FINISHED,
-        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, 10**9),
+        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, 10**9, 3),
         hardware=_hardware(run.environment, True),
     )
     yield two
     yield _ratio(rng, run, one, two)
+
+
+def _quality_ratios(rng: random.Random, run: Run, records: Sequence[Record]) -> Iterator[RatioRecord]:
+    """Final accuracy of each reduced precision against float32, over five seeds."""
+    measured = [r for r in records if isinstance(r, CaseRecord) and r.measurement and r.case.device_count == 1]
+    cases = {record.case.precision: record for record in measured if record.case.workload == "resnet50"}
+    for precision, record in cases.items():
+        if precision != "float32" and "float32" in cases:
+            logs = tuple(rng.gauss(0.0, 0.002) for _ in range(_LAUNCHES))
+            yield structs.replace(
+                _ratio(rng, run, cases["float32"], record),
+                record_id=f"{record.record_id}-accuracy",
+                metric="validation_accuracy",
+                replicate="seed",
+                log_ratios=logs,
+                ratio=ratio_estimate(logs, 0.90),
+                smallest_effect_ratio=smallest_effect(logs),
+            )
 
 
 def _observations(rng: random.Random, run: Run) -> Iterator[Observation]:
@@ -329,7 +356,9 @@ def records_of(run: Run, workloads: Sequence[str] = ()) -> list[Record]:
     records: list[Record] = []
     for index, workload in enumerate(_WORKLOADS):
         if not workloads or workload.name in workloads:
-            records.extend(_group_records(rng, run, workload, 1_000_000_000 + index * 60_000_000_000))
+            records.extend(_group_records(rng, run, workload, 1_000_000_000 + index * _GROUP_NS))
+    if run.environment is not LAPTOP:
+        records.extend(_quality_ratios(rng, run, records))
     records.extend(_observations(rng, run))
     return records
 

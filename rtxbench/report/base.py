@@ -10,8 +10,8 @@ How to add a section
    the blocks it returns. Then look at the page.
 
 A section says nothing of HTML, Markdown or files: `rtxbench.report.html`, `rtxbench.report.text` and
-`rtxbench.report.output` render these blocks. All text is plain text; the renderers escape it, so a hostile string
-in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a matplotlib figure; it is called
+`rtxbench.report.output` render these blocks. All text is plain text, in which `backticks` set off
+code; the renderers escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a matplotlib figure; it is called
 inside `rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as
 PNG and SVG under its ``name``.
 
@@ -159,7 +159,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictCard:
-    """One claim on one machine (or on several of which the same is to be said), with what a reader needs to check it."""
+    """One claim on one machine, or on several of which the same is to be said, with what a reader needs to check it."""
 
     id: str
     """Anchor: lower case, digits and hyphens, unique in the page."""

@@ -58,7 +58,7 @@ def _kind(context: Context, claim: str) -> str:
 
 
 def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Verdicts of whole claims, claim by claim; machines of which the same is to be said, without a figure, together."""
+    """Verdicts of whole claims, claim by claim; machines of which the same is to be said, and no figure, together."""
     groups: dict[tuple[object, ...], list[Verdict]] = {}
     with_parts = {(verdict.claim, verdict.machine) for verdict in verdicts if verdict.subject}
     order = {claim: number for number, claim in enumerate(dict.fromkeys(verdict.claim for verdict in verdicts))}
@@ -126,7 +126,7 @@ def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
         ),
         measured=one_line(claim.measured) if claim else "",
         reproduce=claim.reproduce if claim else "",
-        where=one_line(claim.where) if claim and whole.state == "not-measured" else "",
+        where=one_line(claim.where) if claim and whole.state == "not-measured" and not whole.next_step else "",
         sources=claim.sources if claim else (),
     )
 
