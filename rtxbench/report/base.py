@@ -10,10 +10,11 @@ How to add a section
    the blocks it returns. Then look at the page.
 
 A section says nothing of HTML, Markdown or files: `rtxbench.report.html`, `rtxbench.report.text` and
-`rtxbench.report.output` render these blocks. All text is plain text, in which `backticks` set off
-code; the renderers escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a matplotlib figure; it is called
-inside `rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as
-PNG and SVG under its ``name``.
+`rtxbench.report.output` render these blocks. All text is plain text, in which backticks set off code; the renderers
+escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a
+matplotlib figure, with axes of its own or on a `rtxbench.report.sheet.Sheet`; it is called inside
+`rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as PNG and
+SVG under its ``name``.
 
 Origins are never mixed: whatever is not measured on the machine it is shown for says so (``origin``), in the text of
 a cell, the badge of a figure, and its mark in a plot.

@@ -107,9 +107,9 @@ def _draw_bar(sheet: Sheet, bar: Bar, left: float, top: float, scale: float) -> 
 def _bar_text(bar: Bar) -> str:
     mark = " *" if bar.weak else ""
     if bar.low is None or bar.high is None:
-        return f"{short_number(bar.value)}{mark}"
+        return f"{short_number(bar.value, padded=True)}{mark}"
     half_ratio = (bar.high - bar.low) / 2 / bar.value
-    return f"{short_number(bar.value)} ±{half_ratio * 100:.1f} %{mark}"
+    return f"{short_number(bar.value, padded=True)} ±{half_ratio * 100:.1f} %{mark}"
 
 
 class _RatioAxis(NamedTuple):
@@ -160,7 +160,7 @@ def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -
     sheet.text(axis.left - 0.12, middle, row.label, align="right")
     if row.threshold is not None:
         x = axis.at(row.threshold)
-        sheet.lines([(x, middle - _ROW_IN / 2, x, middle + _ROW_IN / 2)], INK, 1.3, linestyles=[(0, (3, 2))])
+        sheet.lines([(x, middle - _ROW_IN / 2, x, middle + _ROW_IN / 2)], INK, 1.3, linestyle=(0, (3, 2)))
     if row.low is not None and row.high is not None:
         sheet.bar(
             axis.at(row.low), middle - 0.035, axis.at(row.high) - axis.at(row.low), 0.07, row.color, alpha=alpha * 0.55

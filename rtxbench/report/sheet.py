@@ -18,8 +18,7 @@ __all__ = ["Sheet", "label_column_in", "round_ticks", "short_number"]
 
 _CHARACTER_IN: Final = 0.079
 """Mean advance of a character of the labels; generous, so that no label is cut."""
-
-_SIDES: Final = {"left": "left", "right": "right", "center": "center"}
+_PREFIXES: Final = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
 class Sheet:
@@ -29,7 +28,13 @@ class Sheet:
         from matplotlib.figure import Figure
 
         self.height_in = height_in
+        self._layer = 0
         self.figure: Figure = Figure(figsize=(PAGE_WIDTH_IN, height_in))
+
+    def _look(self, **style: Any) -> dict[str, Any]:
+        """Artist properties: what is drawn later lies on top, in inches, with ``style`` over all."""
+        self._layer += 1
+        return {"transform": self.figure.dpi_scale_trans, "zorder": self._layer, "linewidth": 0, **style}
 
     def text(
         self,
@@ -44,7 +49,7 @@ class Sheet:
     ) -> None:
         """One line of text, vertically centred on ``y``."""
         self.figure.text(
-            x, self.height_in - y, text, transform=self.figure.dpi_scale_trans, ha=_SIDES[align],
+            x, self.height_in - y, text, transform=self.figure.dpi_scale_trans, zorder=1e6, ha=align,
             va="center_baseline", size=size, color=color, weight=weight,
         )  # fmt: skip
 
@@ -53,21 +58,14 @@ class Sheet:
         from matplotlib.patches import Rectangle
 
         corner = (x, self.height_in - y - height)
-        look = {
-            "facecolor": color,
-            "edgecolor": color,
-            "linewidth": 0,
-            "transform": self.figure.dpi_scale_trans,
-            **style,
-        }
-        self.figure.add_artist(Rectangle(corner, width, height, **look))
+        look = self._look(facecolor=color, edgecolor=color)
+        self.figure.add_artist(Rectangle(corner, width, height, **{**look, **style}))
 
     def dot(self, x: float, y: float, radius: float, color: str, **style: Any) -> None:
         """A filled circle."""
         from matplotlib.patches import Circle
 
-        look = {"facecolor": color, "linewidth": 0, "transform": self.figure.dpi_scale_trans, **style}
-        self.figure.add_artist(Circle((x, self.height_in - y), radius, **look))
+        self.figure.add_artist(Circle((x, self.height_in - y), radius, **{**self._look(facecolor=color), **style}))
 
     def lines(
         self, segments: Sequence[tuple[float, float, float, float]], color: str, width: float, **style: Any
@@ -77,8 +75,23 @@ class Sheet:
 
         if segments:
             paths = [[(x1, self.height_in - y1), (x2, self.height_in - y2)] for x1, y1, x2, y2 in segments]
-            look = {"colors": color, "linewidths": width, "transform": self.figure.dpi_scale_trans, **style}
-            self.figure.add_artist(LineCollection(paths, **look))
+            look = self._look(color=color, linewidth=width)
+            self.figure.add_artist(LineCollection(paths, **{**look, **style}))
+
+    def line(self, points: Sequence[tuple[float, float]], color: str, width: float, **style: Any) -> None:
+        """One line through ``points``, ``width`` points wide."""
+        from matplotlib.lines import Line2D
+
+        xs, ys = zip(*points, strict=True)
+        look = self._look(color=color, linewidth=width)
+        self.figure.add_artist(Line2D(xs, [self.height_in - y for y in ys], **{**look, **style}))
+
+    def area(self, points: Sequence[tuple[float, float]], color: str, **style: Any) -> None:
+        """A filled polygon with these corners."""
+        from matplotlib.patches import Polygon
+
+        corners = [(x, self.height_in - y) for x, y in points]
+        self.figure.add_artist(Polygon(corners, **{**self._look(facecolor=color), **style}))
 
 
 def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.0) -> float:
@@ -94,9 +107,8 @@ def round_ticks(highest: float, count: int = 5) -> list[float]:
     return [float(tick) for tick in ticks if tick <= highest]
 
 
-def short_number(value: float) -> str:
-    """Three significant digits and an SI prefix, without a unit: the axis names it."""
-    for factor, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"
+def short_number(value: float, *, padded: bool = False) -> str:
+    """Three significant digits (``padded``: always three) and an SI prefix; no unit, since the axis names it."""
+    factor, prefix = next((row for row in _PREFIXES if abs(value) >= row[0]), (1.0, ""))
+    digits = f"{value / factor:#.3g}".rstrip(".") if padded else f"{value / factor:.3g}"
+    return f"{digits}{prefix}"
