@@ -87,7 +87,7 @@ def launch_estimate(values: Sequence[float], confidence: float = 0.95, *, adapti
     mean = float(data.mean())
     if n < 2:
         return Estimate(value=mean, low=None, high=None, n=n, confidence=confidence)
-    half = student_t(0.5 + confidence / 2, n - 1) * float(data.std(ddof=1)) / np.sqrt(n)
+    half = student_t(0.5 + confidence / 2, n - 1) * float(data.std(ddof=1)) / math.sqrt(n)
     half *= ADAPTIVE_STOP_INFLATION if adaptive else 1.0
     return Estimate(value=mean, low=mean - half, high=mean + half, n=n, confidence=confidence)
 

@@ -73,7 +73,7 @@ class _TensorFlowStep:
         graph = self._concrete.graph
         fetches = [tensor.op for tensor in graph.outputs] + graph.control_outputs
         try:
-            return Finding(training_step_flops(graph, fetches, static=self._tf.get_static_value), METHOD)
+            return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
         except (ValueError, TypeError) as error:
             return Finding(None, f"an operation of the training graph has no static shape: {error}")
 
@@ -157,7 +157,7 @@ class _TensorFlowEngine:
             names = self._logical_cpus(case.device_count)
         if len(names) < case.device_count or case.batch_size % case.device_count:
             raise UnavailableError(
-                f"{case.label} wants {case.device_count} devices sharing {case.batch_size} examples; {len(names)} found.",
+                f"{case.label} wants {case.device_count} devices for {case.batch_size} examples; {len(names)} found.",
                 next_step="Lower the device count, or choose a batch size it divides.",
             )
         # HierarchicalCopy and ReductionToOneDevice do not depend on NCCL, which a CPU has not.

@@ -14,12 +14,11 @@ __all__ = ["METHOD", "training_step_flops"]
 METHOD: Final = "matrix products and convolutions of the traced training graph, unused operations pruned"
 
 
-def training_step_flops(graph: Any, fetches: Iterable[Any], *, static: Callable[[Any], Any]) -> float:
-    """FLOPs of one execution of ``graph``.
+def training_step_flops(fetches: Iterable[Any], *, static: Callable[[Any], Any]) -> float:
+    """FLOPs of one execution of the graph that ``fetches`` belong to.
 
     Args:
-        graph: a ``tf.Graph`` (a ``FuncGraph`` for called functions).
-        fetches: operations whose execution the caller needs.
+        fetches: operations whose execution the caller needs, of the step's graph.
         static: ``tf.get_static_value``.
 
     Raises:
@@ -45,18 +44,18 @@ def _operation_flops(op: Any, static: Callable[[Any], Any]) -> float:
         return _COUNTERS[op.type](op, static)
     if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
         body = op.graph._get_function(op.get_attr("f").name).graph  # no public way to a called function's graph
-        return training_step_flops(body, [tensor.op for tensor in body.outputs] + body.control_outputs, static=static)
+        return training_step_flops([tensor.op for tensor in body.outputs] + body.control_outputs, static=static)
     return 0.0
 
 
 def _matmul(op: Any, static: Callable[[Any], Any]) -> float:
-    inner = op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1]
-    return 2.0 * math.prod(op.outputs[0].shape.as_list()) * inner
+    inner = int(op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1])
+    return 2.0 * float(math.prod(op.outputs[0].shape.as_list())) * inner
 
 
 def _batch_matmul(op: Any, static: Callable[[Any], Any]) -> float:
-    inner = op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1]
-    return 2.0 * math.prod(op.outputs[0].shape.as_list()) * inner
+    inner = int(op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1])
+    return 2.0 * float(math.prod(op.outputs[0].shape.as_list())) * inner
 
 
 def _einsum(op: Any, static: Callable[[Any], Any]) -> float:

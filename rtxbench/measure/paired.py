@@ -97,7 +97,7 @@ def start_workers(arms: Sequence[Arm]) -> dict[str, WorkerProcess]:
             shared = None if arm.isolated else _sharing(arm, arms, workers)
             workers[arm.key] = shared or WorkerProcess(arm.spec)
     except BaseException:
-        _end(workers, WorkerProcess.kill)
+        _end(workers, lambda worker: worker.kill())
         raise
     return workers
 
@@ -227,9 +227,9 @@ def _one_launch(
         solo = _solo_ratio(live[0], profile.solo_blocks) if len(live) > 1 else None
         _store(pairing, live, solo)
     except BaseException:
-        _end(workers, WorkerProcess.kill)
+        _end(workers, lambda worker: worker.kill())
         raise
-    _end(workers, WorkerProcess.close)
+    _end(workers, lambda worker: worker.close())
 
 
 def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:

@@ -1,0 +1,100 @@
+"""What every engine behind Keras builds alike: the model under its dtype policy, the optimizer, the loss, the proof.
+
+One recipe for all engines is what makes their figures comparable: the same layers, the same policy, Adam, sparse
+categorical cross-entropy, dynamic loss scaling for float16.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtxbench.engines.base import Finding
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import Workload
+from rtxbench.workloads.variants import variant_named
+
+__all__ = ["ModelParts", "attention_kernel", "build_parts", "matmul_relative_error"]
+
+Array = NDArray[Any]
+
+
+class ModelParts(NamedTuple):
+    """A built model and what trains it."""
+
+    model: Any
+    optimizer: Any
+    loss_of: Callable[[Any, Any], Any]
+    """(labels, outputs) → loss per example or token."""
+
+    def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
+        variables = [*self.model.variables, *self.optimizer.variables]
+        total = sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in variables)
+        return Finding(float(total), "sum over model and optimizer variables")
+
+
+def build_parts(workload: Workload, case: Case, seed: int) -> ModelParts:
+    """Model, built optimizer and loss of a case; the dtype policy in force before is restored.
+
+    Raises:
+        UsageError: the case names an unknown precision or variant.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    kept = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision_named(case.precision).policy)
+    try:
+        model = variant_named(case.variant).apply(workload.build())
+    finally:
+        keras.config.set_dtype_policy(kept)
+    optimizer = keras.optimizers.Adam(workload.learning_rate)
+    if case.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
+    return ModelParts(model, optimizer, loss)
+
+
+def attention_kernel(model: Any, engine: str) -> str | None:
+    """How the model's attention is computed on this engine; ``None`` for a model without attention.
+
+    Engines are told apart only where Keras takes `dot_product_attention`; with attention dropout it writes the
+    product, the softmax and the second product out, on every engine alike (Keras 3, ``MultiHeadAttention``).
+    """
+    rates = [float(layer.dropout) for layer in model._flatten_layers() if _is_attention(layer)]
+    if not rates:
+        return None
+    if any(rate > 0 for rate in rates):
+        return "explicit products and softmax: attention dropout keeps Keras off every fused kernel"
+    return _FUSED_ATTENTION[engine]
+
+
+_FUSED_ATTENTION = {
+    "tensorflow": "explicit products and softmax: Keras has no fused attention on TensorFlow",
+    "jax": "jax.nn.dot_product_attention: cuDNN's flash kernel where the GPU supports it, else XLA",
+    "torch": "scaled_dot_product_attention: flash, memory-efficient or plain, as PyTorch chooses",
+}
+
+
+def _is_attention(layer: Any) -> bool:
+    import keras
+
+    return isinstance(layer, keras.layers.MultiHeadAttention)
+
+
+def matmul_relative_error(multiply: Callable[[Array, Array], Array]) -> Finding:
+    """Relative Frobenius error of a 512×512 product of standard normals against float64.
+
+    Args:
+        multiply: takes two float32 matrices, multiplies them in the precision under test, returns the product.
+    """
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal((512, 512)).astype(np.float32) for _ in range(2))
+    exact = left.astype(np.float64) @ right.astype(np.float64)
+    got = np.asarray(multiply(left, right), np.float64)
+    error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
+    return Finding(error, "512×512 matrix product against float64, relative Frobenius norm")

@@ -1,0 +1,50 @@
+"""Named changes to a workload's model. The empty name is the workload as users get it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rtxbench.errors import UsageError
+from rtxbench.workloads.fused_norm import with_fused_normalization
+
+__all__ = ["VARIANTS", "Variant", "variant_named"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row of `VARIANTS`."""
+
+    name: str
+    description: str
+    apply: Callable[[Any], Any]
+    """Takes the model as built and returns the changed model, under the dtype policy in force.
+
+    Raises `UsageError` where the change would change nothing: a variant that measures the plain workload under
+    another name is the worst kind of result.
+    """
+
+
+VARIANTS: Final[dict[str, Variant]] = {
+    row.name: row
+    for row in (
+        Variant(name="", description="the workload as users get it", apply=lambda model: model),
+        Variant(
+            name="fused-norm",
+            description="batch normalisation through TensorFlow's fused kernel in training",
+            apply=with_fused_normalization,
+        ),
+    )
+}
+
+
+def variant_named(name: str) -> Variant:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return VARIANTS[name]
+    except KeyError:
+        known = ", ".join(repr(row) for row in VARIANTS)
+        raise UsageError(f"unknown variant {name!r}.", next_step=f"Choose one of: {known}.") from None
