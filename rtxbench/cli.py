@@ -135,6 +135,7 @@ def gate(
             help="Build an environment per arm [default: only where their dependencies differ].",
         ),
     ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
     extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
@@ -144,6 +145,7 @@ def gate(
 ) -> None:
     """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
     from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
 
     request = command.Request(
         baseline=baseline,
@@ -160,6 +162,7 @@ def gate(
         record_hardware=recorder,
         json_path=json,
         markdown_path=markdown,
+        profile=gate_profile(profile),
     )
     raise typer.Exit(command.gate(request))
 

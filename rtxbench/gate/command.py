@@ -27,7 +27,15 @@ from rtxbench.gate.journal import (
     open_journal,
 )
 from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
-from rtxbench.gate.session import GATE_PROFILE, ArmSource, CaseResult, GateLaunch, Settings, measure_launch, run_session
+from rtxbench.gate.session import (
+    GATE_PROFILES,
+    ArmSource,
+    CaseResult,
+    GateLaunch,
+    Settings,
+    measure_launch,
+    run_session,
+)
 from rtxbench.gate.watch import watching
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
@@ -61,7 +69,7 @@ class Request(NamedTuple):
     record_hardware: bool = True
     json_path: Path | None = None
     markdown_path: Path | None = None
-    profile: Profile = GATE_PROFILE
+    profile: Profile = GATE_PROFILES["standard"]
 
 
 def gate(request: Request, folder: Path | None = None) -> int:

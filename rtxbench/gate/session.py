@@ -1,6 +1,5 @@
 """One gate session: launches of both arms, one after another, until every case is decided or the budget is spent."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.analysis.gate import CaseState, Decision, GateOutcome, Stage, decide
-from rtxbench.errors import MeasurementError, RtxbenchError
+from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.gate.worker import FOREIGN_ROOT
 from rtxbench.measure.paired import Arm, measure_pairing
 from rtxbench.measure.process import WorkerSpec
@@ -19,28 +18,53 @@ from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case, Flag, Launch
 
 __all__ = [
-    "GATE_PROFILE",
+    "GATE_PROFILES",
     "ArmSource",
     "CaseResult",
     "GateLaunch",
     "Settings",
+    "gate_profile",
     "measure_launch",
-    "profile_with",
     "run_session",
     "step_times_s",
 ]
 
 _WORKER_FILE: Final = Path(__file__).with_name("worker.py")
 
-GATE_PROFILE: Final = Profile(
-    name="gate",
-    launches_min=1,
-    launches_max=1,  # the gate's own decision asks for launches one by one
-    rounds=16,
-    block_s=0.25,
-    warm_up=WarmUpRule(window_blocks=20, block_s=0.05, cap_s=6.0),
-    group_budget_s=float("inf"),
-)
+
+def _profile(name: str, rounds: int, block_s: float, warm_up: WarmUpRule) -> Profile:
+    return Profile(
+        name=f"gate-{name}",
+        launches_min=1,
+        launches_max=1,  # the gate's decision asks for launches one by one
+        rounds=rounds,
+        block_s=block_s,
+        warm_up=warm_up,
+        group_budget_s=float("inf"),
+    )
+
+
+GATE_PROFILES: Final[dict[str, Profile]] = {
+    # The protocol's own lengths. A GPU's clocks and temperature need windows of 5 s to settle.
+    "standard": _profile("standard", 16, 0.25, WarmUpRule(window_blocks=20, block_s=0.05, cap_s=6.0)),
+    "gpu": _profile("gpu", 16, 0.25, WarmUpRule(window_blocks=20, block_s=0.25, cap_s=60.0)),
+    # A fifth of the time for a wider interval: more launches end inconclusive, none more in a false alarm.
+    "quick": _profile("quick", 8, 0.1, WarmUpRule(window_blocks=10, block_s=0.02, cap_s=2.0)),
+    # Proves the path in tests; its blocks are too short for any claim.
+    "smoke": _profile("smoke", 4, 0.02, WarmUpRule(window_blocks=3, block_s=0.005, cap_s=0.3)),
+}
+"""Lengths of one launch by name; the decision's constants are the same in all of them."""
+
+
+def gate_profile(name: str) -> Profile:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in GATE_PROFILES:
+        raise UsageError(f"unknown gate profile {name!r}.", next_step=f"Choose one of: {', '.join(GATE_PROFILES)}.")
+    return GATE_PROFILES[name]
 
 
 class ArmSource(NamedTuple):
@@ -58,7 +82,7 @@ class Settings(NamedTuple):
     """``module:function`` each."""
     margin_ratio: float = 0.05
     budget_s: float = 600.0
-    profile: Profile = GATE_PROFILE
+    profile: Profile = GATE_PROFILES["standard"]
     planted_ratio: float = 0.0
     """Slow-down planted in the candidate by step duplication; for `rtxbench selftest gate`."""
 
@@ -207,8 +231,3 @@ def _result(case: str, decision: Decision, state: CaseState, launches: Sequence[
 
 def _named(error: RtxbenchError, where: str) -> RtxbenchError:
     return type(error)(f"{where}: {error.message}", next_step=error.next_step)
-
-
-def profile_with(block_s: float, rounds: int, warm_up: WarmUpRule | None = None) -> Profile:
-    """The gate's profile with other lengths, for quick looks and tests; the decision's constants stay."""
-    return dataclasses.replace(GATE_PROFILE, block_s=block_s, rounds=rounds, warm_up=warm_up or GATE_PROFILE.warm_up)
