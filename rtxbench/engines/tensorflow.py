@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -76,6 +77,11 @@ class _TensorFlowStep:
             return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
         except (ValueError, TypeError) as error:
             return Finding(None, f"an operation of the training graph has no static shape: {error}")
+
+    def work(self) -> StepWork:
+        from rtxbench.engines.tensorflow_work import step_work
+
+        return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
     def state_bytes(self) -> Finding:
         return Finding(float(self._state_bytes), "sum over model and optimizer variables")
