@@ -16,8 +16,9 @@ from rtxbench.engines.controls import device_controls
 from rtxbench.engines.step_profile import capture_onednn, profile_gpu
 from rtxbench.engines.step_work import KnowsItsWork
 from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
 from rtxbench.records import Case
-from rtxbench.workloads.ceilings import measure_ceilings
+from rtxbench.workloads.ceilings import ProductFormat, measure_ceilings
 
 __all__ = ["Answer", "CaseRequest", "CeilingRequest", "EvidenceFigure", "main"]
 
@@ -58,7 +59,9 @@ _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 def _ceilings(engine_name: str, request: CeilingRequest) -> tuple[EvidenceFigure, ...]:
     controls = device_controls(engine_name, request.kind)
-    found = measure_ceilings(request.precisions, request.budget_s, controls)
+    rows = [precision_named(name) for name in request.precisions]
+    formats = [ProductFormat(row.name, row.policy.removeprefix("mixed_"), row.tf32) for row in rows]
+    found = measure_ceilings(formats, request.budget_s, controls)
     labels = {"engine": engine_name, "kind": request.kind}
     return tuple(
         EvidenceFigure(metric=c.metric, values=c.values, labels={**labels, **c.labels}, reason=c.reason) for c in found

@@ -12,9 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from rtxbench.precision import precision_named
-
-__all__ = ["Ceiling", "DeviceControls", "measure_ceilings"]
+__all__ = ["Ceiling", "DeviceControls", "ProductFormat", "measure_ceilings"]
 
 _REPEATS: Final = 7
 _GEMM_SIZES: Final = (512, 1024, 2048, 4096, 8192)
@@ -24,6 +22,14 @@ _COPY_BYTES: Final = {"cpu": 256 * 2**20, "gpu": 512 * 2**20}
 """Well above the last-level caches (at most about 100 MB on GPUs; server CPUs with more will read a little high)."""
 _TRANSFER_BYTES: Final = 64 * 2**20
 _CHAIN_LENGTH: Final = 200
+
+
+class ProductFormat(NamedTuple):
+    """How one precision multiplies: the dtype of its operands, and whether float32 may be rounded to TF32."""
+
+    precision: str
+    dtype: str
+    tf32: bool
 
 
 class Ceiling(NamedTuple):
@@ -52,11 +58,11 @@ class DeviceControls:
     """All-reduce so many bytes per device and wait; ``None`` with one device."""
 
 
-def measure_ceilings(precisions: Sequence[str], budget_s: float, device: DeviceControls) -> list[Ceiling]:
+def measure_ceilings(formats: Sequence[ProductFormat], budget_s: float, device: DeviceControls) -> list[Ceiling]:
     """Measure every ceiling within about ``budget_s`` seconds (at least one repeat of each is made).
 
     Args:
-        precisions: rows of `rtxbench.precision.PRECISIONS`.
+        formats: of the precisions wanted.
         budget_s: seconds for all ceilings together.
         device: the engine's controls.
 
@@ -65,9 +71,9 @@ def measure_ceilings(precisions: Sequence[str], budget_s: float, device: DeviceC
         (in a traced graph), ``dispatch_s`` (from Python), ``host_to_device_bytes_per_s``,
         ``all_reduce_bytes_per_s``. Every value is one repeat.
     """
-    share_s = budget_s / (len(precisions) + 4)
+    share_s = budget_s / (len(formats) + 4)
     with device.scope():
-        found = [_gemm(precision, share_s, device) for precision in precisions]
+        found = [_gemm(row, share_s, device) for row in formats]
         found += [_bandwidth(share_s, device), _kernel_launch(share_s, device), _dispatch(share_s, device)]
     found += [_host_to_device(share_s, device), _all_reduce(share_s, device)]
     return found
@@ -85,18 +91,16 @@ def _repeats(run: Callable[[], Any], device: DeviceControls, budget_s: float) ->
             return
 
 
-def _gemm(precision: str, budget_s: float, device: DeviceControls) -> Ceiling:
+def _gemm(row: ProductFormat, budget_s: float, device: DeviceControls) -> Ceiling:
     """Square products, doubled in size until one takes 50 ms or eats the budget; the fastest size counts."""
     from keras import ops
 
-    row = precision_named(precision)
-    dtype = row.policy.removeprefix("mixed_")
     device.set_tf32(row.tf32)
     deadline = time.perf_counter() + budget_s
     best: tuple[float, tuple[float, ...], int] = (0.0, (), 0)
     rng = np.random.default_rng(0)
     for size in _GEMM_SIZES:
-        left, right = (ops.cast(rng.standard_normal((size, size), dtype=np.float32), dtype) for _ in range(2))
+        left, right = (ops.cast(rng.standard_normal((size, size), dtype=np.float32), row.dtype) for _ in range(2))
         left_s = max(deadline - time.perf_counter(), 0.0)
         times = list(_repeats(lambda a=left, b=right: ops.matmul(a, b), device, left_s / 2))  # type: ignore[misc]
         rates = tuple(2.0 * size**3 / seconds for seconds in times)
@@ -105,7 +109,7 @@ def _gemm(precision: str, budget_s: float, device: DeviceControls) -> Ceiling:
         if median_s > _LONG_ENOUGH_S or 2 * 8 * median_s > deadline - time.perf_counter():
             break
     device.set_tf32(False)
-    return Ceiling("gemm_flop_per_s", best[1], {"precision": precision, "size": str(best[2])})
+    return Ceiling("gemm_flop_per_s", best[1], {"precision": row.precision, "size": str(best[2])})
 
 
 def _bandwidth(budget_s: float, device: DeviceControls) -> Ceiling:
