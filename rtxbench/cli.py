@@ -8,6 +8,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
+from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
 
@@ -76,6 +77,9 @@ def run(
     typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
 
 
+app.command(name="report")(report_command)
+
+
 @app.command()
 def claims(
     claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
@@ -136,6 +140,55 @@ def trace(
     report = record_command(command, path, interval_s)
     typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
     raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
+    candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
+    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
+    baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Build an environment per arm [default: only where their dependencies differ].",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
+    history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
+    recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+) -> None:
+    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
+
+    request = command.Request(
+        baseline=baseline,
+        candidate=candidate,
+        cases=tuple(cases or ()),
+        margin=margin,
+        budget=budget,
+        baseline_python=baseline_python or python,
+        candidate_python=candidate_python or python,
+        install=install,
+        extras=tuple(extra or ()),
+        results_dir=results,
+        history=history,
+        record_hardware=recorder,
+        json_path=json,
+        markdown_path=markdown,
+        profile=gate_profile(profile),
+    )
+    raise typer.Exit(command.gate(request))
 
 
 def main() -> None:

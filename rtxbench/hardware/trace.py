@@ -25,11 +25,13 @@ __all__ = [
     "GpuListing",
     "Mark",
     "ProbeResult",
+    "Series",
     "Trace",
     "energy_in",
     "load_trace",
     "sampling_jitter_s",
     "summarize",
+    "values_in",
 ]
 
 HOST: Final = "host"

@@ -19,7 +19,7 @@ BUSY = "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"
 def run_trace(tmp_path, *command, options=(), **kwargs):
     path = tmp_path / "t.trace.jsonl"
     line = [*RTXBENCH, "trace", "--out", str(path), *options, "--", *command]
-    return path, subprocess.run(line, capture_output=True, text=True, timeout=60, **kwargs)
+    return path, subprocess.run(line, check=False, capture_output=True, text=True, timeout=60, **kwargs)
 
 
 def test_exit_code_output_and_summary(tmp_path):
