@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+<<<<<<< HEAD
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
+=======
+from rtxbench.engines.step_work import StepWork
+>>>>>>> hardware
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -79,6 +83,11 @@ class _TensorFlowStep:
             return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
         except (ValueError, TypeError) as error:
             return Finding(None, f"an operation of the training graph has no static shape: {error}")
+
+    def work(self) -> StepWork:
+        from rtxbench.engines.tensorflow_work import step_work
+
+        return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
     def state_bytes(self) -> Finding:
         return self._parts.state_bytes()
