@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
-<<<<<<< HEAD
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
-=======
 from rtxbench.engines.step_work import StepWork
->>>>>>> hardware
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
