@@ -8,6 +8,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
+from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
 
@@ -74,6 +75,9 @@ def run(
         return
     typer.echo("\n".join(summary_lines(path)))
     typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
+
+
+app.command("report")(report_command)
 
 
 @app.command()

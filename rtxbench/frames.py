@@ -87,7 +87,7 @@ def _tokens_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
 
 def _flop_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
     measured = record.measurement
-    if measured is None or measured.flops_per_step is None:
+    if measured is None or measured.flops_per_step is None or measured.step_time_s.value <= 0:
         return None
     return measured.flops_per_step / measured.step_time_s.value
 
@@ -122,6 +122,8 @@ def _energy_per_example_j(run: LoadedRun, record: CaseRecord) -> float | None:
     """Mean board power over throughput, where it was watched for long enough; see `SHORTEST_ENERGY_WINDOW_S`."""
     timed_s, watts = _timed_s(run, record), _working_gpus(record, "power_w")
     if record.measurement is None or timed_s is None or timed_s < SHORTEST_ENERGY_WINDOW_S or not watts:
+        return None
+    if record.measurement.throughput_per_s.value <= 0:
         return None
     return sum(watts) / record.measurement.throughput_per_s.value
 
