@@ -226,7 +226,11 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("loss", "Float64", "", "Loss after the last block, mean over launches", _launch_mean("loss")),
     FrameColumn("solo_ratio", "Float64", "ratio", "Step time alone ÷ interleaved, mean", _launch_mean("solo_ratio")),
     FrameColumn(
-        "matmul_relative_error", "Float64", "ratio", "Proof of the precision", _numerics("matmul_relative_error")
+        "matmul_error_ratio",
+        "Float64",
+        "ratio",
+        "Relative error against float64: proves the precision",
+        _numerics("matmul_relative_error"),
     ),
     FrameColumn("peak_memory_bytes", "Int64", "B", "Allocator's peak, busiest device", _measured("peak_memory_bytes")),
     FrameColumn(
