@@ -8,6 +8,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
+from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
 
@@ -76,6 +77,9 @@ def run(
     typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
 
 
+app.command(name="report")(report_command)
+
+
 @app.command()
 def claims(
     claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
@@ -116,6 +120,26 @@ def doctor(
     typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
+    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
+    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
+) -> None:
+    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
+    import time
+
+    import msgspec
+
+    from rtxbench.hardware.command import record_command, report_text
+
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    report = record_command(command, path, interval_s)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

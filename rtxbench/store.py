@@ -188,15 +188,21 @@ class _SchemaOnly(msgspec.Struct):
 
 def _decode(path: Path, raw: bytes) -> Line:
     try:
-        return _decoder.decode(raw)
+        line = _decoder.decode(raw)
     except msgspec.ValidationError:
-        version = msgspec.json.decode(raw, type=_SchemaOnly, strict=False).schema_version
-        if version > SCHEMA_VERSION:
-            raise RecordError(
-                f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
-                next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
-            ) from None
+        _check_schema(path, msgspec.json.decode(raw, type=_SchemaOnly, strict=False).schema_version)
         raise
+    if isinstance(line, Run):
+        _check_schema(path, line.schema_version)
+    return line
+
+
+def _check_schema(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
+            next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
+        )
 
 
 def _malformed(path: Path, number: int, why: str) -> RecordError:
