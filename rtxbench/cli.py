@@ -8,6 +8,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
+from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
 
@@ -36,6 +37,50 @@ def _root(
 
 
 @app.command()
+def run(
+    claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
+    workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
+    engine: Annotated[str, typer.Option(help="tensorflow, jax or torch.")] = "tensorflow",
+    compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
+    budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
+    logical_devices: Annotated[
+        int, typer.Option(metavar="N", help="Also check MirroredStrategy on N logical CPU devices.")
+    ] = 0,
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
+) -> None:
+    """Measure training throughput and store the records."""
+    from rtxbench.measure.command import run_plan
+    from rtxbench.measure.profiles import profile_named
+    from rtxbench.measure.suite import Request
+    from rtxbench.measure.table import summary_lines
+
+    request = Request(
+        profile=profile,
+        engine=engine,
+        claims=tuple(claim or ()),
+        workloads=tuple(workload or ()),
+        compilers=tuple(compiler or ()),
+        logical_devices=logical_devices,
+        batch_size=batch_size,
+    )
+    chosen = profile_named(profile)
+    chosen = chosen if budget is None else chosen.with_budget(budget)
+    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    if as_json:
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    typer.echo("\n".join(summary_lines(path)))
+    typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
+
+
+app.command(name="report")(report_command)
+
+
+@app.command()
 def claims(
     claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
     file: Annotated[Path | None, typer.Option(help="A claims file of your own (TOML) instead of the suite's.")] = None,
@@ -59,15 +104,6 @@ def claims(
     verdicts = [verdict for verdict in judged if verdict.claim in known]
     detailed = claim_id is not None
     typer.echo(claims_json(chosen, verdicts) if as_json else claims_text(chosen, verdicts, detailed=detailed))
-
-
-def main() -> None:
-    """Run the command line; deliberate errors become one message and their exit code."""
-    try:
-        app()
-    except RtxbenchError as error:
-        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(error.exit_code)
 
 
 @app.command()
@@ -153,3 +189,82 @@ def advise(
     )
     advice = answer(question, cards_file, prices, results)
     typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
+    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
+    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
+) -> None:
+    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
+    import time
+
+    import msgspec
+
+    from rtxbench.hardware.command import record_command, report_text
+
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    report = record_command(command, path, interval_s)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
+    candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
+    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
+    baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Build an environment per arm [default: only where their dependencies differ].",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
+    history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
+    recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+) -> None:
+    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
+
+    request = command.Request(
+        baseline=baseline,
+        candidate=candidate,
+        cases=tuple(cases or ()),
+        margin=margin,
+        budget=budget,
+        baseline_python=baseline_python or python,
+        candidate_python=candidate_python or python,
+        install=install,
+        extras=tuple(extra or ()),
+        results_dir=results,
+        history=history,
+        record_hardware=recorder,
+        json_path=json,
+        markdown_path=markdown,
+        profile=gate_profile(profile),
+    )
+    raise typer.Exit(command.gate(request))
+
+
+def main() -> None:
+    """Run the command line; deliberate errors become one message and their exit code."""
+    try:
+        app()
+    except RtxbenchError as error:
+        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
+        sys.exit(130)

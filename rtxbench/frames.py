@@ -78,16 +78,6 @@ def _devices(record: CaseRecord, metric: str, *, host: bool) -> list[float]:
     return [metrics[metric].mean for key, metrics in devices.items() if (key == "host") == host and metric in metrics]
 
 
-def _hardware(
-    metric: str, *, host: bool = False, combine: Callable[[list[float]], float] = fmean
-) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
-        values = _devices(record, metric, host=host)
-        return combine(values) if values else None
-
-    return extract
-
-
 def _tokens_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
     measured = record.measurement
     if measured is None or measured.tokens_per_example is None:
@@ -109,9 +99,28 @@ def _timed_s(_run: LoadedRun, record: CaseRecord) -> float | None:
     return sum(end - start for start, end in blocks) / 1e9
 
 
+def _working_gpus(record: CaseRecord, metric: str) -> list[float]:
+    """Means of ``metric`` on the GPUs the case ran on: the busiest by that metric, as many as it used."""
+    if record.case.placement == "cpu" or record.case.placement.endswith("-logical"):
+        return []
+    return sorted(_devices(record, metric, host=False), reverse=True)[: record.case.device_count]
+
+
+def _gpu(metric: str, combine: Callable[[list[float]], float]) -> Callable[[LoadedRun, CaseRecord], float | None]:
+    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
+        values = _working_gpus(record, metric)
+        return combine(values) if values else None
+
+    return extract
+
+
+def _host(metric: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
+    return lambda _run, record: next(iter(_devices(record, metric, host=True)), None)
+
+
 def _energy_per_example_j(run: LoadedRun, record: CaseRecord) -> float | None:
     """Mean board power over throughput, where it was watched for long enough; see `SHORTEST_ENERGY_WINDOW_S`."""
-    timed_s, watts = _timed_s(run, record), _devices(record, "power_w", host=False)
+    timed_s, watts = _timed_s(run, record), _working_gpus(record, "power_w")
     if record.measurement is None or timed_s is None or timed_s < SHORTEST_ENERGY_WINDOW_S or not watts:
         return None
     return sum(watts) / record.measurement.throughput_per_s.value
@@ -218,10 +227,12 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "matmul_relative_error", "Float64", "ratio", "Proof of the precision", _numerics("matmul_relative_error")
     ),
     FrameColumn("peak_memory_bytes", "Int64", "B", "Allocator's peak, busiest device", _measured("peak_memory_bytes")),
-    FrameColumn("gpu_utilization_ratio", "Float64", "ratio", "Mean over GPUs", _hardware("gpu_utilization_ratio")),
-    FrameColumn("gpu_power_w", "Float64", "W", "Sum over GPUs, board sensor", _hardware("power_w", combine=sum)),
-    FrameColumn("gpu_temperature_c", "Float64", "°C", "Hottest GPU's mean", _hardware("temperature_c", combine=max)),
-    FrameColumn("sm_clock_hz", "Float64", "Hz", "Mean over GPUs", _hardware("sm_clock_hz")),
+    FrameColumn(
+        "gpu_utilization_ratio", "Float64", "ratio", "Mean over the GPUs used", _gpu("gpu_utilization_ratio", fmean)
+    ),
+    FrameColumn("gpu_power_w", "Float64", "W", "Sum over the GPUs used, board sensor", _gpu("power_w", sum)),
+    FrameColumn("gpu_temperature_c", "Float64", "°C", "Mean of the hottest GPU used", _gpu("temperature_c", max)),
+    FrameColumn("sm_clock_hz", "Float64", "Hz", "Mean over the GPUs used", _gpu("sm_clock_hz", fmean)),
     FrameColumn(
         "gpu_energy_per_example_j",
         "Float64",
@@ -229,13 +240,9 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "GPU power ÷ throughput; the sensor is good to ±8 %; none where fewer than 5 s were timed",
         _energy_per_example_j,
     ),
-    FrameColumn(
-        "cpu_utilization_ratio", "Float64", "ratio", "Of all cores", _hardware("cpu_utilization_ratio", host=True)
-    ),
-    FrameColumn("rss_bytes", "Float64", "B", "Resident memory of the worker", _hardware("rss_bytes", host=True)),
-    FrameColumn(
-        "steal_ratio", "Float64", "ratio", "CPU time taken by other guests", _hardware("steal_ratio", host=True)
-    ),
+    FrameColumn("cpu_utilization_ratio", "Float64", "ratio", "Of all cores", _host("cpu_utilization_ratio")),
+    FrameColumn("rss_bytes", "Float64", "B", "Resident memory of the worker", _host("rss_bytes")),
+    FrameColumn("steal_ratio", "Float64", "ratio", "CPU time taken by other guests", _host("steal_ratio")),
     FrameColumn("flags", "string", "", "Codes of facts that weaken the figure", _flag_codes),
     FrameColumn("invalid", "boolean", "", "A flag voids the figure", _invalid),
     FrameColumn(

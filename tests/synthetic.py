@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+from msgspec import structs
+
 from rtxbench.records import (
     SCHEMA_VERSION,
     Case,
@@ -29,10 +32,14 @@ from rtxbench.records import (
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.store import RunWriter
 
-__all__ = ["BIG_GPU", "CPU_ONLY", "LAPTOP", "records_of", "run_header", "write_results"]
+__all__ = ["BIG_GPU", "CPU_ONLY", "LAPTOP", "records_of", "run_header", "write_results", "write_trace"]
 
 _FINISHED = "2026-03-14T10:00:00+00:00"
 _LAUNCHES = 5
+_LANE_NS = 480_000_000
+"""Interleaved arms take turns this far apart."""
+_GROUP_NS = 130_000_000_000
+"""Five launches of twelve rounds, and a pause."""
 
 BIG_GPU = Environment(
     machine="epyc-9354-2x-rtx-4090-1f0c",
@@ -143,7 +150,7 @@ def _gain(workload: _Workload, precision: str, *, gpu: bool) -> float:
     return 1.0 + (gain - 1.0) * (0.05 if workload.name == "mlp" else 1.0)
 
 
-def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch, ...]:
+def _launches(rng: random.Random, step_s: float, start_ns: int, lane: int = 0) -> tuple[Launch, ...]:
     launches = []
     for _ in range(_LAUNCHES):
         speed = math.exp(rng.gauss(0, 0.006))
@@ -151,8 +158,9 @@ def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch,
         blocks, now = [], start_ns
         for _block in range(12):
             block_ns = round(steps * step_s * speed * math.exp(rng.gauss(0, 0.004)) * 1e9)
-            blocks.append((now, now + block_ns))
-            now += block_ns + 600_000_000
+            offset = lane * _LANE_NS
+            blocks.append((now + offset, now + offset + block_ns))
+            now += 4 * _LANE_NS
         launches.append(
             Launch(
                 steps_per_block=steps,
@@ -170,8 +178,10 @@ def _launches(rng: random.Random, step_s: float, start_ns: int) -> tuple[Launch,
     return tuple(launches)
 
 
-def _measurement(rng: random.Random, workload: _Workload, case: Case, per_s: float, start_ns: int) -> Measurement:
-    launches = _launches(rng, case.batch_size / per_s, start_ns)
+def _measurement(
+    rng: random.Random, workload: _Workload, case: Case, per_s: float, start_ns: int, lane: int = 0
+) -> Measurement:
+    launches = _launches(rng, case.batch_size / per_s, start_ns, lane)
     times = [sum(e - s for s, e in launch.blocks_ns) / 12e9 / launch.steps_per_block for launch in launches]
     return Measurement(
         launches=launches,
@@ -262,7 +272,7 @@ def _group_records(rng: random.Random, run: Run, workload: _Workload, start_ns: 
             case=case,
             status="measured",
             finished_at=_FINISHED,
-            measurement=_measurement(rng, workload, case, per_s, start_ns),
+            measurement=_measurement(rng, workload, case, per_s, start_ns, len(measured)),
             hardware=_hardware(environment, gpu),
             flags=(Flag(code="cpu-steal", severity="warn", detail="steal 1.4 % of CPU time"),) if not gpu else (),
             missing={} if gpu else {"gpu_power_w": "no NVIDIA device"},
@@ -299,11 +309,29 @@ def _parallel_records(rng: random.Random, run: Run, workload: _Workload, one: Ca
         case=case,
         status="measured",
         finished_at=_FINISHED,
-        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, 10**9),
+        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, 10**9, 3),
         hardware=_hardware(run.environment, True),
     )
     yield two
     yield _ratio(rng, run, one, two)
+
+
+def _quality_ratios(rng: random.Random, run: Run, records: Sequence[Record]) -> Iterator[RatioRecord]:
+    """Final accuracy of each reduced precision against float32, over five seeds."""
+    measured = [r for r in records if isinstance(r, CaseRecord) and r.measurement and r.case.device_count == 1]
+    cases = {record.case.precision: record for record in measured if record.case.workload == "resnet50"}
+    for precision, record in cases.items():
+        if precision != "float32" and "float32" in cases:
+            logs = tuple(rng.gauss(0.0, 0.002) for _ in range(_LAUNCHES))
+            yield structs.replace(
+                _ratio(rng, run, cases["float32"], record),
+                record_id=f"{record.record_id}-accuracy",
+                metric="validation_accuracy",
+                replicate="seed",
+                log_ratios=logs,
+                ratio=ratio_estimate(logs),
+                smallest_effect_ratio=smallest_effect(logs),
+            )
 
 
 def _observations(rng: random.Random, run: Run) -> Iterator[Observation]:
@@ -329,19 +357,87 @@ def records_of(run: Run, workloads: Sequence[str] = ()) -> list[Record]:
     records: list[Record] = []
     for index, workload in enumerate(_WORKLOADS):
         if not workloads or workload.name in workloads:
-            records.extend(_group_records(rng, run, workload, 1_000_000_000 + index * 60_000_000_000))
+            records.extend(_group_records(rng, run, workload, 1_000_000_000 + index * _GROUP_NS))
+    if run.environment is not LAPTOP:
+        records.extend(_quality_ratios(rng, run, records))
     records.extend(_observations(rng, run))
     return records
 
 
+def write_trace(path: Path, environment: Environment, records: Sequence[Record]) -> Path:
+    """A recorder's trace beside a run: one sample a second, loaded while a timed block runs and idle otherwise."""
+    blocks = sorted(
+        block
+        for record in records
+        if isinstance(record, CaseRecord) and record.measurement
+        for launch in record.measurement.launches
+        for block in launch.blocks_ns
+    )
+    rng = random.Random(path.name)
+    lines: list[dict[str, object]] = [_trace_header(environment)]
+    now, end, busy = 0, blocks[-1][1] + 3_000_000_000, iter(blocks)
+    block = next(busy)
+    while now < end:
+        while block[1] < now and (following := next(busy, None)):
+            block = following
+        loaded = block[0] - 2_000_000_000 <= now <= block[1] + 1_000_000_000
+        lines += _samples(rng, environment, now, loaded)
+        now += 1_000_000_000
+    lines.append(
+        {"kind": "end", "t": now, "realtime_ns": 0, "elapsed_s": now / 1e9, "cpu_s": now / 1e9 * 0.004,
+         "samples": len(lines) - 1, "missed": 0, "reason": "stopped"}
+    )  # fmt: skip
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    return path
+
+
+def _trace_header(environment: Environment) -> dict[str, object]:
+    return {
+        "kind": "trace",
+        "version": 1,
+        "interval_s": 1.0,
+        "monotonic_ns": 0,
+        "realtime_ns": 0,
+        "watch_pids": [4242],
+        "logical_cores": environment.cpu.logical_cores,
+        "pids_comparable": True,
+        "gpus": [{"uuid": g.uuid, "name": g.name, "index": g.index, "parent_uuid": None} for g in environment.gpus],
+        "gpu_missing": None if environment.gpus else "no NVIDIA driver (libnvidia-ml.so.1 not found)",
+    }
+
+
+def _samples(rng: random.Random, environment: Environment, now: int, loaded: bool) -> Iterator[dict[str, object]]:
+    share = (0.28 if environment.gpus else 0.96) if loaded else 0.03
+    host = {
+        "cpu_utilization_ratio": min(1.0, share + rng.uniform(0, 0.03)),
+        "steal_ratio": rng.uniform(0, 0.01),
+        "rss_bytes": 2.1e9 if loaded else 0.4e9,
+        "cpu_frequency_hz": 3.1e9 + rng.gauss(0, 2e7),
+    }
+    yield {"kind": "sample", "t": now, "device": "host", "values": host}
+    for gpu in environment.gpus:
+        works = loaded and gpu.index == 0
+        values = {
+            "gpu_utilization_ratio": min(1.0, rng.uniform(0.95, 1.0)) if works else rng.uniform(0, 0.02),
+            "power_w": rng.gauss(362, 6) if works else rng.gauss(24, 1),
+            "sm_clock_hz": 2.52e9 if works else 2.1e8,
+            "temperature_c": 64.0 + rng.gauss(0, 0.5) if works else 38.0,
+            "memory_used_bytes": 2.1e10 if works else 5e8,
+        }
+        yield {"kind": "sample", "t": now, "device": gpu.uuid, "values": values}
+
+
 def write_results(
-    folder: Path, environments: Sequence[Environment] = (BIG_GPU, CPU_ONLY, LAPTOP), runs: int = 1
+    folder: Path, environments: Sequence[Environment] = (BIG_GPU, CPU_ONLY, LAPTOP), runs: int = 1, traces: bool = True
 ) -> Path:
-    """Write ``runs`` results files per machine under ``folder`` and return it."""
+    """Write ``runs`` results files per machine, each with its trace, under ``folder`` and return it."""
     for environment in environments:
         for number in range(runs):
             header = run_header(environment, f"20260314T09{number:02d}00-{environment.machine[-4:]}")
+            records = records_of(header)
             with RunWriter(folder, header) as writer:
-                for record in records_of(header):
+                for record in records:
                     writer.append(record)
+            if traces and environment is not LAPTOP:
+                write_trace(writer.path.with_suffix(".trace.jsonl"), environment, records)
     return folder

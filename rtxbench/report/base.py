@@ -10,10 +10,11 @@ How to add a section
    the blocks it returns. Then look at the page.
 
 A section says nothing of HTML, Markdown or files: `rtxbench.report.html`, `rtxbench.report.text` and
-`rtxbench.report.output` render these blocks. All text is plain text; the renderers escape it, so a hostile string
-in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a matplotlib figure; it is called
-inside `rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as
-PNG and SVG under its ``name``.
+`rtxbench.report.output` render these blocks. All text is plain text, in which backticks set off code; the renderers
+escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a
+matplotlib figure, with axes of its own or on a `rtxbench.report.sheet.Sheet`; it is called inside
+`rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as PNG and
+SVG under its ``name``.
 
 Origins are never mixed: whatever is not measured on the machine it is shown for says so (``origin``), in the text of
 a cell, the badge of a figure, and its mark in a plot.
@@ -23,19 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
+from rtxbench.analysis.claims import Claim
 from rtxbench.records import Environment, Verdict, VerdictState
 from rtxbench.store import LoadedRun
 
 __all__ = [
     "Block",
     "Cell",
-    "ClaimText",
     "Code",
     "Column",
     "Context",
@@ -55,25 +56,6 @@ Origin: TypeAlias = Literal["measured", "published", "predicted"]
 """Where a figure comes from. Measured is the default and unmarked in tables; the other two always carry a badge."""
 
 
-class ClaimText(Protocol):
-    """What a report needs to know of a claim; `rtxbench.analysis.claims.Claim` is one."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def says(self) -> str: ...
-    @property
-    def measured(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def reproduce(self) -> str: ...
-    @property
-    def where(self) -> str: ...
-    @property
-    def sources(self) -> tuple[str, ...]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """Everything a section may draw on. One object per report; sections read it and change nothing."""
@@ -81,7 +63,7 @@ class Context:
     runs: tuple[LoadedRun, ...]
     """Every results file, in order of start. Its trace, if any, lies beside ``run.path``."""
     verdicts: tuple[Verdict, ...]
-    claims: Mapping[str, ClaimText]
+    claims: Mapping[str, Claim]
     """Claim id → the claim that was judged, in the order of the claims file."""
     cases: pd.DataFrame
     """`rtxbench.frames.cases_frame` of the runs."""
@@ -150,7 +132,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of cells. ``folded`` tables open on a click in HTML and always show in print and Markdown."""
+    """Rows of cells. ``folded`` tables open on a click in HTML and always show in print and Markdown.
+
+    An empty caption is left out: for a table right under a heading that says the same.
+    """
 
     caption: str
     columns: tuple[Column, ...]
@@ -175,7 +160,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictCard:
-    """One claim on one machine, with what a reader needs to check it."""
+    """One claim on one machine, or on several of which the same is to be said, with what a reader needs to check it."""
 
     id: str
     """Anchor: lower case, digits and hyphens, unique in the page."""
@@ -184,7 +169,9 @@ class VerdictCard:
     claim: str
     """What is claimed, in one sentence."""
     machine: str
-    """The machine in words."""
+    """The machine, or the machines, in words."""
+    covers: tuple[tuple[str, str], ...] = ()
+    """(claim, machine) of every verdict this card stands for."""
     parts: tuple[Verdict, ...] = ()
     """Verdicts of the comparisons the whole rests on."""
     measured: str = ""

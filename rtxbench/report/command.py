@@ -13,14 +13,20 @@ def report_command(
         list[Path] | None, typer.Argument(help="Results files or folders, of one machine or several. Default: results/")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("report"),
+    claims: Annotated[
+        Path | None,
+        typer.Option("--claims", help="Judge your own claims too (TOML; see `rtxbench claims --template`)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print written files and verdicts as JSON.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report: one self-contained HTML page, Markdown, CSV and figures."""
+    from rtxbench.analysis.claims import load_claims
     from rtxbench.report.output import build_context, load_runs, write_report
 
-    context = build_context(load_runs(results or []), (), {})
-    report = write_report(context, out)
+    runs = load_runs(results or [])
+    judged = load_claims() + (load_claims(claims) if claims else [])
+    report = write_report(build_context(runs, judged), out)
     if as_json:
         _print_json(report.files, report.verdicts)
     else:

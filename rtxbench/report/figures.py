@@ -1,8 +1,4 @@
-"""The drawings every report has: throughput bars and the ratio forest. Plain data in, a matplotlib figure out.
-
-Both lay their panels out in inches, by hand: rows have the same height in every figure, whatever their number, and
-the page's 1,000 records are drawn in a second instead of ten.
-"""
+"""The drawings every report has: throughput bars and the ratio forest. Plain data in, a matplotlib figure out."""
 
 from __future__ import annotations
 
@@ -11,19 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.report.base import Origin
-from rtxbench.report.style import GRID, INK, MUTED, ORIGIN_BARS, PAGE_WIDTH_IN, PAPER, strip_frame
+from rtxbench.report.sheet import Sheet, label_column_in, round_ticks, short_number
+from rtxbench.report.style import GRID, INK, MUTED, ORIGIN_BARS, PAGE_WIDTH_IN, PAPER
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Bar", "ForestGroup", "ForestRow", "Panel", "forest", "throughput_bars"]
 
-_ROW_IN: Final = 0.3
-_CHARACTER_IN: Final = 0.079
-"""Mean advance of a character of the tick labels; generous, so that no label is cut."""
-_LABELS_IN: Final = (1.15, 2.9)
-"""Least and greatest width of the label column."""
+_ROW_IN: Final = 0.28
+_HEAD_IN: Final = 0.34
+_FOOT_IN: Final = 0.42
+_VALUE_IN: Final = 1.45
+"""Room right of the longest bar for its value."""
 
 
 class Bar(NamedTuple):
@@ -68,140 +64,110 @@ class ForestGroup(NamedTuple):
 
 def throughput_bars(panels: Sequence[Panel]) -> Figure:
     """Horizontal bars, one panel per workload, each with its own axis from zero, value and interval written out."""
-    from matplotlib.figure import Figure
-
-    head_in, foot_in = 0.36, 0.5
-    heights = [head_in + foot_in + _ROW_IN * len(panel.bars) for panel in panels]
-    total_in = sum(heights) + 0.05
-    labels_in = _label_column_in([bar.label for panel in panels for bar in panel.bars])
-    figure = Figure(figsize=(PAGE_WIDTH_IN, total_in))
-    top_in = total_in
-    for panel, height_in in zip(panels, heights, strict=True):
-        axes = figure.add_axes(
-            (
-                labels_in / PAGE_WIDTH_IN,
-                (top_in - height_in + foot_in) / total_in,
-                (PAGE_WIDTH_IN - labels_in - 0.2) / PAGE_WIDTH_IN,
-                (height_in - head_in - foot_in) / total_in,
-            )
-        )
-        _draw_bars(axes, panel)
-        figure.text(0.012, (top_in - 0.24) / total_in, panel.title, weight="bold", size=11, va="baseline")
-        top_in -= height_in
-    return figure
+    left = label_column_in([bar.label for panel in panels for bar in panel.bars])
+    sheet = Sheet(sum(_HEAD_IN + _FOOT_IN + _ROW_IN * len(panel.bars) for panel in panels) + 0.05)
+    top = 0.0
+    for panel in panels:
+        sheet.text(0.08, top + 0.17, panel.title, size=11, weight="bold")
+        _draw_panel(sheet, panel, left, top + _HEAD_IN)
+        top += _HEAD_IN + _FOOT_IN + _ROW_IN * len(panel.bars)
+    return sheet.figure
 
 
-def _draw_bars(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import MaxNLocator
-
+def _draw_panel(sheet: Sheet, panel: Panel, left: float, top: float) -> None:
+    """Grid, bars and axis of one panel whose rows start at ``top``."""
     furthest = max(bar.high or bar.value for bar in panel.bars)
-    axes.set_xlim(0, furthest * 1.3)
+    width = PAGE_WIDTH_IN - left - _VALUE_IN
+    bottom = top + _ROW_IN * len(panel.bars)
+    scale = width / furthest
+    ticks = round_ticks(furthest * 1.12)
+    sheet.lines([(left + tick * scale, top, left + tick * scale, bottom) for tick in ticks], GRID, 0.8)
+    for tick in ticks:
+        sheet.text(left + tick * scale, bottom + 0.1, short_number(tick), align="center", size=8.5, color=MUTED)
+    sheet.text(PAGE_WIDTH_IN - 0.1, bottom + 0.1, panel.unit, align="right", size=8.5, color=MUTED)
     for row, bar in enumerate(panel.bars):
-        style = dict(ORIGIN_BARS[bar.origin])
-        if bar.weak:
-            style["alpha"] = 0.45
-        axes.barh(row, bar.value, height=0.68, facecolor=bar.color, edgecolor=bar.color, **style)
-        if bar.low is not None and bar.high is not None:
-            errors = [[bar.value - bar.low], [bar.high - bar.value]]
-            axes.errorbar(bar.value, row, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, capthick=1.3)
-        axes.annotate(
-            _bar_text(bar),
-            (bar.high or bar.value, row),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            size=9.5,
-        )
-    axes.set_yticks(range(len(panel.bars)), [bar.label for bar in panel.bars])
-    axes.set_ylim(len(panel.bars) - 0.45, -0.55)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(_short)
-    axes.set_xlabel(panel.unit, color=MUTED, size=9.5, labelpad=2)
-    axes.tick_params(axis="x", colors=MUTED, pad=2)
-    strip_frame(axes)
+        _draw_bar(sheet, bar, left, top + row * _ROW_IN, scale)
+
+
+def _draw_bar(sheet: Sheet, bar: Bar, left: float, top: float, scale: float) -> None:
+    style = dict(ORIGIN_BARS[bar.origin])
+    if bar.weak:
+        style["alpha"] = 0.45
+    middle = top + _ROW_IN / 2
+    sheet.text(left - 0.08, middle, bar.label, align="right")
+    sheet.bar(left, top + 0.045, bar.value * scale, _ROW_IN - 0.09, bar.color, **style)
+    end = left + bar.value * scale
+    if bar.low is not None and bar.high is not None:
+        low, end = left + max(0.0, bar.low) * scale, left + bar.high * scale
+        caps = [(x, middle - 0.04, x, middle + 0.04) for x in (low, end)]
+        sheet.lines([(low, middle, end, middle), *caps], INK, 1.2)
+    sheet.text(end + 0.08, middle, _bar_text(bar))
 
 
 def _bar_text(bar: Bar) -> str:
     mark = " *" if bar.weak else ""
     if bar.low is None or bar.high is None:
-        return f"{_short(bar.value)}{mark}"
+        return f"{short_number(bar.value, padded=True)}{mark}"
     half_ratio = (bar.high - bar.low) / 2 / bar.value
-    return f"{_short(bar.value)} ±{half_ratio * 100:.1f} %{mark}"
+    return f"{short_number(bar.value, padded=True)} ±{half_ratio * 100:.1f} %{mark}"
+
+
+class _RatioAxis(NamedTuple):
+    """A logarithmic axis on the sheet: ``left`` and ``right`` in inches hold ``least`` to ``greatest``."""
+
+    left: float
+    right: float
+    least: float
+    greatest: float
+
+    def at(self, ratio: float) -> float:
+        """Where ``ratio`` lies, inches."""
+        share = math.log(ratio / self.least) / math.log(self.greatest / self.least)
+        return self.left + (self.right - self.left) * share
 
 
 def forest(groups: Sequence[ForestGroup], axis_title: str) -> Figure:
-    """Ratios with intervals on a logarithmic axis: a line at 1, a diamond-ended tick at each row's threshold."""
-    from matplotlib.figure import Figure
-
-    count = sum(len(group.rows) + 1 for group in groups)
-    head_in, foot_in = 0.12, 0.62
-    total_in = head_in + foot_in + _ROW_IN * count
-    labels_in = _label_column_in([row.label for group in groups for row in group.rows])
-    right_in = 1.55
-    figure = Figure(figsize=(PAGE_WIDTH_IN, total_in))
-    axes = figure.add_axes(
-        (
-            labels_in / PAGE_WIDTH_IN,
-            foot_in / total_in,
-            (PAGE_WIDTH_IN - labels_in - right_in) / PAGE_WIDTH_IN,
-            (_ROW_IN * count) / total_in,
-        )
-    )
-    _forest_axis(axes, groups, axis_title)
-    position, ticks, labels = 0, [], []
-    for group in groups:
-        axes.annotate(
-            group.title, (0, position), xycoords=("figure fraction", "data"), xytext=(6, 0),
-            textcoords="offset points", weight="bold", size=10, va="center",
-        )  # fmt: skip
-        for row in group.rows:
-            position += 1
-            ticks.append(position)
-            labels.append(row.label)
-            _draw_ratio(axes, position, row)
-        position += 1
-    axes.set_yticks(ticks, labels)
-    axes.set_ylim(count - 0.4, -0.6)
-    return figure
-
-
-def _forest_axis(axes: Axes, groups: Sequence[ForestGroup], axis_title: str) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
+    """Ratios with intervals on a logarithmic axis: a solid line at 1, a dashed mark at each row's threshold."""
     rows = [row for group in groups for row in group.rows]
-    least = min([1.0, *(min(row.low or row.value, row.threshold or 1.0) for row in rows)]) / 1.06
-    greatest = max([1.0, *(max(row.high or row.value, row.threshold or 1.0) for row in rows)]) * 1.06
-    axes.set_xscale("log")
-    axes.set_xlim(least, greatest)
-    axes.xaxis.set_major_locator(FixedLocator(_ratio_ticks(least, greatest)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _position: f"{value:.3g}×")
-    axes.set_xlabel(axis_title, color=MUTED, size=9.5)
-    axes.tick_params(axis="x", colors=MUTED)
-    strip_frame(axes)
-    axes.axvline(1.0, color=INK, linewidth=1.1)
+    axis = _RatioAxis(label_column_in([row.label for row in rows]), PAGE_WIDTH_IN - 1.65, *_domain(rows))
+    ticks = _ratio_ticks(axis.least, axis.greatest)
+    sheet = Sheet(0.08 + _ROW_IN * len(rows) + _HEAD_IN * len(groups) + 0.5)
+    top = 0.08
+    for group in groups:
+        sheet.text(0.08, top + 0.2, group.title, weight="bold", size=10)
+        top += _HEAD_IN
+        bottom = top + _ROW_IN * len(group.rows)
+        sheet.lines([(axis.at(tick), top, axis.at(tick), bottom) for tick in ticks], GRID, 0.8)
+        sheet.lines([(axis.at(1.0), top, axis.at(1.0), bottom)], INK, 1.1)
+        for number, row in enumerate(group.rows):
+            _draw_ratio(sheet, axis, row, top + (number + 0.5) * _ROW_IN)
+        top = bottom
+    for tick in ticks:
+        sheet.text(axis.at(tick), top + 0.12, f"{tick:.3g}×", align="center", size=8.5, color=MUTED)
+    sheet.text((axis.left + axis.right) / 2, top + 0.33, axis_title, align="center", size=8.5, color=MUTED)
+    return sheet.figure
 
 
-def _draw_ratio(axes: Axes, position: int, row: ForestRow) -> None:
-    alpha = 0.5 if row.weak else 1.0
-    if row.low is not None and row.high is not None:
-        axes.plot([row.low, row.high], [position] * 2, color=row.color, linewidth=3, alpha=alpha, solid_capstyle="butt")
-    axes.plot(row.value, position, "o", color=row.color, markeredgecolor=PAPER, markersize=8.5, alpha=alpha)
+def _domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
+    marks = [
+        mark for row in rows for mark in (row.value, row.low, row.high, row.threshold) if mark is not None and mark > 0
+    ]
+    return min([1.0, *marks]) / 1.04, max([1.0, *marks]) * 1.04
+
+
+def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -> None:
+    alpha = 0.45 if row.weak else 1.0
+    sheet.text(axis.left - 0.12, middle, row.label, align="right")
     if row.threshold is not None:
-        axes.plot(
-            [row.threshold] * 2, [position - 0.42, position + 0.42], color=MUTED, linewidth=1.6, linestyle=(0, (2, 1))
+        x = axis.at(row.threshold)
+        sheet.lines([(x, middle - _ROW_IN / 2, x, middle + _ROW_IN / 2)], INK, 1.3, linestyle=(0, (3, 2)))
+    if row.low is not None and row.high is not None:
+        sheet.bar(
+            axis.at(row.low), middle - 0.035, axis.at(row.high) - axis.at(row.low), 0.07, row.color, alpha=alpha * 0.55
         )
+    sheet.dot(axis.at(row.value), middle, 0.045, row.color, alpha=alpha, edgecolor=PAPER)
     interval = "" if row.low is None or row.high is None else f"  [{row.low:.2f}, {row.high:.2f}]"
-    axes.annotate(
-        f"{row.value:.2f}×{interval}{' *' if row.weak else ''}",
-        (1, position),
-        xycoords=("axes fraction", "data"),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        size=9.5,
-    )
-    axes.axhline(position + 0.5, color=GRID, linewidth=0.5)
+    sheet.text(axis.right + 0.14, middle, f"{row.value:.2f}×{interval}{' *' if row.weak else ''}")
 
 
 def _ratio_ticks(least: float, greatest: float) -> list[float]:
@@ -214,16 +180,3 @@ def _ratio_ticks(least: float, greatest: float) -> list[float]:
     powers = range(math.floor(math.log10(least)), math.ceil(math.log10(greatest)) + 1)
     mantissas = (1, 2, 5) if span < math.log(1000) else (1,)
     return [m * 10.0**p for p in powers for m in mantissas if least <= m * 10.0**p <= greatest]
-
-
-def _label_column_in(labels: Sequence[str]) -> float:
-    least, greatest = _LABELS_IN
-    return min(greatest, max(least, 0.25 + _CHARACTER_IN * max(len(label) for label in labels)))
-
-
-def _short(value: float, _position: float = 0) -> str:
-    """Three significant digits and an SI prefix, without a unit: the axis names it."""
-    for factor, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"

@@ -12,16 +12,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.records import Verdict
 from rtxbench.report.base import Cell, Context, Section, VerdictCard
 from rtxbench.report.style import GRID, INK, MUTED, PAPER
 from rtxbench.report.verdicts import estimate_text
-from rtxbench.report.words import plural
+from rtxbench.report.words import code_spans, plural
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 __all__ = ["STATE_MARKS", "inline_svg", "render_html"]
 
@@ -48,8 +49,8 @@ def render_html(context: Context, sections: Sequence[Section], svgs: Mapping[str
 
     template = _environment().get_template("page.html.j2")
     return template.render(
-        title=_title(context),
-        dates=_dates(context),
+        title="Training on RTX cards: claims against measurements",
+        measured=f"Measured on {plural(len(context.machines), 'machine')}, {_dates(context)}",
         counts=_counts(context),
         sections=sections,
         figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
@@ -71,6 +72,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["prose"] = _prose
     environment.globals.update(
         marks=STATE_MARKS,
         kind=_kind,
@@ -80,6 +82,14 @@ def _environment() -> Environment:
         scale_text=_scale_text,
     )
     return environment
+
+
+def _prose(text: str) -> Markup:
+    """Escaped text whose backticked pieces are set as code."""
+    from markupsafe import Markup
+
+    code, plain = Markup("<code>{}</code>"), Markup("{}")
+    return Markup().join((code if is_code else plain).format(piece) for is_code, piece in code_spans(text))
 
 
 def _resource(name: str) -> str:
@@ -92,10 +102,6 @@ def _kind(block: object) -> str:
 
 def _as_cell(value: Cell | str) -> Cell:
     return value if isinstance(value, Cell) else Cell(value)
-
-
-def _title(context: Context) -> str:
-    return f"Training on {plural(len(context.machines), 'machine')}: claims against measurements"
 
 
 def _dates(context: Context) -> str:

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from rtxbench.analysis.claims import Claim
+from rtxbench.analysis.verdicts import judge
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
-from rtxbench.report.base import ClaimText, Context, Figure
+from rtxbench.report.base import Context, Figure
 from rtxbench.report.html import render_html
 from rtxbench.report.sections import SECTIONS
 from rtxbench.report.style import theme
@@ -69,12 +71,19 @@ def _nothing(what: str) -> RecordError:
     )
 
 
-def build_context(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict], claims: Mapping[str, ClaimText]) -> Context:
-    """The runs as frames, with what was judged of them."""
+def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context:
+    """The runs as frames, and every claim judged on them.
+
+    Raises:
+        UsageError: two claims share an id.
+    """
+    twice = [claim.id for number, claim in enumerate(claims) if claim.id in {other.id for other in claims[:number]}]
+    if twice:
+        raise UsageError(f"two claims are called {twice[0]!r}.", next_step="Give your own claim another id.")
     return Context(
         runs=tuple(runs),
-        verdicts=tuple(verdicts),
-        claims=claims,
+        verdicts=tuple(judge(runs, claims)),
+        claims={claim.id: claim for claim in claims},
         cases=cases_frame(runs),
         ratios=ratios_frame(runs),
         observations=observations_frame(runs),
@@ -113,7 +122,7 @@ def _draw(figures: Iterable[Figure]) -> dict[str, _Drawn]:
             drawing = figure.build()
             svg, png = io.StringIO(), io.BytesIO()
             drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-            drawing.savefig(png, format="png", metadata={"Software": None})
+            drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
             drawn[figure.name] = _Drawn(svg.getvalue(), png.getvalue())
     return drawn
 

@@ -53,7 +53,7 @@ def _latest(context: Context) -> list[dict[str, Any]]:
         for record in loaded.of_kind(RatioRecord)
     }
     latest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in sorted(rows(context.ratios), key=lambda row: (row["finished_at"], row["record_id"])):
+    for row in rows(context.ratios):
         record = records[row["run_id"], row["record_id"]]
         key = (row["machine"], row["candidate"], row["baseline"], row["metric"])
         latest[key] = {**row, "candidate_case": record.candidate, "baseline_case": record.baseline}

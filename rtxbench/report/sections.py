@@ -5,6 +5,7 @@ from rtxbench.report.guide import guide_section
 from rtxbench.report.inventory import machines_section, runs_section, unmeasured_section
 from rtxbench.report.ratios import ratios_section
 from rtxbench.report.throughput import throughput_section
+from rtxbench.report.timeline import timeline_section
 from rtxbench.report.verdicts import verdicts_section
 
 __all__ = ["SECTIONS"]
@@ -13,6 +14,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     verdicts_section,
     ratios_section,
     throughput_section,
+    timeline_section,
     unmeasured_section,
     machines_section,
     runs_section,

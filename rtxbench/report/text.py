@@ -25,6 +25,7 @@ from rtxbench.report.base import (
     VerdictCards,
 )
 from rtxbench.report.verdicts import estimate_text
+from rtxbench.report.words import code_spans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,13 @@ def render_markdown(title: str, sections: Sequence[Section], figure_folder: str)
 
 
 def escape_markdown(text: str) -> str:
-    """``text`` as one line that Markdown shows as it is."""
-    line = " ".join(text.split())
+    """``text`` as one line that Markdown shows as it is, its backticked pieces as code."""
+    return "".join(
+        _code(piece) if is_code else _escaped(piece) for is_code, piece in code_spans(" ".join(text.split()))
+    )
+
+
+def _escaped(line: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _UNDERSCORE.sub(r"\\_", _ACTIVE.sub(r"\\\1", line))
     return _LINE_START.sub(r"\1\\\2", line)
@@ -82,7 +88,8 @@ def _table(block: Any, _folder: str) -> str:
     head = "| " + " | ".join(escape_markdown(column.title) or " " for column in block.columns) + " |"
     rule = "|" + "|".join("--:" if column.numeric else "---" for column in block.columns) + "|"
     rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in block.rows]
-    return "\n".join([f"*{escape_markdown(block.caption)}*", "", head, rule, *rows])
+    caption = [f"*{escape_markdown(block.caption)}*", ""] if block.caption else []
+    return "\n".join([*caption, head, rule, *rows])
 
 
 def _cell(value: Cell | str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rtxbench.frames import rows
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.figures import Bar, Panel, throughput_bars
-from rtxbench.report.style import precision_color
+from rtxbench.report.style import PRECISION_COLORS, precision_color
 from rtxbench.report.words import (
     anchor,
     distinguishing_labels,
@@ -24,6 +24,7 @@ from rtxbench.units import format_bytes, format_duration, format_quantity
 __all__ = ["latest_per_case", "throughput_section"]
 
 _BARS_PER_FIGURE: Final = 36
+_PRECISIONS: Final = {precision: rank for rank, precision in enumerate(PRECISION_COLORS)}
 _AXES: Final = ("precision", "placement", "engine", "compiler", "device_count", "batch_size", "variant")
 
 
@@ -47,15 +48,16 @@ def throughput_section(context: Context) -> Section | None:
 
 
 def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per case: where a case was measured in several runs, the last. The CSV keeps them all."""
-    ordered = sorted(measured, key=lambda row: (row["finished_at"], row["record_id"]))
-    latest = {row["label"]: row for row in ordered}
-    first = {row["label"]: number for number, row in reversed(list(enumerate(ordered)))}
-    return sorted(latest.values(), key=lambda row: first[row["label"]])
+    """One row per case, in the order first measured: where several runs measured it, the last. The CSV keeps all."""
+    latest: dict[str, dict[str, Any]] = {}
+    for row in measured:
+        latest[row["label"]] = row
+    return list(latest.values())
 
 
 def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[Figure]:
-    panels = _panels([case for case in cases if not is_functional_check(case["placement"])])
+    drawn = [case for case in cases if not is_functional_check(case["placement"])]
+    common, panels = _panels(drawn)
     chunks: list[list[Panel]] = []
     for panel in panels:
         if not chunks or sum(len(p.bars) for p in chunks[-1]) + len(panel.bars) > _BARS_PER_FIGURE:
@@ -66,7 +68,7 @@ def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[
             name=anchor(f"throughput-{machine}") + (f"-{number + 1}" if len(chunks) > 1 else ""),
             build=partial(throughput_bars, tuple(chunk)),
             alt=f"Bar chart of training throughput on {title}: {_spoken(chunk)}.",
-            caption=f"Training throughput on {title}, examples per second; longer is faster. {_ERROR_BARS}",
+            caption=f"Training throughput on {title}, examples per second; longer is faster. {common}{_ERROR_BARS}",
         )
         for number, chunk in enumerate(chunks)
     ]
@@ -78,19 +80,23 @@ _ERROR_BARS: Final = (
 )
 
 
-def _panels(cases: Sequence[dict[str, Any]]) -> list[Panel]:
+def _panels(cases: Sequence[dict[str, Any]]) -> tuple[str, list[Panel]]:
+    """What all cases share, as a sentence for the caption, and one panel per workload that leaves it out."""
+    everywhere = {axis for axis in _AXES if axis != "precision" and len({case[axis] for case in cases}) == 1}
+    shared = distinguishing_labels(cases, [axis for axis in _AXES if axis in everywhere])[0] if cases else ()
+    axes = [axis for axis in _AXES if axis not in everywhere]
     by_workload: dict[str, list[dict[str, Any]]] = {}
-    for case in cases:
+    for case in sorted(cases, key=lambda case: _PRECISIONS.get(case["precision"], len(_PRECISIONS))):
         by_workload.setdefault(case["workload"], []).append(case)
     panels = []
-    for workload, members in by_workload.items():
-        shared, labels = distinguishing_labels(members, _AXES, always=("precision",))
-        bars = tuple(_bar(label, case) for label, case in zip(labels, members, strict=True))
+    for workload in dict.fromkeys(case["workload"] for case in cases):
+        words, labels = distinguishing_labels(by_workload[workload], axes, always=("precision",))
+        bars = tuple(_bar(label, case) for label, case in zip(labels, by_workload[workload], strict=True))
         panels += [
-            Panel(" · ".join((workload, *shared)), "examples/s", bars[start : start + _BARS_PER_FIGURE])
+            Panel(" · ".join((workload, *words)), "examples/s", bars[start : start + _BARS_PER_FIGURE])
             for start in range(0, len(bars), _BARS_PER_FIGURE)
         ]
-    return panels
+    return (f"All bars: {', '.join(shared)}. " if shared else ""), panels
 
 
 def _bar(label: str, case: dict[str, Any]) -> Bar:

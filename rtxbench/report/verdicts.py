@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rtxbench.records import Verdict
 from rtxbench.report.base import (
     Block,
     Cell,
-    ClaimText,
     Column,
     Context,
     Paragraph,
@@ -35,14 +34,14 @@ def verdicts_section(context: Context) -> Section | None:
     """A table of claims by machine, then one card per claim and machine. ``None`` where nothing was judged."""
     if not context.verdicts:
         return None
-    wholes = [verdict for verdict in context.verdicts if not verdict.subject]
+    cards = tuple(_card(context, group) for group in _groups(context.verdicts))
+    targets = {key: card.id for card in cards for key in card.covers}
     blocks: list[Block] = []
     for kind, heading in _KINDS:
-        of_kind = [verdict for verdict in wholes if _kind(context, verdict.claim) == kind]
+        of_kind = [v for v in context.verdicts if not v.subject and _kind(context, v.claim) == kind]
         if of_kind:
-            blocks += [Subheading(heading), _overview(context, heading, of_kind)]
-    blocks.append(Subheading("Each verdict with its evidence"))
-    blocks.append(VerdictCards(tuple(_card(context, verdict) for verdict in _by_claim(wholes))))
+            blocks += [Subheading(heading), _overview(context, of_kind, targets)]
+    blocks += [Subheading("Each verdict with its evidence"), VerdictCards(cards)]
     return Section(id="verdicts", title="Verdicts", blocks=(_lead(context), *blocks))
 
 
@@ -58,31 +57,40 @@ def _kind(context: Context, claim: str) -> str:
     return context.claims[claim].kind if claim in context.claims else "user"
 
 
-def _by_claim(wholes: Sequence[Verdict]) -> list[Verdict]:
-    order = {claim: number for number, claim in enumerate(dict.fromkeys(verdict.claim for verdict in wholes))}
-    return sorted(wholes, key=lambda verdict: order[verdict.claim])
+def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Verdicts of whole claims, claim by claim; machines of which the same is to be said, and no figure, together."""
+    groups: dict[tuple[object, ...], list[Verdict]] = {}
+    with_parts = {(verdict.claim, verdict.machine) for verdict in verdicts if verdict.subject}
+    order = {claim: number for number, claim in enumerate(dict.fromkeys(verdict.claim for verdict in verdicts))}
+    for verdict in sorted((v for v in verdicts if not v.subject), key=lambda v: order[v.claim]):
+        own = verdict.estimate is not None or (verdict.claim, verdict.machine) in with_parts
+        said = (verdict.state, verdict.reason, verdict.explanation, verdict.cause, verdict.next_step)
+        groups.setdefault((verdict.claim, verdict.machine if own else said), []).append(verdict)
+    return list(groups.values())
 
 
-def _overview(context: Context, caption: str, wholes: Sequence[Verdict]) -> Table:
+def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Table:
     """Claims down, machines across: state, and the estimate where there is one."""
     machines = [machine for machine in context.machines if any(v.machine == machine for v in wholes)]
     by_cell = {(verdict.claim, verdict.machine): verdict for verdict in wholes}
     rows: list[tuple[Cell | str, ...]] = []
     for claim in dict.fromkeys(verdict.claim for verdict in wholes):
-        cells = [_overview_cell(by_cell.get((claim, machine))) for machine in machines]
+        cells = [_overview_cell(by_cell.get((claim, machine)), targets) for machine in machines]
         if len(machines) == 1 and (only := by_cell.get((claim, machines[0]))):
             cells.append(only.explanation)
         rows.append((Cell(_title(context, claim), note=claim), *cells))
     columns = [Column("Claim"), *(Column(machine_title(context.machines[machine])) for machine in machines)]
     if len(machines) == 1:
         columns.append(Column("Why"))
-    return Table(caption=caption, columns=tuple(columns), rows=tuple(rows))
+    return Table(caption="", columns=tuple(columns), rows=tuple(rows))
 
 
-def _overview_cell(verdict: Verdict | None) -> Cell | str:
+def _overview_cell(verdict: Verdict | None, targets: Mapping[tuple[str, str], str]) -> Cell | str:
     if verdict is None:
         return ""
-    return Cell(verdict.state, state=verdict.state, note=estimate_text(verdict), target=_anchor(verdict))
+    return Cell(
+        verdict.state, state=verdict.state, note=estimate_text(verdict), target=targets[verdict.claim, verdict.machine]
+    )
 
 
 def estimate_text(verdict: Verdict) -> str:
@@ -101,27 +109,29 @@ def _title(context: Context, claim: str) -> str:
     return context.claims[claim].title if claim in context.claims else claim
 
 
-def _anchor(verdict: Verdict) -> str:
-    return anchor(f"verdict-{verdict.claim}-{verdict.machine}")
-
-
-def _card(context: Context, whole: Verdict) -> VerdictCard:
-    parts = tuple(
-        verdict
-        for verdict in context.verdicts
-        if verdict.subject and (verdict.claim, verdict.machine) == (whole.claim, whole.machine)
-    )
-    claim: ClaimText | None = context.claims.get(whole.claim)
-    machine = context.machines.get(whole.machine)
+def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
+    whole = group[0]
+    claim = context.claims.get(whole.claim)
     return VerdictCard(
-        id=_anchor(whole),
+        id=anchor(f"verdict-{whole.claim}-{whole.machine}"),
         verdict=whole,
         title=_title(context, whole.claim),
         claim=one_line(claim.says) if claim else "",
-        machine=machine_title(machine) if machine else whole.machine,
-        parts=parts,
+        machine=_machines(context, group),
+        covers=tuple((verdict.claim, verdict.machine) for verdict in group),
+        parts=tuple(
+            verdict
+            for verdict in context.verdicts
+            if verdict.subject and (verdict.claim, verdict.machine) == (whole.claim, whole.machine)
+        ),
         measured=one_line(claim.measured) if claim else "",
         reproduce=claim.reproduce if claim else "",
-        where=one_line(claim.where) if claim and whole.state == "not-measured" else "",
+        where=one_line(claim.where) if claim and whole.state == "not-measured" and not whole.next_step else "",
         sources=claim.sources if claim else (),
     )
+
+
+def _machines(context: Context, group: Sequence[Verdict]) -> str:
+    if len(group) == len(context.machines) > 1:
+        return "every machine here"
+    return "; ".join(machine_title(context.machines[verdict.machine]) for verdict in group)

@@ -11,6 +11,7 @@ from rtxbench.report.base import Block, Context, Subheading
 
 __all__ = [
     "anchor",
+    "code_spans",
     "command_line",
     "distinguishing_labels",
     "interval_text",
@@ -59,6 +60,14 @@ def anchor(text: str) -> str:
 def one_line(text: str) -> str:
     """Text of several lines as one."""
     return " ".join(text.split())
+
+
+def code_spans(text: str) -> list[tuple[bool, str]]:
+    """``text`` cut at its backticks: (whether this piece is code, the piece)."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # an unpaired backtick is just a character
+        return [(False, text)]
+    return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
 
 
 def is_functional_check(placement: str) -> bool:
