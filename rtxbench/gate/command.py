@@ -8,7 +8,7 @@ import sys
 import time
 import tomllib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -43,7 +43,7 @@ from rtxbench.records import Environment
 from rtxbench.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
-__all__ = ["INTERRUPTED", "Request", "gate", "parse_duration_s", "parse_ratio", "write_text"]
+__all__ = ["INTERRUPTED", "Request", "gate", "parse_duration_s", "parse_plan", "parse_ratio", "write_text"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: never 1, which means a regression."""
@@ -120,6 +120,21 @@ def parse_duration_s(text: str) -> float:
     if value_s <= 0:
         raise UsageError(f"{text!r} is no duration.", next_step="Write for example 90s, 10m or 1h.")
     return value_s
+
+
+def parse_plan(texts: Sequence[str]) -> dict[float, int]:
+    """``["20", "5%=10"]`` → ``{0.0: 20, 0.05: 10}``: planted slow-down → gates.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    plan: dict[float, int] = {}
+    for text in texts:
+        planted, _, count = text.rpartition("=")
+        if not count.strip().isdigit():
+            raise UsageError(f"{text!r} is no number of gates.", next_step="Write for example 20, or 5%=10.")
+        plan[parse_ratio(planted) if planted and planted.strip("0.% ") else 0.0] = int(count)
+    return plan
 
 
 def write_text(path: Path, text: str) -> None:

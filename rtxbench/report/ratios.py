@@ -65,7 +65,7 @@ def _figures(
 ) -> list[Figure]:
     figures = []
     for metric in dict.fromkeys(pair["metric"] for pair in pairs):
-        chosen = [pair for pair in pairs if pair["metric"] == metric and not _is_check(pair)]
+        chosen = [pair for pair in pairs if pair["metric"] == metric and pair["ratio"] > 0 and not _is_check(pair)]
         chunks = _chunks(_groups(chosen, thresholds))
         for number, chunk in enumerate(chunks):
             suffix = f"-{number + 1}" if len(chunks) > 1 else ""

@@ -56,7 +56,7 @@ def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[Figure]:
-    drawn = [case for case in cases if not is_functional_check(case["placement"])]
+    drawn = [case for case in cases if case["throughput_per_s"] > 0 and not is_functional_check(case["placement"])]
     common, panels = _panels(drawn)
     chunks: list[list[Panel]] = []
     for panel in panels:

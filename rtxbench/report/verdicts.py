@@ -23,9 +23,12 @@ from rtxbench.units import format_ratio
 
 __all__ = ["estimate_text", "verdicts_section"]
 
+_UNDECIDABLE: Final = {"not-measured", "not-testable"}
+"""Shown after the claims that were put to the test."""
+
 _KINDS: Final = (
     ("claim", "What is claimed"),
-    ("finding", "Findings of these machines"),
+    ("finding", "What else was found"),
     ("user", "Your own claims"),
 )
 
@@ -66,7 +69,7 @@ def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
         own = verdict.estimate is not None or (verdict.claim, verdict.machine) in with_parts
         said = (verdict.state, verdict.reason, verdict.explanation, verdict.cause, verdict.next_step)
         groups.setdefault((verdict.claim, verdict.machine if own else said), []).append(verdict)
-    return list(groups.values())
+    return sorted(groups.values(), key=lambda group: group[0].state in _UNDECIDABLE)
 
 
 def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Table:
@@ -81,7 +84,7 @@ def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tupl
         rows.append((Cell(_title(context, claim), note=claim), *cells))
     columns = [Column("Claim"), *(Column(machine_title(context.machines[machine])) for machine in machines)]
     if len(machines) == 1:
-        columns.append(Column("Why"))
+        columns = [Column("Claim"), Column("Verdict"), Column("Why")]
     return Table(caption="", columns=tuple(columns), rows=tuple(rows))
 
 
@@ -132,6 +135,9 @@ def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
 
 
 def _machines(context: Context, group: Sequence[Verdict]) -> str:
-    if len(group) == len(context.machines) > 1:
+    """The machines of a card in words; nothing where the whole report is about one."""
+    if len(context.machines) == 1:
+        return ""
+    if len(group) == len(context.machines):
         return "every machine here"
     return "; ".join(machine_title(context.machines[verdict.machine]) for verdict in group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Final
 
 from rtxbench.records import Environment, Run
@@ -76,8 +77,11 @@ def is_functional_check(placement: str) -> bool:
 
 
 def command_line(run: Run) -> str:
-    """The command that made a run, as one would type it."""
-    return shlex.join(run.command)
+    """The command that made a run, as one would type it: without the folder the program lies in."""
+    program, *arguments = run.command or ("",)
+    path = PurePath(program)
+    started_as = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*started_as, *arguments])
 
 
 _AXIS_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
