@@ -7,6 +7,7 @@ from rtxbench.report.ratios import ratios_section
 from rtxbench.report.throughput import throughput_section
 from rtxbench.report.timeline import timeline_section
 from rtxbench.report.verdicts import verdicts_section
+from rtxbench.report.why_section import why_section
 
 __all__ = ["SECTIONS"]
 
@@ -14,6 +15,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     verdicts_section,
     ratios_section,
     throughput_section,
+    why_section,
     timeline_section,
     unmeasured_section,
     machines_section,
