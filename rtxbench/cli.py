@@ -77,7 +77,7 @@ def run(
     typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
 
 
-app.command("report")(report_command)
+app.command(name="report")(report_command)
 
 
 @app.command()
@@ -120,6 +120,214 @@ def doctor(
     typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command()
+def cards(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this card, in full.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    header: Annotated[bool, typer.Option("--header", help="Print the columns of a cards file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the catalogue of cards, or one card with its sources and what of it is unverified."""
+    from rtxbench.catalog.cards import COLUMNS, find_card, load_cards
+    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+
+    if header:
+        typer.echo(",".join(COLUMNS))
+        return
+    known = load_cards(cards_file)
+    chosen = list(known.values()) if name is None else [find_card(name, known)]
+    if as_json:
+        typer.echo(cards_json(chosen))
+    else:
+        typer.echo(cards_table(known) if name is None else card_text(chosen[0]))
+
+
+@app.command()
+def advise(
+    workload: Annotated[str, typer.Option("--workload", "-w", help="What you train: resnet50, bert-base, …")],
+    precision: Annotated[str, typer.Option(help="Precision you train in.")] = "mixed_float16",
+    budget: Annotated[float | None, typer.Option(help="Most you would pay, in the prices' currency.")] = None,
+    names: Annotated[str, typer.Option("--cards", help="Only these cards, separated by commas.")] = "",
+    memory_model: Annotated[
+        str | None, typer.Option(help="A model that must fit: NAME or NAME:METHOD, such as llama-2-7b:qlora.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size; default: in proportion to memory.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Sequence length of the memory model.")] = None,
+    optimizer: Annotated[str, typer.Option(help="Optimizer of the memory model.")] = "adam",
+    prices: Annotated[Path | None, typer.Option(help="Your price file. Default: ./prices.toml.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Results of your own machine. Default: results/")] = None,
+    electricity: Annotated[float, typer.Option(help="Price of a kWh.")] = 0.30,
+    hours: Annotated[float, typer.Option(help="Hours of training a day.")] = 4.0,
+    years: Annotated[float, typer.Option(help="Years the card is used.")] = 3.0,
+    resale: Annotated[float, typer.Option(help="Share of the price got back at the end, 0 to 1.")] = 0.3,
+    host_watts: Annotated[float, typer.Option(help="Draw of the rest of the machine.")] = 100.0,
+    rank_by: Annotated[str | None, typer.Option(help="throughput, value, cost or energy.")] = None,
+    stack: Annotated[str | None, typer.Option(help="Published software stack to stand on, or own.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Which card to buy: ranked, with what is measured, published and predicted kept apart."""
+    from rtxbench.analysis.advice_text import advice_json, advice_text
+    from rtxbench.analysis.cost import Assumptions
+    from rtxbench.analysis.purchase import Question
+    from rtxbench.analysis.purchase_options import answer
+
+    question = Question(
+        workload=workload,
+        precision=precision,
+        budget=budget,
+        cards=tuple(name.strip() for name in names.split(",") if name.strip()),
+        memory_model=memory_model,
+        batch_size=batch_size,
+        tokens=tokens,
+        optimizer=optimizer,
+        stack=stack,
+        rank_by=rank_by,
+        assumptions=Assumptions(electricity, hours, years, resale, host_watts),
+    )
+    advice = answer(question, cards_file, prices, results)
+    typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
+    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
+    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
+) -> None:
+    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
+    import time
+
+    import msgspec
+
+    from rtxbench.hardware.command import record_command, report_text
+
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    report = record_command(command, path, interval_s)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
+    candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
+    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
+    baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Build an environment per arm [default: only where their dependencies differ].",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
+    history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
+    recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+) -> None:
+    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
+
+    request = command.Request(
+        baseline=baseline,
+        candidate=candidate,
+        cases=tuple(cases or ()),
+        margin=margin,
+        budget=budget,
+        baseline_python=baseline_python or python,
+        candidate_python=candidate_python or python,
+        install=install,
+        extras=tuple(extra or ()),
+        results_dir=results,
+        history=history,
+        record_hardware=recorder,
+        json_path=json,
+        markdown_path=markdown,
+        profile=gate_profile(profile),
+    )
+    raise typer.Exit(command.gate(request))
+
+
+selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", no_args_is_help=True)
+app.add_typer(selftest, name="selftest")
+
+
+@selftest.command("gate")
+def selftest_gate(
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
+    ] = None,
+    case: Annotated[str, typer.Option(help="module:function to gate against itself.")] = "rtxbench.gate.steps:numpy_mlp",
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
+    replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,
+    results: Annotated[Path, typer.Option(help="Folder of the records; a self-test found there goes on.")] = Path(
+        "results"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw the rates (.png or .svg).")] = None,
+) -> None:
+    """Run gates on unchanged code and on planted slow-downs; append each, then show false alarms and power."""
+    import msgspec
+    from rich.console import Console
+
+    from rtxbench.gate import selftest as module
+    from rtxbench.gate.command import parse_plan
+    from rtxbench.gate.session import gate_profile
+
+    if replay:
+        rows = module.replay_files(replay, replayed)
+    else:
+        plan = parse_plan(gates) if gates else dict(module.DEFAULT_PLAN)
+        request = module.SelftestRequest(
+            plan=plan, case=case, results_dir=results, profile=gate_profile(profile), replayed=replayed
+        )
+        rows, path = module.run_selftest(request, lambda line: typer.echo(line, err=True))
+        typer.echo(f"records: {path}", err=True)
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+    else:
+        Console().print(module.render_rows(rows))
+    if figure:
+        from rtxbench.report.gate_section import save_rates
+
+        save_rates(rows, figure)
+
+
+@selftest.command("statistics")
+def selftest_statistics(
+    gates: Annotated[int, typer.Option(min=100, help="Simulated gates per regime and slow-down.")] = 1000,
+) -> None:
+    """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
+    from rich.console import Console
+
+    from rtxbench.gate.simulation import render_simulation
+
+    Console().print(*render_simulation(gates))
+
+
+@app.command()
+def history(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only this case.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only points against this commit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the series as JSON.")] = False,
+) -> None:
+    """Show how step time moved over commits, and at which commits its level changed."""
+    from rtxbench.gate.history import show_history
+
+    show_history(results or [Path(".rtxbench")], case, reference, as_json=as_json)
 
 
 def main() -> None:

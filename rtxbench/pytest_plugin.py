@@ -109,6 +109,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--engine", default="tensorflow", help="tensorflow, jax or torch")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
     group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
+    group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")
     group.addoption(
         "--logical-devices",
         type=int,
@@ -121,7 +122,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; nothing is imported until a bench function asks for it."""
     config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
+    config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
     config.stash[_STATE] = _State(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The harness's own proofs take minutes and say nothing of the hardware: only on request."""
+    if config.getoption("--harness"):
+        return
+    skip = pytest.mark.skip(reason="rtxbench's own proofs: add --harness")
+    for item in items:
+        if item.get_closest_marker("harness"):
+            item.add_marker(skip)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -167,7 +167,8 @@ def _fit_roofline_share(train: Points, _: Mapping[str, float]) -> Law:
 
     def score(points: Points, share: float) -> Floats:
         compute = share * np.exp(flops_0 - points.log_flops)
-        return -np.log(compute + (1 - share) * np.exp(bandwidth_0 - points.log_bandwidth))
+        memory = (1 - share) * np.exp(bandwidth_0 - points.log_bandwidth)
+        return np.asarray(-np.log(compute + memory), dtype=np.float64)
 
     return _per_case(score, train)
 

@@ -67,18 +67,21 @@ def _offsets(train: Points, query: Points, law: Law, rule: SiblingCorrection) ->
     here = train.card == query.card[0]
     siblings = train.take(here)
     error = siblings.log_throughput - anchored(train.take(~here), siblings, law)
-    return np.array([_offset(siblings, error, train, query, i, rule) for i in range(len(query))], dtype=np.float64)
+    return np.array(
+        [_offset(siblings, error, train, query.take(np.arange(len(query)) == i), rule) for i in range(len(query))],
+        dtype=np.float64,
+    )
 
 
-def _offset(siblings: Points, error: Floats, train: Points, query: Points, i: int, rule: SiblingCorrection) -> float:
-    same = (siblings.stack == query.stack[i]) & (siblings.precision == query.precision[i]) & ~np.isnan(error)
+def _offset(siblings: Points, error: Floats, train: Points, query: Points, rule: SiblingCorrection) -> float:
+    same = (siblings.stack == query.stack[0]) & (siblings.precision == query.precision[0]) & ~np.isnan(error)
     known = error[same]
     if not len(known):
         return 0.0
     if rule.slope:
-        stack = str(query.stack[i])
+        stack = str(query.stack[0])
         gains = np.array([_mixed_gain(train, stack, str(model)) for model in siblings.model[same]])
-        gain, usable = _mixed_gain(train, stack, str(query.model[i])), ~np.isnan(gains)
+        gain, usable = _mixed_gain(train, stack, str(query.model[0])), ~np.isnan(gains)
         if usable.sum() >= 4 and not math.isnan(gain) and np.ptp(gains[usable]) > 0:
             slope, intercept = np.polyfit(gains[usable], known[usable], 1)
             return float(intercept + slope * gain)

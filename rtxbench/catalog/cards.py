@@ -31,7 +31,7 @@ __all__ = [
 
 CardClass: TypeAlias = Literal["geforce", "workstation", "datacenter"]
 
-COLUMNS = [
+COLUMNS = (
     "name",
     "card_class",
     "chip",
@@ -61,7 +61,7 @@ COLUMNS = [
     "tensor_source",
     "base_source",
     "notes",
-]
+)
 _REQUIRED = ("name", "card_class", "memory_gb", "memory_bandwidth_gbs", "fp32_tflops", "base_source")
 _CLASSES: tuple[CardClass, ...] = ("geforce", "workstation", "datacenter")
 _DOUBTS = ("unverified", "recalled, not re-read", "confirm with")
@@ -126,7 +126,7 @@ def load_cards(extra: Path | None = None) -> dict[str, Card]:
     Raises:
         UsageError: the file is missing, or a row lacks a required column or holds something that is no number.
     """
-    with resources.files("rtxbench.catalog").joinpath("cards.csv").open(encoding="utf-8", newline="") as stream:
+    with resources.files("rtxbench.catalog").joinpath("cards.csv").open(encoding="utf-8") as stream:
         cards = {card.name: card for card in _read(stream, "cards.csv")}
     if extra is not None:
         try:

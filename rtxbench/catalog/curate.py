@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rtxbench.catalog.published import Published
 from rtxbench.errors import UsageError
 
 __all__ = ["CARD_NAMES", "PRECISION_LABELS", "STACKS", "curate", "curate_row"]
@@ -65,26 +66,6 @@ PRECISION_LABELS: Mapping[str, str] = {
     "fp32": "float32",
     "unspecified in excerpt": "unknown",
 }
-
-_COLUMNS = [
-    "source",
-    "path",
-    "license",
-    "date",
-    "framework",
-    "stack",
-    "model",
-    "task",
-    "precision",
-    "precision_as_printed",
-    "batch_size",
-    "card",
-    "card_as_printed",
-    "device_count",
-    "metric",
-    "value",
-    "unit",
-]
 
 
 def stack_of(source: str, framework: str) -> str:
@@ -137,7 +118,7 @@ def curate(raw_path: Path, out_path: Path) -> int:
     with raw_path.open(encoding="utf-8", newline="") as stream:
         rows = [curate_row(row) for row in csv.DictReader(stream)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, Published._fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     out_path.write_bytes(gzip.compress(text.getvalue().encode("utf-8"), compresslevel=9, mtime=0))

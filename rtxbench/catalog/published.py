@@ -227,7 +227,7 @@ def summary(curation: Curated, listing: bool) -> str:
         lines.append(f"{len(rows):5d}  {name}: {reason}")
         if listing:
             lines += [
-                f"         {r.card} ×{r.device_count} {r.model} {r.precision}: {r.value:g} {r.unit} [{r.stack}] {r.path}"
+                f"       {r.card} ×{r.device_count} {r.model} {r.precision}: {r.value:g} {r.unit} [{r.stack}] {r.path}"
                 for r in rows
             ]
     return "\n".join(lines)

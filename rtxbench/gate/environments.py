@@ -103,13 +103,18 @@ def _project_requirements(path: Path, extras: tuple[str, ...]) -> list[str]:
 
 
 def _build(home: Path, tree: Path, needed: Dependencies) -> None:
-    _run([sys.executable, "-m", "venv", str(home)], tree)
     wanted = [*needed.requirements]
-    for path in needed.requirement_files:
+    for path in filter(_asks_for_anything, needed.requirement_files):
         wanted += ["-r", str(path)]
+    _run([sys.executable, "-m", "venv", *([] if wanted else ["--without-pip"]), str(home)], tree)
     if wanted:
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
         _run([*pip, *wanted], tree)
+
+
+def _asks_for_anything(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def _run(command: list[str], folder: Path) -> None:

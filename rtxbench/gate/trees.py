@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from rtxbench.errors import MeasurementError, UnavailableError, UsageError
 
-__all__ = ["Tree", "check_unchanged", "checked_out"]
+__all__ = ["Tree", "check_unchanged", "checked_out", "is_dirty"]
 
 _PREFIX: Final = "rtxbench-gate-"
 
@@ -64,7 +64,11 @@ def checked_out(asked: str, repository: Path) -> Iterator[Tree]:
                 f"git cannot create a work tree of {asked}: {added.stderr.strip()}.",
                 next_step=f"Check the free space of {path.parent}, or set TMPDIR.",
             )
-        yield Tree(path, asked, commit, dirty=False, state="")
+        prefix = _git(repository, "rev-parse", "--show-prefix").stdout.strip()
+        inside = path / prefix
+        if not inside.is_dir():
+            raise UsageError(f"{asked} has no folder {prefix}.", next_step="Name a revision that holds it.")
+        yield Tree(inside.resolve(), asked, commit, dirty=False, state="")
     finally:
         _remove(repository, path)
 
@@ -80,6 +84,11 @@ def check_unchanged(tree: Tree) -> None:
             f"{tree.asked} changed while it was being measured.",
             next_step="Leave the folder alone while the gate runs, or gate a commit: --candidate HEAD.",
         )
+
+
+def is_dirty(folder: Path) -> bool:
+    """Whether the folder holds changes that no commit has."""
+    return _folder_state(folder)[1]
 
 
 def _looks_like_a_path(asked: str) -> bool:
@@ -100,10 +109,13 @@ def _folder(asked: str, repository: Path) -> Tree:
 
 
 def _folder_state(path: Path) -> tuple[str | None, bool, str]:
-    """(commit, dirty, digest of commit and uncommitted changes to tracked and untracked files)."""
+    """(commit, dirty, digest of the commit and of what tracked files have more than it).
+
+    Untracked files make a folder dirty but are not in the digest: a training step may write some.
+    """
     commit = _git(path, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None
     status = _git(path, "status", "--porcelain", "--untracked-files=normal", "--", ".").stdout
-    changes = status + _git(path, "diff", "HEAD", "--", ".").stdout
+    changes = _git(path, "diff", "HEAD", "--", ".").stdout
     digest = hashlib.sha256(f"{commit}\n{changes}".encode(errors="surrogateescape")).hexdigest()
     return commit, bool(status.strip()), digest
 

@@ -28,7 +28,16 @@ from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, 
 from rtxbench.records import Case, Launch
 from rtxbench.stats import ADAPTIVE_STOP_INFLATION, log_ratio_per_round, student_t, trimmed_mean, two_window_steady
 
-__all__ = ["Arm", "ArmResult", "LaunchSource", "Pairing", "measure_pairing", "round_order"]
+__all__ = [
+    "Arm",
+    "ArmResult",
+    "LaunchSource",
+    "Pairing",
+    "half_width",
+    "measure_pairing",
+    "round_order",
+    "start_workers",
+]
 
 _BUILD_LIMIT_S = 900.0
 _BLOCK_LIMIT_S = 120.0

@@ -1,7 +1,7 @@
 """One run: its environment, its recorder, its results file, and the measuring of group after group."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
-from rtxbench.measure.paired import Arm, Pairing, measure_pairing
+from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
@@ -70,6 +70,11 @@ class Session:
         self.run_id = f"{self._started:%Y%m%dT%H%M%S}-{new_record_id()[:6]}"
 
     @property
+    def recorder_pid(self) -> int | None:
+        """Process id of the recorder, ``None`` where the run is not recorded."""
+        return None if self._recorder is None else self._recorder.pid
+
+    @property
     def path(self) -> Path:
         """The results file, which exists once the first record is written."""
         return self._results_dir / self.environment.machine / f"{self.run_id}.jsonl"
@@ -107,32 +112,39 @@ class Session:
         """
         candidates = [case for case in group.candidates if only is None or case in only]
         arms = [_arm(case) for case in (*(() if group.baseline is None else (group.baseline,)), *candidates)]
-        outcome = self._measured(group, arms, launch_done) if arms else GroupOutcome({}, [], False)
+        outcome = self.measure_arms(group.name, arms, launch_done) if arms else GroupOutcome({}, [], False)
         for case, reason in group.skipped:
             if only is None or case in only:
                 outcome.cases[case] = skipped_record(self.run_id, group.name, case, reason)
                 self.append(outcome.cases[case])
         return outcome
 
-    def _measured(self, group: Group, arms: list[Arm], launch_done: LaunchDone) -> GroupOutcome:
-        pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch)
+    def measure_arms(
+        self,
+        name: str,
+        arms: Sequence[Arm],
+        launch_done: LaunchDone = lambda number, pairing: None,
+        start: LaunchSource = start_workers,
+    ) -> GroupOutcome:
+        """Measure arms of any make, baseline first, as group ``name`` and store their records."""
+        pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch, start=start)
         self._note_libraries(pairing)
         trace, adaptive = self._trace(), self.profile.adaptive
         by_key = {
             result.arm.key: case_record(
-                self.run_id, group.name, result, trace, self._uuids(result.arm.case), adaptive=adaptive
+                self.run_id, name, result, trace, self._uuids(result.arm.case), adaptive=adaptive
             )
             for result in pairing.results
         }
         uuids = sorted({uuid for arm in arms for uuid in self._uuids(arm.case)})
-        ratios = ratio_records(self.run_id, group.name, pairing, by_key, trace, uuids, adaptive=adaptive)
+        ratios = ratio_records(self.run_id, name, pairing, by_key, trace, uuids, adaptive=adaptive)
         records: list[Record] = [*by_key.values(), *ratios]
         for record in records:
             self.append(record)
         return GroupOutcome({record.case: record for record in by_key.values()}, ratios, pairing.interrupted)
 
-    def _watch(self, pids: object) -> None:
-        if self._recorder is not None and isinstance(pids, list):
+    def _watch(self, pids: Sequence[int]) -> None:
+        if self._recorder is not None:
             for pid in pids:
                 self._recorder.watch(pid)
 
