@@ -3,6 +3,7 @@
 from rtxbench.report.base import SectionFunction
 from rtxbench.report.guide import guide_section
 from rtxbench.report.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.purchase_section import purchase_section
 from rtxbench.report.ratios import ratios_section
 from rtxbench.report.throughput import throughput_section
 from rtxbench.report.timeline import timeline_section
@@ -15,6 +16,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     ratios_section,
     throughput_section,
     timeline_section,
+    purchase_section,
     unmeasured_section,
     machines_section,
     runs_section,
