@@ -1,12 +1,14 @@
 """The ``rtxbench`` command: one thin function per subcommand, each importing what it needs when it is called."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
+from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
 
@@ -34,13 +36,74 @@ def _root(
     """Options of the program itself."""
 
 
-def main() -> None:
-    """Run the command line; deliberate errors become one message and their exit code."""
-    try:
-        app()
-    except RtxbenchError as error:
-        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(error.exit_code)
+@app.command()
+def run(
+    claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
+    workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
+    engine: Annotated[str, typer.Option(help="tensorflow, jax or torch.")] = "tensorflow",
+    compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
+    budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
+    logical_devices: Annotated[
+        int, typer.Option(metavar="N", help="Also check MirroredStrategy on N logical CPU devices.")
+    ] = 0,
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
+) -> None:
+    """Measure training throughput and store the records."""
+    from rtxbench.measure.command import run_plan
+    from rtxbench.measure.profiles import profile_named
+    from rtxbench.measure.suite import Request
+    from rtxbench.measure.table import summary_lines
+
+    request = Request(
+        profile=profile,
+        engine=engine,
+        claims=tuple(claim or ()),
+        workloads=tuple(workload or ()),
+        compilers=tuple(compiler or ()),
+        logical_devices=logical_devices,
+        batch_size=batch_size,
+    )
+    chosen = profile_named(profile)
+    chosen = chosen if budget is None else chosen.with_budget(budget)
+    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    if as_json:
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    typer.echo("\n".join(summary_lines(path)))
+    typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
+
+
+app.command(name="report")(report_command)
+
+
+@app.command()
+def claims(
+    claim_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this claim, in full.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A claims file of your own (TOML) instead of the suite's.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Judge these results (files or folders).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
+) -> None:
+    """List the claims, judge them on results, or check a claims file of your own."""
+    from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
+    from rtxbench.analysis.listing import claims_json, claims_text
+    from rtxbench.analysis.verdicts import judge
+    from rtxbench.store import load_results
+
+    if template:
+        typer.echo(TEMPLATE, nl=False)
+        return
+    every = load_claims(file)
+    chosen = select_claims(every, claim_id)
+    known = {claim.id for claim in chosen}
+    judged = judge(load_results(results), every) if results else []
+    verdicts = [verdict for verdict in judged if verdict.claim in known]
+    detailed = claim_id is not None
+    typer.echo(claims_json(chosen, verdicts) if as_json else claims_text(chosen, verdicts, detailed=detailed))
 
 
 @app.command()
@@ -57,3 +120,223 @@ def doctor(
     typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command()
+def cards(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this card, in full.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    header: Annotated[bool, typer.Option("--header", help="Print the columns of a cards file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the catalogue of cards, or one card with its sources and what of it is unverified."""
+    from rtxbench.catalog.cards import COLUMNS, find_card, load_cards
+    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+
+    if header:
+        typer.echo(",".join(COLUMNS))
+        return
+    known = load_cards(cards_file)
+    chosen = list(known.values()) if name is None else [find_card(name, known)]
+    if as_json:
+        typer.echo(cards_json(chosen))
+    else:
+        typer.echo(cards_table(known) if name is None else card_text(chosen[0]))
+
+
+@app.command()
+def advise(
+    workload: Annotated[str, typer.Option("--workload", "-w", help="What you train: resnet50, bert-base, …")],
+    precision: Annotated[str, typer.Option(help="Precision you train in.")] = "mixed_float16",
+    budget: Annotated[float | None, typer.Option(help="Most you would pay, in the prices' currency.")] = None,
+    names: Annotated[str, typer.Option("--cards", help="Only these cards, separated by commas.")] = "",
+    memory_model: Annotated[
+        str | None, typer.Option(help="A model that must fit: NAME or NAME:METHOD, such as llama-2-7b:qlora.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size; default: in proportion to memory.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Sequence length of the memory model.")] = None,
+    optimizer: Annotated[str, typer.Option(help="Optimizer of the memory model.")] = "adam",
+    prices: Annotated[Path | None, typer.Option(help="Your price file. Default: ./prices.toml.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Results of your own machine. Default: results/")] = None,
+    electricity: Annotated[float, typer.Option(help="Price of a kWh.")] = 0.30,
+    hours: Annotated[float, typer.Option(help="Hours of training a day.")] = 4.0,
+    years: Annotated[float, typer.Option(help="Years the card is used.")] = 3.0,
+    resale: Annotated[float, typer.Option(help="Share of the price got back at the end, 0 to 1.")] = 0.3,
+    host_watts: Annotated[float, typer.Option(help="Draw of the rest of the machine.")] = 100.0,
+    rank_by: Annotated[str | None, typer.Option(help="throughput, value, cost or energy.")] = None,
+    stack: Annotated[str | None, typer.Option(help="Published software stack to stand on, or own.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Which card to buy: ranked, with what is measured, published and predicted kept apart."""
+    from rtxbench.analysis.advice_text import advice_json, advice_text
+    from rtxbench.analysis.cost import Assumptions
+    from rtxbench.analysis.purchase import Question
+    from rtxbench.analysis.purchase_options import answer
+
+    question = Question(
+        workload=workload,
+        precision=precision,
+        budget=budget,
+        cards=tuple(name.strip() for name in names.split(",") if name.strip()),
+        memory_model=memory_model,
+        batch_size=batch_size,
+        tokens=tokens,
+        optimizer=optimizer,
+        stack=stack,
+        rank_by=rank_by,
+        assumptions=Assumptions(electricity, hours, years, resale, host_watts),
+    )
+    advice = answer(question, cards_file, prices, results)
+    typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def trace(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
+    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
+    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
+) -> None:
+    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
+    import time
+
+    import msgspec
+
+    from rtxbench.hardware.command import record_command, report_text
+
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    report = record_command(command, path, interval_s)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
+    candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
+    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
+    baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Build an environment per arm [default: only where their dependencies differ].",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
+    history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
+    recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+) -> None:
+    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
+
+    request = command.Request(
+        baseline=baseline,
+        candidate=candidate,
+        cases=tuple(cases or ()),
+        margin=margin,
+        budget=budget,
+        baseline_python=baseline_python or python,
+        candidate_python=candidate_python or python,
+        install=install,
+        extras=tuple(extra or ()),
+        results_dir=results,
+        history=history,
+        record_hardware=recorder,
+        json_path=json,
+        markdown_path=markdown,
+        profile=gate_profile(profile),
+    )
+    raise typer.Exit(command.gate(request))
+
+
+selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", no_args_is_help=True)
+app.add_typer(selftest, name="selftest")
+
+
+@selftest.command("gate")
+def selftest_gate(
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
+    ] = None,
+    case: Annotated[str, typer.Option(help="module:function to gate against itself.")] = "rtxbench.gate.steps:numpy_mlp",
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
+    replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,
+    results: Annotated[Path, typer.Option(help="Folder of the records; a self-test found there goes on.")] = Path(
+        "results"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw the rates (.png or .svg).")] = None,
+) -> None:
+    """Run gates on unchanged code and on planted slow-downs; append each, then show false alarms and power."""
+    import msgspec
+    from rich.console import Console
+
+    from rtxbench.gate import selftest as module
+    from rtxbench.gate.command import parse_plan
+    from rtxbench.gate.session import gate_profile
+
+    if replay:
+        rows = module.replay_files(replay, replayed)
+    else:
+        plan = parse_plan(gates) if gates else dict(module.DEFAULT_PLAN)
+        request = module.SelftestRequest(
+            plan=plan, case=case, results_dir=results, profile=gate_profile(profile), replayed=replayed
+        )
+        rows, path = module.run_selftest(request, lambda line: typer.echo(line, err=True))
+        typer.echo(f"records: {path}", err=True)
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+    else:
+        Console().print(module.render_rows(rows))
+    if figure:
+        from rtxbench.report.gate_section import save_rates
+
+        save_rates(rows, figure)
+
+
+@selftest.command("statistics")
+def selftest_statistics(
+    gates: Annotated[int, typer.Option(min=100, help="Simulated gates per regime and slow-down.")] = 1000,
+) -> None:
+    """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
+    from rich.console import Console
+
+    from rtxbench.gate.simulation import render_simulation
+
+    Console().print(*render_simulation(gates))
+
+
+@app.command()
+def history(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only this case.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only points against this commit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the series as JSON.")] = False,
+) -> None:
+    """Show how step time moved over commits, and at which commits its level changed."""
+    from rtxbench.gate.history import show_history
+
+    show_history(results or [Path(".rtxbench")], case, reference, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; deliberate errors become one message and their exit code."""
+    try:
+        app()
+    except RtxbenchError as error:
+        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
+        sys.exit(130)

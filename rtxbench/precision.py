@@ -59,7 +59,6 @@ def why_not(
     *,
     device_kind: str,
     compiler: str,
-    cpu_features: frozenset[str] = frozenset(),
     compute_capability: float | None = None,
 ) -> str | None:
     """Why this precision is skipped on this device, or ``None`` where it should run.
@@ -68,7 +67,6 @@ def why_not(
         precision: row of `PRECISIONS`.
         device_kind: ``cpu`` or ``gpu``.
         compiler: ``none``, ``xla`` or ``inductor``.
-        cpu_features: features of the host processor (``amx_bf16``, ``avx512_bf16`` …).
         compute_capability: of the GPU, for example 8.6; ``None`` where unknown, which skips nothing.
     """
     if device_kind == "cpu":

@@ -1,1 +1,328 @@
-"""The pytest-benchmark front: the fixture that ``bench/`` uses."""
+"""The pytest-benchmark front: what ``bench/`` needs so that ``pytest bench/ --benchmark-only`` shows device times.
+
+A bench function marked ``claim("tensor-cores")`` that asks for ``arm`` runs once per case of that claim's plan on this
+machine. ``measured.run(arm)`` measures the case's whole group by the paired protocol when its first case is reached,
+then *replays* the block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark's own table,
+``--benchmark-json`` and ``--benchmark-compare`` work on exact device times, and none of its private state is touched.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+
+from rtxbench.errors import RtxbenchError
+
+if TYPE_CHECKING:
+    from rtxbench.measure.session import GroupOutcome, Session
+    from rtxbench.measure.suite import Group
+    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord
+
+__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "use_rtxbench_defaults"]
+
+
+class _VirtualClock:
+    """A clock that stands still until a replayed duration is added."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        return self._now_s
+
+    def advance(self, duration_s: float) -> None:
+        """Let ``duration_s`` seconds pass."""
+        self._now_s += duration_s
+
+
+VIRTUAL_CLOCK: Final = _VirtualClock()
+
+
+class Arm(NamedTuple):
+    """One pytest item: a case and the group it is measured in."""
+
+    group: "Group"
+    case: "Case"
+
+
+class _State:
+    """What one pytest session has measured so far."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.session: Session | None = None
+        self.outcomes: dict[str, GroupOutcome] = {}
+        self.wanted: dict[str, set[Case]] = {}
+        self._environment: Environment | None = None
+
+    @property
+    def environment(self) -> "Environment":
+        from rtxbench.hardware.environment import describe
+
+        if self._environment is None:
+            self._environment = describe()
+        return self._environment
+
+    def open_session(self) -> "Session":
+        """The one results file of this pytest session, opened at the first measurement."""
+        if self.session is None:
+            from rtxbench.measure.profiles import profile_named
+            from rtxbench.measure.session import Session
+
+            self.session = Session(
+                Path(self.config.getoption("--results")),
+                profile_named(self.config.getoption("--profile")),
+                ("pytest", *self.config.invocation_params.args),
+                environment=self.environment,
+            ).__enter__()
+        return self.session
+
+
+_STATE: Final = pytest.StashKey[_State]()
+_DEFAULTS_ON: Final = pytest.StashKey[bool]()
+
+
+def use_rtxbench_defaults(config: pytest.Config) -> None:
+    """Set pytest-benchmark's options as rtxbench wants them, where the user gave none. Call from ``conftest.py``.
+
+    Store beside the records, save every run, and show the columns that mean something for block times.
+    """
+    config.stash[_DEFAULTS_ON] = True
+    option = config.option
+    if option.benchmark_storage == "file://./.benchmarks":
+        option.benchmark_storage = f"file://{Path(config.getoption('--results')) / 'pytest-benchmark'}"
+    if not (option.benchmark_save or option.benchmark_autosave):
+        option.benchmark_save = "rtxbench"
+        option.benchmark_save_data = True
+    if "--benchmark-columns" not in " ".join(map(str, config.invocation_params.args)):
+        option.benchmark_columns = ["median", "iqr", "min", "ops", "rounds"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the bench suite."""
+    group = parser.getgroup("rtxbench", "rtxbench: measured training throughput")
+    group.addoption("--profile", default="quick", help="smoke, quick (default), standard or full")
+    group.addoption("--results", default="results", metavar="DIR", help="folder of the records (default: results)")
+    group.addoption("--engine", default="tensorflow", help="tensorflow, jax or torch")
+    group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
+    group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
+    group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")
+    group.addoption(
+        "--logical-devices",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also check MirroredStrategy over N logical CPU devices (functional, never evidence of scaling)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; nothing is imported until a bench function asks for it."""
+    config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
+    config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
+    config.stash[_STATE] = _State(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The harness's own proofs take minutes and say nothing of the hardware: only on request."""
+    if config.getoption("--harness"):
+        return
+    skip = pytest.mark.skip(reason="rtxbench's own proofs: add --harness")
+    for item in items:
+        if item.get_closest_marker("harness"):
+            item.add_marker(skip)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item per case of the claim's plan on this machine."""
+    marker = metafunc.definition.get_closest_marker("claim")
+    if marker is None or "arm" not in metafunc.fixturenames:
+        return
+    try:
+        groups = _plan(metafunc.config, marker.args)
+    except RtxbenchError as error:
+        raise pytest.UsageError(str(error)) from error
+    arms = [Arm(group, case) for group in groups for case in (*group.cases, *(case for case, _ in group.skipped))]
+    metafunc.parametrize("arm", [_parameter(arm) for arm in arms])
+
+
+def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
+    from rtxbench.measure.suite import Request, plan
+
+    request = Request(
+        profile=config.getoption("--profile"),
+        engine=config.getoption("--engine"),
+        claims=tuple(claims),
+        workloads=tuple(config.getoption("--workload")),
+        compilers=tuple(config.getoption("--compiler")),
+        logical_devices=config.getoption("--logical-devices"),
+    )
+    return plan(request, config.stash[_STATE].environment)
+
+
+def _parameter(arm: Arm) -> Any:
+    mark = pytest.mark.benchmark(group=arm.group.name, timer=VIRTUAL_CLOCK)
+    return pytest.param(arm, id=f"{arm.group.claim}:{arm.case.label}", marks=[mark])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which cases were selected (``-k``): a group measures those, and its baseline with them."""
+    state = session.config.stash[_STATE]
+    for item in session.items:
+        arm = getattr(item, "callspec", None) and item.callspec.params.get("arm")  # type: ignore[attr-defined]
+        if isinstance(arm, Arm):
+            state.wanted.setdefault(arm.group.name, set()).add(arm.case)
+
+
+class Measured:
+    """What the ``measured`` fixture gives: run an arm, get its record."""
+
+    def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
+        self._config = request.config
+        self._benchmark = benchmark
+
+    def run(self, arm: Arm) -> "CaseRecord":
+        """Measure the arm's group if that has not happened yet, then replay this arm's block times.
+
+        A case that cannot run here skips the test with its stored reason; a failed one fails it.
+        """
+        outcome = self._outcome(arm.group)
+        record = outcome.cases[arm.case]
+        if record.status == "skipped":
+            pytest.skip(record.reason or "skipped")
+        if record.status == "failed" or record.measurement is None:
+            pytest.fail(f"{arm.case.label}: {record.reason}", pytrace=False)
+        ratio = next((ratio for ratio in outcome.ratios if ratio.candidate == arm.case), None)
+        _replay(self._benchmark, record, ratio)
+        return record
+
+    def _outcome(self, group: "Group") -> "GroupOutcome":
+        state = self._config.stash[_STATE]
+        if group.name not in state.outcomes:
+            state.outcomes[group.name] = self._measure(state, group)
+        outcome = state.outcomes[group.name]
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return outcome
+
+    def _measure(self, state: _State, group: "Group") -> "GroupOutcome":
+        from rtxbench.measure.progress import GroupProgress
+
+        names = list(state.wanted)
+        sys.stderr.write("\n")  # pytest's own line of dots is unfinished
+        session = state.open_session()
+        position = names.index(group.name) + 1
+        with (
+            _capture_suspended(self._config),
+            GroupProgress(group.name, session.profile.launches_max, position, len(names), sys.stderr) as progress,
+        ):
+            return session.measure(group, state.wanted[group.name], progress.launch_done)
+
+
+def _capture_suspended(config: pytest.Config) -> AbstractContextManager[None]:
+    """Let progress through pytest's capture."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    return manager.global_and_fixture_disabled() if manager is not None else nullcontext()
+
+
+def _replay(benchmark: Any, record: "CaseRecord", ratio: "RatioRecord | None") -> None:
+    """Give pytest-benchmark the measured seconds per step of every block, and the figures it has no column for."""
+    assert record.measurement is not None
+    samples = [
+        (end - start) / 1e9 / launch.steps_per_block
+        for launch in record.measurement.launches
+        for start, end in launch.blocks_ns
+    ]
+    durations = iter(samples)
+    benchmark.extra_info.update(_extra_info(record, ratio))
+    benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(durations)), rounds=len(samples), iterations=1)
+
+
+def _extra_info(record: "CaseRecord", ratio: "RatioRecord | None") -> dict[str, str | float | int | bool | None]:
+    assert record.measurement is not None
+    throughput = record.measurement.throughput_per_s
+    return {
+        "record_id": record.record_id,
+        "run_id": record.run_id,
+        "case": record.case.label,
+        "launches": throughput.n,
+        "throughput_per_s": throughput.value,
+        "throughput_low_per_s": throughput.low,
+        "throughput_high_per_s": throughput.high,
+        "warmup_ok": record.measurement.warmup_ok,
+        "ratio": ratio.ratio.value if ratio else None,
+        "ratio_low": ratio.ratio.low if ratio else None,
+        "ratio_high": ratio.ratio.high if ratio else None,
+    }
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, benchmark: Any) -> Measured:
+    """Measure throughput by the paired protocol and show it through pytest-benchmark."""
+    return Measured(request, benchmark)
+
+
+@pytest.fixture(scope="session")
+def bench_session(request: pytest.FixtureRequest) -> "Iterator[Session]":
+    """The run's `Session`, for bench functions that store records of their own."""
+    return request.config.stash[_STATE].open_session()  # type: ignore[return-value]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the recorder and close the results file."""
+    state = config.stash.get(_STATE, None)
+    if state is not None and state.session is not None:
+        state.session.__exit__(None, None, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add what a figure depends on and pytest-benchmark does not know: the machine's fingerprint and its GPUs."""
+    if not config.stash.get(_DEFAULTS_ON, False):
+        return
+    environment = config.stash[_STATE].environment
+    machine_info["rtxbench_machine"] = environment.machine
+    machine_info["gpus"] = [
+        {"uuid": gpu.uuid, "name": gpu.name, "driver": gpu.driver, "power_limit_w": gpu.power_limit_w}
+        for gpu in environment.gpus
+    ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> None:
+    """Refuse to compare figures of two machines."""
+    mine, theirs = machine_info.get("rtxbench_machine"), compared_benchmark["machine_info"].get("rtxbench_machine")
+    if mine is not None and theirs is not None and mine != theirs:
+        raise pytest.UsageError(
+            f"the stored run is of machine {theirs}, this one is {mine}: their times are not comparable. "
+            "Compare machines with `python -m rtxbench.report` on both results."
+        )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Our own table: throughput, ratio with interval, verdict; then where the records are."""
+    state = config.stash.get(_STATE, None)
+    if state is None or state.session is None or not state.session.path.exists():
+        return
+    from rtxbench.measure.table import summary_lines
+
+    terminalreporter.section("rtxbench")
+    for line in summary_lines(state.session.path):
+        terminalreporter.write_line(line)
+    _write_verdicts(terminalreporter, state.session.path)
+    terminalreporter.write_line("")
+    terminalreporter.write_line(f"records: {state.session.path}")
+    terminalreporter.write_line("next:    python -m rtxbench.report")
+
+
+def _write_verdicts(terminalreporter: Any, path: Path) -> None:
+    from rtxbench.analysis.claims import load_claims
+    from rtxbench.analysis.verdicts import judge
+    from rtxbench.store import load_run
+
+    for verdict in judge([load_run(path)], load_claims()):
+        if not verdict.subject:
+            terminalreporter.write_line(f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}")

@@ -167,6 +167,10 @@ class HardwareSummary(_Frozen, frozen=True, kw_only=True):
     """What the recorder saw while one case's timed blocks ran: device (GPU UUID or ``host``) → metric → Summary."""
 
     devices: dict[str, dict[str, Summary]] = {}
+    energy_j: dict[str, float] = {}
+    """Device → energy over all windows; board sensors err by up to 8 %."""
+    idle_power_w: dict[str, float] = {}
+    """Device → median power while it did nothing before the first window."""
     missing: dict[str, str] = {}
 
 

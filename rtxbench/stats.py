@@ -6,6 +6,7 @@ robust. See ``docs/method.md`` for the protocol and the evidence behind each con
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -15,14 +16,22 @@ from rtxbench.records import Estimate
 
 __all__ = [
     "ADAPTIVE_STOP_INFLATION",
+    "clopper_pearson",
+    "equivalence_p_value",
+    "holm_adjusted",
+    "kalibera_jones_rounds",
     "launch_estimate",
     "log_ratio_per_round",
+    "lower_bound",
+    "one_sided_p_value",
     "ratio_estimate",
     "smallest_effect",
     "student_t",
     "theil_sen_slope",
     "trimmed_mean",
     "two_window_steady",
+    "upper_bound",
+    "wilson",
 ]
 
 ADAPTIVE_STOP_INFLATION: Final = 1.1
@@ -32,6 +41,7 @@ _MDE95_FACTORS: Final = {3: 5.71, 4: 3.45, 5: 2.63, 8: 1.73, 12: 1.30}
 """Launches J → c_J, where c_J times the launch standard deviation is found with 95 % power."""
 
 
+@lru_cache(maxsize=256)
 def student_t(probability: float, degrees: int) -> float:
     """Quantile of Student's t distribution (scipy)."""
     from scipy.special import stdtrit  # 60 ms cheaper to import than scipy.stats
@@ -77,7 +87,7 @@ def launch_estimate(values: Sequence[float], confidence: float = 0.95, *, adapti
     mean = float(data.mean())
     if n < 2:
         return Estimate(value=mean, low=None, high=None, n=n, confidence=confidence)
-    half = student_t(0.5 + confidence / 2, n - 1) * float(data.std(ddof=1)) / np.sqrt(n)
+    half = student_t(0.5 + confidence / 2, n - 1) * float(data.std(ddof=1)) / math.sqrt(n)
     half *= ADAPTIVE_STOP_INFLATION if adaptive else 1.0
     return Estimate(value=mean, low=mean - half, high=mean + half, n=n, confidence=confidence)
 
@@ -127,3 +137,114 @@ def two_window_steady(step_times_s: ArrayLike, window: int, tolerance_ratio: flo
     difference = abs(float(np.median(recent[window:]) - np.median(recent[:window])))
     ramp = abs(theil_sen_slope(recent)) * window
     return difference <= tolerance_ratio and ramp <= tolerance_ratio
+
+
+def lower_bound(log_ratios: Sequence[float], confidence: float) -> float:
+    """One-sided lower confidence bound of the mean over launches (Student 1908).
+
+    Raises:
+        ValueError: fewer than two launches.
+    """
+    mean, error, degrees = _mean_and_error(log_ratios)
+    return mean - student_t(confidence, degrees) * error
+
+
+def upper_bound(log_ratios: Sequence[float], confidence: float) -> float:
+    """One-sided upper confidence bound of the mean over launches (Student 1908).
+
+    Raises:
+        ValueError: fewer than two launches.
+    """
+    mean, error, degrees = _mean_and_error(log_ratios)
+    return mean + student_t(confidence, degrees) * error
+
+
+def one_sided_p_value(log_ratios: Sequence[float], threshold: float = 0.0) -> float:
+    """P value of "the mean over launches is at most ``threshold``" against "it is above" (Student 1908)."""
+    from scipy.special import stdtr
+
+    mean, error, degrees = _mean_and_error(log_ratios)
+    if error == 0.0:
+        return 0.0 if mean > threshold else 1.0
+    return float(stdtr(degrees, -(mean - threshold) / error))
+
+
+def equivalence_p_value(log_ratios: Sequence[float], margin_ratio: float) -> float:
+    """Two one-sided tests (Schuirmann 1987): is the ratio inside [1 / (1 + margin), 1 + margin]?
+
+    At most 0.05 exactly when the two-sided 90 % interval of `ratio_estimate` lies inside the margins.
+    """
+    limit = math.log1p(margin_ratio)
+    above = one_sided_p_value(log_ratios, -limit)
+    below = one_sided_p_value([-value for value in log_ratios], -limit)
+    return max(above, below)
+
+
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values (Holm 1979), in the order given.
+
+    Rejecting where the adjusted value is at most α keeps the chance of any false rejection in the family at α,
+    whatever the dependence between the tests.
+    """
+    count = len(p_values)
+    order = sorted(range(count), key=p_values.__getitem__)
+    adjusted = [0.0] * count
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def kalibera_jones_rounds(values: ArrayLike, launch_cost_s: float, round_cost_s: float) -> int | None:
+    """Rounds per launch that give the narrowest interval for a given time (Kalibera & Jones, ISMM 2013).
+
+    √(launch cost ÷ round cost × variance between rounds ÷ variance between launches), rounded up; the variance
+    between launches is freed of what the rounds put into it.
+
+    Args:
+        values: log-ratios of a pilot run, shape (launches, rounds), at least 2 × 2.
+        launch_cost_s: start-up and warm-up of one launch, seconds.
+        round_cost_s: one more round in a running launch, seconds.
+
+    Returns:
+        At least 1; ``None`` where launches differ by no more than their rounds explain: then start-up buys
+        nothing, and one long launch would do as far as this pilot can tell.
+    """
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 2 or min(data.shape) < 2:
+        raise ValueError(f"the pilot must be at least 2 launches × 2 rounds, got shape {data.shape}")
+    between_rounds = float(data.var(axis=1, ddof=1).mean())
+    between_launches = float(data.mean(axis=1).var(ddof=1)) - between_rounds / data.shape[1]
+    if between_launches <= 0.0:
+        return None
+    return max(1, math.ceil(math.sqrt(launch_cost_s / round_cost_s * between_rounds / between_launches)))
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
+    """A proportion with its exact interval (Clopper & Pearson 1934); never too narrow, and right at 0 of n."""
+    from scipy.special import betaincinv
+
+    tail = (1.0 - confidence) / 2
+    low = float(betaincinv(successes, trials - successes + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, trials - successes, 1.0 - tail)) if successes < trials else 1.0
+    return Estimate(value=successes / trials, low=low, high=high, n=trials, confidence=confidence)
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
+    """A proportion with its score interval (Wilson 1927): close to nominal coverage on average."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.5 + confidence / 2))
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Estimate(value=share, low=min(low, share), high=max(high, share), n=trials, confidence=confidence)
+
+
+def _mean_and_error(log_ratios: Sequence[float]) -> tuple[float, float, int]:
+    data = np.asarray(log_ratios, dtype=float)
+    if data.size < 2:
+        raise ValueError("a bound needs at least two launches")
+    return float(data.mean()), float(data.std(ddof=1)) / math.sqrt(data.size), data.size - 1

@@ -17,7 +17,7 @@ import msgspec
 from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, RatioRecord, Record, Run
 
-__all__ = ["LoadedRun", "RunWriter", "find_result_files", "load_results", "load_run"]
+__all__ = ["LoadedRun", "RunWriter", "disk_errors", "find_result_files", "load_results", "load_run"]
 
 _MAX_LINE_BYTES = 16 * 2**20
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -49,10 +49,27 @@ class RunWriter:
     def __init__(self, results_dir: Path, run: Run) -> None:
         self.run = run
         self.path = results_dir / run.environment.machine / f"{run.run_id}.jsonl"
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._append(run)
+
+    @classmethod
+    def resume(cls, path: Path) -> "RunWriter":
+        """Go on appending to a file that an earlier process wrote; an unfinished last line is cut off first.
+
+        Raises:
+            RecordError: it is not a results file.
+            MeasurementError: the disk is full or the file cannot be written.
+        """
+        writer = cls.__new__(cls)
+        writer.run, writer.path = load_run(path).run, path
+        with disk_errors(path):
+            data = path.read_bytes()
+            if not data.endswith(b"\n"):
+                os.truncate(path, data.rfind(b"\n") + 1)
+            writer._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        return writer
 
     def append(self, record: Record) -> None:
         """Write one record as one line and sync it to disk."""
@@ -70,14 +87,14 @@ class RunWriter:
 
     def _append(self, line: Line) -> None:
         data = _encoder.encode(line) + b"\n"
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             written = 0
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
             os.fsync(self._descriptor)
 
 
-class _disk_errors:  # noqa: N801 (reads as a statement: `with _disk_errors(path):`)
+class disk_errors:  # noqa: N801 (reads as a statement: `with disk_errors(path):`)
     """Translate the operating system's errors once, naming the file and the cure."""
 
     def __init__(self, path: Path) -> None:
@@ -171,15 +188,21 @@ class _SchemaOnly(msgspec.Struct):
 
 def _decode(path: Path, raw: bytes) -> Line:
     try:
-        return _decoder.decode(raw)
+        line = _decoder.decode(raw)
     except msgspec.ValidationError:
-        version = msgspec.json.decode(raw, type=_SchemaOnly, strict=False).schema_version
-        if version > SCHEMA_VERSION:
-            raise RecordError(
-                f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
-                next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
-            ) from None
+        _check_schema(path, msgspec.json.decode(raw, type=_SchemaOnly, strict=False).schema_version)
         raise
+    if isinstance(line, Run):
+        _check_schema(path, line.schema_version)
+    return line
+
+
+def _check_schema(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
+            next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
+        )
 
 
 def _malformed(path: Path, number: int, why: str) -> RecordError:

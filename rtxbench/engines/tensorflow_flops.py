@@ -9,26 +9,25 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-__all__ = ["METHOD", "training_step_flops"]
+__all__ = ["METHOD", "needed_operations", "operation_flops", "training_step_flops"]
 
 METHOD: Final = "matrix products and convolutions of the traced training graph, unused operations pruned"
 
 
-def training_step_flops(graph: Any, fetches: Iterable[Any], *, static: Callable[[Any], Any]) -> float:
-    """FLOPs of one execution of ``graph``.
+def training_step_flops(fetches: Iterable[Any], *, static: Callable[[Any], Any]) -> float:
+    """FLOPs of one execution of the graph that ``fetches`` belong to.
 
     Args:
-        graph: a ``tf.Graph`` (a ``FuncGraph`` for called functions).
-        fetches: operations whose execution the caller needs.
+        fetches: operations whose execution the caller needs, of the step's graph.
         static: ``tf.get_static_value``.
 
     Raises:
         ValueError: a counted operation has no static shape.
     """
-    return sum(_operation_flops(op, static) for op in _needed(fetches))
+    return sum(operation_flops(op, static) for op in needed_operations(fetches))
 
 
-def _needed(fetches: Iterable[Any]) -> list[Any]:
+def needed_operations(fetches: Iterable[Any]) -> list[Any]:
     """Operations the fetches depend on through data or control edges."""
     pending, seen = list(fetches), {}
     while pending:
@@ -40,23 +39,24 @@ def _needed(fetches: Iterable[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def _operation_flops(op: Any, static: Callable[[Any], Any]) -> float:
+def operation_flops(op: Any, static: Callable[[Any], Any]) -> float:
+    """FLOPs of one operation, calls included; 0 for what is no product."""
     if op.type in _COUNTERS:
         return _COUNTERS[op.type](op, static)
     if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
         body = op.graph._get_function(op.get_attr("f").name).graph  # no public way to a called function's graph
-        return training_step_flops(body, [tensor.op for tensor in body.outputs] + body.control_outputs, static=static)
+        return training_step_flops([tensor.op for tensor in body.outputs] + body.control_outputs, static=static)
     return 0.0
 
 
 def _matmul(op: Any, static: Callable[[Any], Any]) -> float:
-    inner = op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1]
-    return 2.0 * math.prod(op.outputs[0].shape.as_list()) * inner
+    inner = int(op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1])
+    return 2.0 * float(math.prod(op.outputs[0].shape.as_list())) * inner
 
 
 def _batch_matmul(op: Any, static: Callable[[Any], Any]) -> float:
-    inner = op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1]
-    return 2.0 * math.prod(op.outputs[0].shape.as_list()) * inner
+    inner = int(op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1])
+    return 2.0 * float(math.prod(op.outputs[0].shape.as_list())) * inner
 
 
 def _einsum(op: Any, static: Callable[[Any], Any]) -> float:

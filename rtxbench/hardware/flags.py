@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.hardware.trace import EVENT_REASONS, HOST, Trace, Windows, merge_windows, values_in
+from rtxbench.hardware.trace import EVENT_REASONS, HOST, Trace, energy_in
+from rtxbench.hardware.windows import Windows, merge_windows, values_in
 from rtxbench.records import Flag
 from rtxbench.units import format_percent
 
@@ -20,6 +21,7 @@ __all__ = ["pair_flags", "window_flags"]
 _POWER_CAP_GAP: Final = 0.10
 _THERMAL_GAP: Final = 0.05
 _GPU_IDLE_WARN: Final = 0.20
+_ENERGY_DISAGREEMENT: Final = 0.03
 _NO_WORK_UTILIZATION: Final = 0.01
 _NO_WORK_CPU_CORES: Final = 0.05
 
@@ -161,6 +163,14 @@ def _idle_gpu(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
     return [_flag("host-bound", "warn", f"{uuid}: no kernel ran for {format_percent(1 - busy, 0)} of the timed blocks")]
 
 
+def _energy_disagreement(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
+    disagreement = energy_in(trace, uuid, windows_ns).disagreement_ratio
+    if disagreement is None or disagreement <= _ENERGY_DISAGREEMENT:
+        return []
+    text = f"{uuid}: energy counter and integral of power differ by {format_percent(disagreement)}"
+    return [_flag("energy-disagreement", "warn", text)]
+
+
 def _foreign_processes(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
     """Compute processes that are not the measured program's, at the marks around the windows.
 
@@ -192,6 +202,7 @@ _GPU_CHECKS: Final[tuple[Callable[[Trace, str, Windows], list[Flag]], ...]] = (
     _clock_variation,
     _idle_gpu,
     _foreign_processes,
+    _energy_disagreement,
 )
 
 
@@ -203,8 +214,9 @@ def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) ->
         if values.size and values.max() <= _NO_WORK_UTILIZATION:
             text = f"{uuid}: no kernel ran during the timed blocks; the work ran elsewhere"
             flags.append(_flag("no-work", "invalid", text))
-        elif uuid not in trace.series:
-            flags.append(_flag("not-recorded", "warn", f"{uuid}: {trace.reason_missing(uuid, 'power_w')}"))
+        elif not values.size:
+            why = trace.reason_missing(uuid, "gpu_utilization_ratio")
+            flags.append(_flag("work-unproven", "warn", f"{uuid}: nothing shows that the work ran there: {why}"))
     return flags
 
 

@@ -17,6 +17,7 @@ __all__ = ["GPU_SENSORS", "GpuDevice", "GpuProcess", "Nvml"]
 HOT_PERIOD_S: Final = 0.1
 SLOW_PERIOD_S: Final = 1.0
 _FIELD_POWER_INSTANT: Final = 186  # NVML_FI_DEV_POWER_INSTANT, milliwatts, about 100 ms boxcar
+_FUNCTION_NOT_FOUND: Final = 13
 _MEMORY_V2: Final = 0x02000028  # version tag of nvmlMemory_v2_t
 _GPM_METRICS: Final = {"sm_activity_ratio": 2, "tensor_activity_ratio": 5, "dram_activity_ratio": 10}
 
@@ -129,13 +130,21 @@ class Nvml:
         Raises:
             SensorError: the driver does not say (WSL2, MIG without privilege).
         """
-        listed = self._sensor_call("nvmlDeviceGetComputeRunningProcesses", gpu.handle)
+        listed = self._compute_processes(gpu.handle)
         try:
             samples = self._sensor_call("nvmlDeviceGetProcessUtilization", gpu.handle, 0)
         except SensorError:
             samples = []  # per-process utilisation is a bonus: the list itself is what flags rest on
         newest = {s.pid: s.smUtil / 100 for s in sorted(samples, key=lambda s: s.timeStamp)}
         return [GpuProcess(p.pid, p.usedGpuMemory, newest.get(p.pid)) for p in listed]
+
+    def _compute_processes(self, handle: Any) -> list[Any]:
+        try:
+            return list(self._sensor_call("nvmlDeviceGetComputeRunningProcesses", handle))
+        except SensorError as error:
+            if error.code != _FUNCTION_NOT_FOUND:
+                raise
+            return list(self._sensor_call("nvmlDeviceGetComputeRunningProcesses_v2", handle))  # before driver 510
 
     def _describe(self, handle: Any, index: int, parent_uuid: str | None) -> GpuDevice:
         facts: dict[str, Any] = {}
@@ -180,6 +189,8 @@ class Nvml:
             return getattr(self._library, function)(*arguments)
         except self._library.NVMLError as error:
             raise _sensor_error(function, int(error.value), str(error)) from error
+        except self._library.NVMLLibraryMismatchError as error:  # not an NVMLError; what an older driver's gap becomes
+            raise _sensor_error(function, _FUNCTION_NOT_FOUND, "the driver is older than this call") from error
 
 
 def _sensor_error(function: str, code: int, message: str) -> SensorError:
@@ -231,7 +242,13 @@ def _memory_clock(call: NvmlCall, handle: Any) -> Reading:
 
 
 def _event_reasons(call: NvmlCall, handle: Any) -> Reading:
-    return {"clock_event_reasons_bitmask": call("nvmlDeviceGetCurrentClocksEventReasons", handle)}
+    try:
+        bits = call("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    except SensorError as error:
+        if error.code != _FUNCTION_NOT_FOUND:
+            raise
+        bits = call("nvmlDeviceGetCurrentClocksThrottleReasons", handle)  # its name before driver 535
+    return {"clock_event_reasons_bitmask": bits}
 
 
 def _temperature(call: NvmlCall, handle: Any) -> Reading:

@@ -43,19 +43,20 @@ class Recorder:
     Args:
         trace_path: a new file, ``<run>.trace.jsonl`` beside the run's records.
         interval_s: sampling interval of the hot loop, seconds, at least 0.01.
-        watch_pids: processes that are the program under measurement (with all they start); this process if empty.
+        watch_pids: processes that are the program under measurement, with all they start; by default this process.
+            Pass ``()`` and call `watch` later for a program that is yet to start.
 
     Raises:
         UsageError: the interval makes no sense.
         MeasurementError: the trace cannot be written or the process does not start.
     """
 
-    def __init__(self, trace_path: Path, interval_s: float = 0.1, watch_pids: Sequence[int] = ()) -> None:
+    def __init__(self, trace_path: Path, interval_s: float = 0.1, watch_pids: Sequence[int] | None = None) -> None:
         if not 0.01 <= interval_s <= 60:
             raise UsageError(f"a sampling interval of {interval_s:g} s.", next_step="Choose 0.01 s to 60 s.")
         self.path = trace_path
         self._interval_s = interval_s
-        self._watch_pids = tuple(watch_pids) or (os.getpid(),)
+        self._watch_pids = (os.getpid(),) if watch_pids is None else tuple(watch_pids)
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.Queue[str] = queue.Queue()
 

@@ -3,9 +3,6 @@
 A trace is JSON lines (written by `rtxbench.hardware.sampling`): a header, one probe line per sensor, samples,
 failures, marks and events, an end line. Loading is strict, as traces may come from strangers; an unfinished last
 line (the recorder was killed) is forgiven and noted.
-
-A sample stands for the time since the sample before it: every sensor here is a difference or an average over about
-one sampling interval. It counts for a set of windows when at least half of that time lies inside them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
+from rtxbench.hardware.energy import EnergyFinding, idle_power_w, window_energy
+from rtxbench.hardware.windows import Series, Windows, values_in
 from rtxbench.records import HardwareSummary, Summary
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "ProbeResult",
     "Series",
     "Trace",
+    "energy_in",
     "load_trace",
     "sampling_jitter_s",
     "summarize",
@@ -37,9 +37,6 @@ __all__ = [
 HOST: Final = "host"
 TRACE_VERSION: Final = 1
 _MAX_LINE_BYTES: Final = 2**20
-Windows: TypeAlias = Sequence[tuple[int, int]]
-"""(start, end) pairs in ``time.monotonic_ns()`` of the machine that recorded."""
-
 EVENT_REASONS: Final = {
     "sw_power_cap_ratio": 0x4,
     "hw_slowdown_ratio": 0x8 | 0x40 | 0x80,
@@ -149,14 +146,6 @@ _AnyLine: TypeAlias = Header | ProbeResult | _Sample | Failure | Mark | Event | 
 _decoder: msgspec.json.Decoder[_AnyLine] = msgspec.json.Decoder(_AnyLine)
 
 
-@dataclass(frozen=True)
-class Series:
-    """One metric of one device. Both arrays have shape (samples,)."""
-
-    times_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """A loaded recording."""
@@ -178,6 +167,10 @@ class Trace:
     def get(self, device: str, metric: str) -> Series | None:
         """One series, or ``None`` if never sampled."""
         return self.series.get(device, {}).get(metric)
+
+    def power(self, device: str) -> Series | None:
+        """Instant power where the driver gives it, else its average (one second on Ampere and newer)."""
+        return self.get(device, "power_w") or self.get(device, "power_average_w")
 
     def reason_missing(self, device: str, metric: str) -> str:
         """Why there is no such series, as the recorder noted it."""
@@ -269,53 +262,11 @@ def _core_series(samples: Sequence[_Sample]) -> Series | None:
     return Series(np.array([t for t, _ in rows], dtype=np.int64), np.array([row for _, row in rows], dtype=float))
 
 
-def values_in(series: Series, windows_ns: Windows) -> NDArray[np.float64]:
-    """Values that stand for time inside the windows, shape (k,), in time order.
-
-    Where every sample covers more outside than inside (windows shorter than half the sampling period), those that
-    overlap at all are taken.
-    """
-    overlap, span = _overlap(series.times_ns, windows_ns)
-    inside = overlap >= 0.5 * span
-    return series.values[inside] if inside.any() else series.values[overlap > 0]
-
-
-def _overlap(times_ns: NDArray[np.int64], windows_ns: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each sample: how much of its time lies in the windows, and how long its time is; both in nanoseconds."""
-    if times_ns.size == 0 or not windows_ns:
-        empty = np.zeros(times_ns.size)
-        return empty, np.ones(times_ns.size)
-    steps = np.diff(times_ns).astype(float)
-    usual = float(np.median(steps)) if steps.size else 1e8
-    spans = np.minimum(np.concatenate([[usual], steps]), 2 * usual)
-    return np.asarray(_covered(times_ns, windows_ns) - _covered(times_ns - spans, windows_ns)), spans
-
-
-def _covered(times_ns: NDArray[np.int64] | NDArray[np.float64], windows_ns: Windows) -> NDArray[np.float64]:
-    """Total window length before each time. Windows are merged first, so overlapping ones do not count twice."""
-    merged = merge_windows(windows_ns)
-    edges = np.array(merged, dtype=float).ravel()
-    lengths = np.cumsum([0.0, *(end - start for start, end in merged)])
-    levels = np.repeat(lengths, 2)[1:-1]
-    return np.asarray(np.interp(times_ns, edges, levels))
-
-
-def merge_windows(windows_ns: Windows, gap_ns: int = 0) -> list[tuple[int, int]]:
-    """Sorted windows; those that overlap or lie at most ``gap_ns`` apart become one."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(windows_ns):
-        if merged and start <= merged[-1][1] + gap_ns:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
 def summarize(trace: Trace, windows_ns: Windows) -> HardwareSummary:
     """Distribution of every recorded metric inside the windows.
 
-    Clock event reasons become shares of samples (`EVENT_REASONS`); cumulative energy is left to
-    `rtxbench.hardware.energy`. ``missing`` maps ``device/metric`` to the reason for each metric not seen.
+    Clock event reasons become shares of samples (`EVENT_REASONS`). Energy is the sum over the windows, idle power
+    what the device drew before the first of them. ``missing`` maps ``device/metric`` to the reason for each absence.
     """
     devices: dict[str, dict[str, Summary]] = {}
     missing: dict[str, str] = {}
@@ -328,7 +279,36 @@ def summarize(trace: Trace, windows_ns: Windows) -> HardwareSummary:
             missing[f"{device}/{metric}"] = trace.reason_missing(device, metric)
     if trace.header.gpu_missing:
         missing["gpu"] = trace.header.gpu_missing
-    return HardwareSummary(devices=devices, missing=missing)
+    energy_j, idle_w = _energies(trace, windows_ns, missing)
+    return HardwareSummary(devices=devices, energy_j=energy_j, idle_power_w=idle_w, missing=missing)
+
+
+def _energies(trace: Trace, windows_ns: Windows, missing: dict[str, str]) -> tuple[dict[str, float], dict[str, float]]:
+    energy_j: dict[str, float] = {}
+    idle_w: dict[str, float] = {}
+    for device in (HOST, *(gpu.uuid for gpu in trace.header.gpus)):
+        finding = energy_in(trace, device, windows_ns)
+        if finding.value_j is None:
+            missing[f"{device}/energy_j"] = finding.how
+        else:
+            energy_j[device] = finding.value_j
+        power, busy = trace.power(device), trace.get(device, "gpu_utilization_ratio")
+        before_ns = min((start for start, _end in windows_ns), default=0)
+        watts = idle_power_w(power, busy, before_ns)
+        if watts is not None:
+            idle_w[device] = watts
+        elif device != HOST:
+            missing[f"{device}/idle_power_w"] = "not idle for a second before the first window, or no power sensor"
+    return energy_j, idle_w
+
+
+def energy_in(trace: Trace, device: str, windows_ns: Windows) -> EnergyFinding:
+    """Energy of one device over the windows: see `rtxbench.hardware.energy.window_energy`."""
+    counter = trace.get(device, "cpu_energy_j" if device == HOST else "energy_j")
+    finding = window_energy(counter, trace.power(device), windows_ns)
+    if counter is None and finding.value_j is None:
+        return finding._replace(how=trace.reason_missing(device, "cpu_energy_j" if device == HOST else "energy_j"))
+    return finding
 
 
 def _expected(trace: Trace) -> list[tuple[str, str]]:

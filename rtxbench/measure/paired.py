@@ -28,7 +28,16 @@ from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, 
 from rtxbench.records import Case, Launch
 from rtxbench.stats import ADAPTIVE_STOP_INFLATION, log_ratio_per_round, student_t, trimmed_mean, two_window_steady
 
-__all__ = ["Arm", "ArmResult", "LaunchSource", "Pairing", "measure_pairing", "round_order"]
+__all__ = [
+    "Arm",
+    "ArmResult",
+    "LaunchSource",
+    "Pairing",
+    "half_width",
+    "measure_pairing",
+    "round_order",
+    "start_workers",
+]
 
 _BUILD_LIMIT_S = 900.0
 _BLOCK_LIMIT_S = 120.0
@@ -97,7 +106,7 @@ def start_workers(arms: Sequence[Arm]) -> dict[str, WorkerProcess]:
             shared = None if arm.isolated else _sharing(arm, arms, workers)
             workers[arm.key] = shared or WorkerProcess(arm.spec)
     except BaseException:
-        _end(workers, WorkerProcess.kill)
+        _end(workers, lambda worker: worker.kill())
         raise
     return workers
 
@@ -227,9 +236,9 @@ def _one_launch(
         solo = _solo_ratio(live[0], profile.solo_blocks) if len(live) > 1 else None
         _store(pairing, live, solo)
     except BaseException:
-        _end(workers, WorkerProcess.kill)
+        _end(workers, lambda worker: worker.kill())
         raise
-    _end(workers, WorkerProcess.close)
+    _end(workers, lambda worker: worker.close())
 
 
 def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:

@@ -1,7 +1,9 @@
 """The coordinator's end of one worker process: start it, ask it, notice when it hangs or dies."""
 
+import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,8 @@ class WorkerSpec:
     """Variables set on top of the coordinator's own."""
     directory: Path | None = None
     """Working directory, for a user's own step."""
+    command: tuple[str, ...] = ()
+    """Arguments of ``python`` that start the worker; empty for rtxbench's own (`rtxbench.measure.worker`)."""
 
 
 class WorkerProcess:
@@ -47,7 +51,7 @@ class WorkerProcess:
         self.spec = spec
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._process = subprocess.Popen(
-            [spec.python, "-m", "rtxbench.measure.worker", spec.engine],
+            [spec.python, *(spec.command or ("-m", "rtxbench.measure.worker", spec.engine))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -97,7 +101,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker at once and free its pipes."""
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the helpers that a user's step may have started
         self._process.wait()
         self._selector.close()
         for stream in (self._process.stdin, self._process.stdout):

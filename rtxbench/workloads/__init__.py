@@ -4,13 +4,14 @@ from typing import Final
 
 from rtxbench.errors import UsageError
 from rtxbench.workloads.base import Workload
+from rtxbench.workloads.compact import COMPACT
 from rtxbench.workloads.dense import DENSE
 from rtxbench.workloads.language import LANGUAGE
 from rtxbench.workloads.vision import VISION
 
 __all__ = ["WORKLOADS", "Workload", "workload_named"]
 
-WORKLOADS: Final[dict[str, Workload]] = {row.name: row for row in (*DENSE, *VISION, *LANGUAGE)}
+WORKLOADS: Final[dict[str, Workload]] = {row.name: row for row in (*DENSE, *VISION, *LANGUAGE, *COMPACT)}
 
 
 def workload_named(name: str) -> Workload:

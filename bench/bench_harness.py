@@ -1,0 +1,126 @@
+"""rtxbench held against itself: does it measure what a bare loop does, and does it disturb what it measures?
+
+Run with ``pytest bench/bench_harness.py --benchmark-only --harness``. Every figure is a paired ratio in one run, stored
+like any other record (groups ``harness/…``).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from harness_steps import BARE_STEPS, FIT_STEPS
+
+from rtxbench.measure.paired import Arm, start_workers
+from rtxbench.measure.process import WorkerProcess, WorkerSpec
+from rtxbench.measure.protocol import Block
+from rtxbench.measure.session import Session
+from rtxbench.measure.summary import new_record_id, now
+from rtxbench.records import Case, Observation, RatioRecord
+from rtxbench.workloads import workload_named
+
+pytestmark = pytest.mark.harness
+
+TENSORFLOW = WorkerSpec(engine="tensorflow")
+BY_HAND = WorkerSpec(
+    engine="python",
+    environment={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])},
+)
+
+
+def ratio_of(session: Session, name: str, arms: Sequence[Arm], **options: object) -> list[RatioRecord]:
+    """Measure and show the ratios; a failed arm fails the bench with its reason."""
+    outcome = session.measure_arms(name, arms, **options)  # type: ignore[arg-type]
+    failed = [record.reason for record in outcome.cases.values() if record.status == "failed"]
+    assert not failed, failed
+    for record in outcome.ratios:
+        print(f"{name}: {record.candidate.label} ÷ {record.baseline.label}: {record.ratio}")
+    return outcome.ratios
+
+
+def by_hand(kind: str, workload: str, steps: int) -> Arm:
+    """A loop of `harness_steps` as an arm of its own process."""
+    short = workload.removesuffix("-64px").replace("-", "_")
+    batch_size = workload_named(workload).batch_sizes["cpu"] * steps
+    return Arm(Case(workload=f"harness_steps:{kind}_{short}", batch_size=batch_size, engine="python"), BY_HAND)
+
+
+def ours(workload: str, name: str = "", planted: float = 0.0) -> Arm:
+    case = Case(workload=workload, batch_size=workload_named(workload).batch_sizes["cpu"])
+    return Arm(case, TENSORFLOW, name=name, planted_slowdown_ratio=planted)
+
+
+@pytest.mark.parametrize(("workload", "least"), [("mlp", 0.95), ("mlp-wide", 0.98), ("resnet50-64px", 0.98)])
+def test_throughput_is_that_of_a_bare_loop(workload: str, least: float, bench_session: Session, benchmark) -> None:
+    """Rtxbench ÷ a hand-written tf.function loop ≥ 0.98 (0.95 on the article's MLP); ``fit`` stands beside it."""
+    arms = [by_hand("bare", workload, BARE_STEPS), ours(workload), by_hand("fit", workload, FIT_STEPS)]
+    ratios = ratio_of(bench_session, f"harness/bare-loop/{workload}", arms)
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ratios[0].ratio.high >= least
+
+
+def test_a_case_against_itself_is_no_difference(bench_session: Session, benchmark) -> None:
+    """A/A: the interval holds 1."""
+    (ratio,) = ratio_of(bench_session, "harness/a-a", [ours("mlp", "a"), ours("mlp", "b")])
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ratio.ratio.low <= 1.01
+    assert ratio.ratio.high >= 0.99
+
+
+def test_a_planted_slowdown_is_found(bench_session: Session, benchmark) -> None:
+    """21 steps run where 20 are counted: the throughput ratio's interval lies below 1 and holds 20/21."""
+    (ratio,) = ratio_of(bench_session, "harness/planted", [ours("mlp", "a"), ours("mlp", "b", planted=0.05)])
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ratio.ratio.high < 1.0
+
+
+class PausingWorker:
+    """A worker during whose ``off`` blocks the recorder process is stopped."""
+
+    def __init__(self, worker: WorkerProcess, recorder_pid: int) -> None:
+        self._worker, self._recorder_pid = worker, recorder_pid
+        self.pid, self.ready = worker.pid, worker.ready
+        self.close, self.kill = worker.close, worker.kill
+
+    def ask(self, request, expected, limit_s):
+        paused = isinstance(request, Block) and request.arm == "off"
+        os.kill(self._recorder_pid, signal.SIGSTOP if paused else signal.SIGCONT)
+        try:
+            return self._worker.ask(request, expected, limit_s)
+        finally:
+            os.kill(self._recorder_pid, signal.SIGCONT)
+
+
+def test_the_recorder_costs_nothing(bench_session: Session, benchmark) -> None:
+    """Recorder on ÷ off within 0.5 % of throughput inside the interval, and at most 2 % of one core."""
+    pid = bench_session.recorder_pid
+    assert pid is not None
+
+    def start(arms):
+        shared = PausingWorker(start_workers(arms[:1])[arms[0].key], pid)
+        return {arm.key: shared for arm in arms}
+
+    recorder = psutil.Process(pid)
+    before, began = sum(recorder.cpu_times()[:2]), time.monotonic()
+    (ratio,) = ratio_of(
+        bench_session, "harness/recorder", [ours("mlp-wide", "off"), ours("mlp-wide", "on")], start=start
+    )
+    share = (sum(recorder.cpu_times()[:2]) - before) / (time.monotonic() - began)
+    bench_session.append(
+        Observation(
+            record_id=new_record_id(),
+            run_id=bench_session.run_id,
+            topic="overhead",
+            metric="recorder_core_ratio",
+            values=(share,),
+            replicate="run",
+            finished_at=now(),
+        )
+    )
+    print(f"recorder: {share:.2%} of one core")
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ratio.ratio.high >= 0.995
+    assert share <= 0.02

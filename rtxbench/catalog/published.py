@@ -1,0 +1,237 @@
+"""Public measurements of training throughput, and which of them may be used.
+
+``python -m rtxbench.catalog.published`` counts the rows each filter drops and lists them with ``--list``. Nothing is
+ever deleted from the data: a dropped row stays on disk with its source, and the filter says why it is not used.
+
+A *stack* is one software build. Figures of two stacks are never one comparison: torch.compile alone is worth 1.67×
+(median over public models) on the same card.
+"""
+
+import csv
+import gzip
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple, TypeAlias
+
+__all__ = [
+    "FILTERS",
+    "WORKLOAD_MODELS",
+    "Curated",
+    "Published",
+    "PublishedModel",
+    "SensorError",
+    "curated",
+    "load_published",
+    "sensor_errors",
+]
+
+
+class Published(NamedTuple):
+    """One public measurement as printed, with its source."""
+
+    source: str
+    path: str
+    license: str
+    date: str
+    framework: str
+    stack: str
+    model: str
+    task: str
+    """``train`` or ``infer``."""
+    precision: str
+    """What really ran: NGC's "fp32" on Ampere is TF32."""
+    precision_as_printed: str
+    batch_size: int | None
+    card: str
+    """Catalogue name where the card is in the catalogue."""
+    card_as_printed: str
+    device_count: int
+    """0 for a CPU."""
+    metric: str
+    value: float
+    unit: str
+
+    @property
+    def case(self) -> tuple[str, str, str, str]:
+        """What makes two rows the same experiment on different hardware: stack, task, model, precision."""
+        return self.stack, self.task, self.model, self.precision
+
+
+class PublishedModel(NamedTuple):
+    """A published model that stands for one of rtxbench's workloads, and how it differs from it."""
+
+    model: str
+    difference: str
+
+
+WORKLOAD_MODELS: Mapping[str, tuple[PublishedModel, ...]] = {
+    "resnet50": (
+        PublishedModel("resnet50", "same network at 224×224, in the publisher's framework"),
+        PublishedModel("ResNet50", "Keras application at 224×224, XLA"),
+    ),
+    "bert-base": (PublishedModel("bert_base_squad", "BERT-base fine-tuned on SQuAD, sequences of 384 tokens"),),
+    "bert-large": (
+        PublishedModel("bert_large_squad", "BERT-large fine-tuned on SQuAD, sequences of 384 tokens"),
+        PublishedModel("BERT-Large", "Keras with XLA"),
+    ),
+}
+"""rtxbench workload → published stand-ins. A workload without a row has no published figure."""
+
+_PRE_AMPERE = ("GeForce RTX 2080 Ti", "V100 16GB")
+
+
+class _Context(NamedTuple):
+    """Medians that a filter may compare a row with."""
+
+    single_device: Mapping[tuple[object, ...], float]
+    tf32: Mapping[tuple[object, ...], float]
+
+
+Predicate: TypeAlias = Callable[[Published, _Context], bool]
+
+
+def _scales_too_well(row: Published, context: _Context) -> bool:
+    single = context.single_device.get((*row.case, row.card))
+    return row.device_count > 1 and single is not None and row.value > 1.10 * row.device_count * single
+
+
+def _half_slower_than_full(row: Published, context: _Context) -> bool:
+    full = context.tf32.get((row.stack, row.task, row.model, row.card, row.device_count))
+    return row.precision == "mixed_float16" and row.task == "train" and full is not None and row.value < 0.9 * full
+
+
+FILTERS: tuple[tuple[str, Predicate, str], ...] = (
+    ("not-throughput", lambda row, _: row.metric != "throughput", "a power or relative figure, not a throughput"),
+    ("not-positive", lambda row, _: row.value <= 0, "zero or negative: a failed run written as a number"),
+    ("approximate", lambda row, _: "(" in row.unit, "the source gives a range or an approximation"),
+    ("precision-unknown", lambda row, _: row.precision == "unknown", "the source does not say which precision ran"),
+    (
+        "mixed-stack",
+        lambda row, _: row.stack == "pytorch-ngc-20.10" and row.card in _PRE_AMPERE,
+        "the source names two container releases for one table; only cards of Ampere and newer must have run the later",
+    ),
+    (
+        "scaling-above-110-percent",
+        _scales_too_well,
+        "several devices beat N times one device by more than 10 %: one of the two figures is wrong",
+    ),
+    (
+        "half-slower-than-full",
+        _half_slower_than_full,
+        "mixed precision more than 10 % slower than TF32 of the same card, stack and model: a fault of that run",
+    ),
+)
+"""Literal table of (name, predicate, reason). A row is dropped by the first filter that holds."""
+
+
+class Curated(NamedTuple):
+    """Rows that may be used, and those dropped with the name of the filter."""
+
+    kept: tuple[Published, ...]
+    dropped: tuple[tuple[str, Published], ...]
+
+
+@cache
+def load_published() -> tuple[Published, ...]:
+    """Every published row of the package, unfiltered."""
+    with resources.files("rtxbench.catalog").joinpath("published.csv.gz").open("rb") as raw:
+        text = gzip.decompress(raw.read()).decode("utf-8")
+    return tuple(_row(row) for row in csv.DictReader(text.splitlines()))
+
+
+def curated(rows: Sequence[Published] | None = None) -> Curated:
+    """Split rows (default: the package's) by `FILTERS`."""
+    return _curated_package() if rows is None else _split(rows)
+
+
+@cache
+def _curated_package() -> Curated:
+    return _split(load_published())
+
+
+def _split(rows: Sequence[Published]) -> Curated:
+    context = _Context(
+        single_device=_medians(((*r.case, r.card), r.value) for r in rows if r.device_count == 1),
+        tf32=_medians(
+            ((r.stack, r.task, r.model, r.card, r.device_count), r.value) for r in rows if r.precision == "tf32"
+        ),
+    )
+    kept: list[Published] = []
+    dropped: list[tuple[str, Published]] = []
+    for row in rows:
+        name = next((name for name, predicate, _ in FILTERS if predicate(row, context)), None)
+        if name is None:
+            kept.append(row)
+        else:
+            dropped.append((name, row))
+    return Curated(tuple(kept), tuple(dropped))
+
+
+class SensorError(NamedTuple):
+    """How far a card's power sensor read from an external meter (percent; negative: it reads too little)."""
+
+    card: str
+    driver: str
+    reading: str
+    steady_state_error_percent: float | None
+    energy_error_percent: float | None
+    source: str
+
+
+@cache
+def sensor_errors() -> tuple[SensorError, ...]:
+    """Published errors of the on-board power sensors, the reason why energy differences under 8 % prove nothing."""
+    with resources.files("rtxbench.catalog").joinpath("power_sensor_error.csv").open(encoding="utf-8") as stream:
+        return tuple(
+            SensorError(
+                card=row["gpu"],
+                driver=row["driver"],
+                reading=row["reading"],
+                steady_state_error_percent=_optional_float(row["steady_state_error_pct"]),
+                energy_error_percent=_optional_float(row["energy_error_vs_pmd_pct"]),
+                source=row["source"],
+            )
+            for row in csv.DictReader(stream)
+        )
+
+
+def _optional_float(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _row(row: Mapping[str, str]) -> Published:
+    return Published(
+        **{name: row[name] for name in Published._fields if name not in ("batch_size", "device_count", "value")},
+        batch_size=int(row["batch_size"]) if row["batch_size"] else None,
+        device_count=int(row["device_count"]),
+        value=float(row["value"]),
+    )
+
+
+def _medians(pairs: Iterable[tuple[tuple[object, ...], float]]) -> dict[tuple[object, ...], float]:
+    groups: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for key, value in pairs:
+        groups[key].append(value)
+    return {key: statistics.median(values) for key, values in groups.items()}
+
+
+def summary(curation: Curated, listing: bool) -> str:
+    """Counts per filter with its reason; with ``listing`` every dropped row and its source."""
+    lines = [f"{len(curation.kept)} rows kept, {len(curation.dropped)} dropped"]
+    for name, _, reason in FILTERS:
+        rows = [row for dropped_by, row in curation.dropped if dropped_by == name]
+        lines.append(f"{len(rows):5d}  {name}: {reason}")
+        if listing:
+            lines += [
+                f"       {r.card} ×{r.device_count} {r.model} {r.precision}: {r.value:g} {r.unit} [{r.stack}] {r.path}"
+                for r in rows
+            ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(summary(curated(), "--list" in sys.argv[1:]) + "\n")

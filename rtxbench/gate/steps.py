@@ -1,0 +1,44 @@
+"""Steps to gate or to try the gate with; each is a case for ``--cases`` and an example of one."""
+
+from collections.abc import Callable
+
+__all__ = ["numpy_mlp", "tensorflow_mlp"]
+
+
+def numpy_mlp() -> Callable[[], float]:
+    """A training step of the 784-512-10 perceptron in plain numpy: no engine to install, milliseconds a step."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(128, 784)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[generator.integers(0, 10, 128)]
+    hidden = (generator.normal(size=(784, 512)) * 0.05).astype(np.float32)
+    output = (generator.normal(size=(512, 10)) * 0.05).astype(np.float32)
+
+    def step() -> float:
+        activation = np.maximum(images @ hidden, 0)
+        logits = activation @ output
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        share = odds / odds.sum(axis=1, keepdims=True)
+        gradient = (share - labels) / len(images)
+        back = (gradient @ output.T) * (activation > 0)
+        output[:] -= 0.01 * (activation.T @ gradient)
+        hidden[:] -= 0.01 * (images.T @ back)
+        return -float(np.log((share * labels).sum(axis=1)).mean())
+
+    return step
+
+
+def tensorflow_mlp() -> Callable[[], float]:
+    """The article's perceptron, batch 512, through the TensorFlow engine: what ``rtxbench run`` measures."""
+    from rtxbench.engines import load_engine
+    from rtxbench.records import Case
+
+    built = load_engine("tensorflow").build(Case(workload="mlp", batch_size=512), seed=0)
+    built.activate()
+
+    def step() -> float:
+        built.run(1)
+        return 0.0
+
+    return step

@@ -1,0 +1,165 @@
+"""The two source trees: a revision gets a git work tree of its own, which is always removed; a folder is used as is."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from rtxbench.errors import MeasurementError, UnavailableError, UsageError
+
+__all__ = ["Tree", "check_unchanged", "checked_out", "is_dirty"]
+
+_PREFIX: Final = "rtxbench-gate-"
+
+
+class Tree(NamedTuple):
+    """One arm's source tree on disk."""
+
+    path: Path
+    asked: str
+    """As the user named it."""
+    commit: str | None
+    """Full hash; ``None`` for a folder that is not under git."""
+    dirty: bool
+    """A folder with changes that no commit holds."""
+    state: str
+    """Digest of the folder's uncommitted state when it was opened; empty for a work tree."""
+
+    @property
+    def label(self) -> str:
+        """For people: what was asked, the short hash, and whether there is more than the commit holds."""
+        if self.commit is None:
+            return f"{self.asked} (not under git)"
+        suffix = " + uncommitted changes" if self.dirty else ""
+        return f"{self.asked} ({self.commit[:10]}{suffix})"
+
+
+@contextlib.contextmanager
+def checked_out(asked: str, repository: Path) -> Iterator[Tree]:
+    """The tree that ``asked`` names: a folder, a revision, or ``A...B`` for the merge base of two revisions.
+
+    A revision's work tree lives in the temporary folder and is removed on the way out, also on Ctrl-C. What a
+    killed gate left behind is removed on the way in.
+
+    Raises:
+        UsageError: neither a folder nor a revision of ``repository``.
+        UnavailableError: git is not installed.
+        MeasurementError: git cannot create the work tree.
+    """
+    if _looks_like_a_path(asked) or not (commit := _resolve(asked, repository)):
+        yield _folder(asked, repository)
+        return
+    _remove_abandoned(repository)
+    path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    try:
+        added = _git(repository, "worktree", "add", "--detach", "--force", str(path), commit)
+        if added.returncode:
+            raise MeasurementError(
+                f"git cannot create a work tree of {asked}: {added.stderr.strip()}.",
+                next_step=f"Check the free space of {path.parent}, or set TMPDIR.",
+            )
+        prefix = _git(repository, "rev-parse", "--show-prefix").stdout.strip()
+        inside = path / prefix
+        if not inside.is_dir():
+            raise UsageError(f"{asked} has no folder {prefix}.", next_step="Name a revision that holds it.")
+        yield Tree(inside.resolve(), asked, commit, dirty=False, state="")
+    finally:
+        _remove(repository, path)
+
+
+def check_unchanged(tree: Tree) -> None:
+    """Refuse a folder that was edited while it was measured.
+
+    Raises:
+        MeasurementError: its commit or its uncommitted changes are no longer what they were.
+    """
+    if tree.state and _folder_state(tree.path)[2] != tree.state:
+        raise MeasurementError(
+            f"{tree.asked} changed while it was being measured.",
+            next_step="Leave the folder alone while the gate runs, or gate a commit: --candidate HEAD.",
+        )
+
+
+def is_dirty(folder: Path) -> bool:
+    """Whether the folder holds changes that no commit has."""
+    return _folder_state(folder)[1]
+
+
+def _looks_like_a_path(asked: str) -> bool:
+    return asked.startswith((".", "/", "~")) and "..." not in asked
+
+
+def _folder(asked: str, repository: Path) -> Tree:
+    path = (repository / Path(asked).expanduser()).resolve()
+    if not path.is_dir():
+        shallow = _git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        cure = "The clone is shallow: fetch the history first (git fetch --unshallow; fetch-depth: 0 in CI)."
+        raise UsageError(
+            f"{asked!r} is neither a folder nor a revision of {repository}.",
+            next_step=cure if shallow else "Name a branch, tag, commit or folder; `git branch -a` lists the branches.",
+        )
+    commit, dirty, state = _folder_state(path)
+    return Tree(path, asked, commit, dirty, state)
+
+
+def _folder_state(path: Path) -> tuple[str | None, bool, str]:
+    """(commit, dirty, digest of the commit and of what tracked files have more than it).
+
+    Untracked files make a folder dirty but are not in the digest: a training step may write some.
+    """
+    commit = _git(path, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None
+    status = _git(path, "status", "--porcelain", "--untracked-files=normal", "--", ".").stdout
+    changes = _git(path, "diff", "HEAD", "--", ".").stdout
+    digest = hashlib.sha256(f"{commit}\n{changes}".encode(errors="surrogateescape")).hexdigest()
+    return commit, bool(status.strip()), digest
+
+
+def _resolve(asked: str, repository: Path) -> str | None:
+    """Full hash of a revision, or ``None`` where git does not know it."""
+    if asked.startswith("-"):
+        return None
+    if "..." in asked:
+        left, _, right = asked.partition("...")
+        base = _git(repository, "merge-base", left or "HEAD", right or "HEAD").stdout.strip()
+        return base or None
+    found = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}")
+    return found.stdout.strip() or None
+
+
+def _remove_abandoned(repository: Path) -> None:
+    """Work trees of gates that were killed outright: their process no longer exists."""
+    listing = _git(repository, "worktree", "list", "--porcelain").stdout
+    for line in listing.splitlines():
+        match = re.fullmatch(rf"worktree (.*/{_PREFIX}(\d+)-[^/]+)", line)
+        if match and not Path(f"/proc/{match[2]}").exists() and Path("/proc").is_dir():
+            _remove(repository, Path(match[1]))
+
+
+def _remove(repository: Path, path: Path) -> None:
+    _git(repository, "worktree", "remove", "--force", "--force", str(path))
+    shutil.rmtree(path, ignore_errors=True)  # what git did not know of: a failed checkout, files of the user's step
+    _git(repository, "worktree", "prune")
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [_git_program(), "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        start_new_session=True,  # Ctrl-C must not kill git half-way through removing a work tree
+    )
+
+
+def _git_program() -> str:
+    program = shutil.which("git")
+    if program is None:
+        raise UnavailableError("git is not installed.", next_step="Install git; the gate asks it what is compared.")
+    return program

@@ -1,0 +1,124 @@
+"""Runs one arm's training steps in that arm's own Python. Standard library only, started by file path.
+
+It speaks the protocol of `rtxbench.measure.protocol` without importing it, because an arm's environment belongs to
+the code under test and need not hold rtxbench: a gate must measure the same way whatever the two arms installed.
+
+A case is ``module:function``. ``function()`` builds everything and returns ``step``; each call of ``step()`` runs
+one training step and returns when the device has finished it.
+"""
+
+import gc
+import importlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+FOREIGN_ROOT = "RTXBENCH_FOREIGN_ROOT"
+"""Variable that holds the other arm's tree: importing code from there would compare a thing with itself."""
+
+_INSTALLED = {"site-packages", "dist-packages"}
+_MAX_MESSAGE = 600
+
+
+class _Arm:
+    """One built step and what it last returned."""
+
+    def __init__(self, target: str) -> None:
+        module_name, _, function_name = target.partition(":")
+        self.step = getattr(importlib.import_module(module_name), function_name)()
+        if not callable(self.step):
+            raise TypeError(f"{target}() returned {type(self.step).__name__}; it must return a callable step")
+        self.result: Any = None
+
+    def run(self, steps: int) -> None:
+        """Run that many steps."""
+        for _ in range(steps):
+            self.result = self.step()
+
+
+def main() -> None:
+    """Serve requests until standard input closes. Whatever the user's code prints goes to standard error."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    arms: dict[str, _Arm] = {}
+    print(json.dumps({"type": "Ready", "engine": "python", "versions": {}, "devices": []}), file=replies)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["type"] == "Close":
+            return
+        try:
+            reply = _ACTIONS[request["type"]](request, arms)
+        except (Exception, SystemExit) as error:  # the user's code may raise anything: all of it is reported
+            reply = _failed(error)
+        print(json.dumps(reply), file=replies)
+
+
+def _build(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+    """Import the case's module, build its step, run it once."""
+    started = time.monotonic()
+    arm = _Arm(request["case"]["workload"])
+    built = time.monotonic()
+    arm.run(1)
+    first_step_s = time.monotonic() - built
+    foreign = _foreign_modules(os.environ.get(FOREIGN_ROOT, ""))
+    if foreign:
+        raise ImportError(f"code of the other arm was imported: {', '.join(foreign[:3])}")
+    arms[request["arm"]] = arm
+    return {"type": "Built", "build_s": built - started, "first_step_s": first_step_s}
+
+
+def _block(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+    """Run untimed lead-in steps, then the timed ones between two readings of the clock."""
+    arm = arms[request["arm"]]
+    arm.run(request.get("lead_in", 0))
+    gc.disable()  # a collection inside one arm's block would be charged to it
+    try:
+        start_ns = time.monotonic_ns()
+        arm.run(request["steps"])
+        end_ns = time.monotonic_ns()
+    finally:
+        gc.enable()
+    return {"type": "Timed", "start_ns": start_ns, "end_ns": end_ns}
+
+
+def _describe(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+    """The loss, if that is what the step returns; nothing else is known of a user's own step."""
+    result = arms[request["arm"]].result
+    finite = isinstance(result, int | float) and math.isfinite(result)
+    missing = {"peak_memory_bytes": "a user's own step"} | ({} if finite else {"loss": f"the step returned {result!r}"})
+    loss = float(result) if finite else None
+    return {"type": "Described", "loss": loss, "peak_memory_bytes": None, "missing": missing}
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    """The error and the place in the user's code that raised it."""
+    traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
+    message = f"{type(error).__name__}: {error}"[:_MAX_MESSAGE] + where
+    cure = "Run the case by hand in that arm's tree: function() must return a callable that runs one step."
+    return {"type": "Failed", "kind": type(error).__name__, "message": message, "next_step": cure}
+
+
+def _foreign_modules(root: str) -> list[str]:
+    """Modules that came from the other arm's tree."""
+    if not root:
+        return []
+    found = []
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "/")
+        if name != "__main__" and Path(root) in path.parents and not _INSTALLED & set(path.parts):
+            found.append(f"{name} ({path})")
+    return sorted(found)
+
+
+_ACTIONS = {"Build": _build, "Block": _block, "Describe": _describe}
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this file's own folder must not shadow the user's modules
+    main()

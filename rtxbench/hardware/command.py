@@ -1,0 +1,199 @@
+"""``rtxbench trace -- COMMAND``: record the hardware while any command runs, and say what was seen.
+
+The command keeps the terminal: its input, output and Ctrl-C are its own. Its exit code is passed through. Whatever
+ends it, the trace is on disk.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rtxbench.errors import UsageError
+from rtxbench.hardware.flags import window_flags
+from rtxbench.hardware.recorder import Recorder
+from rtxbench.hardware.trace import HOST, Trace, load_trace, sampling_jitter_s, summarize
+from rtxbench.hardware.windows import values_in
+from rtxbench.records import Flag, HardwareSummary, Summary
+from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
+
+__all__ = ["CommandReport", "record_command", "report_text"]
+
+_SETTLE_S = 1.2  # of idleness before the command starts: the idle power needs one second of it
+
+
+class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recorded command did to the machine; ``rtxbench trace --json`` prints it."""
+
+    command: tuple[str, ...]
+    exit_code: int
+    duration_s: float
+    window_ns: tuple[int, int]
+    trace_path: str
+    gpus: dict[str, str]
+    """UUID → name of the GPUs that did something."""
+    hardware: HardwareSummary
+    flags: tuple[Flag, ...]
+    sampling_jitter_s: Summary | None
+    recorder_cpu_ratio: float | None
+    """Share of one core that the recorder itself used."""
+    complete: bool
+    """False when the recorder ended before the command did."""
+
+
+class _Finished(NamedTuple):
+    exit_code: int
+    window_ns: tuple[int, int]
+
+
+def record_command(command: Sequence[str], trace_path: Path, interval_s: float = 0.1) -> CommandReport:
+    """Run ``command`` to its end with a recorder beside it.
+
+    Raises:
+        UsageError: the command cannot be started, or the trace exists already.
+        MeasurementError: the recorder does not start.
+    """
+    if trace_path.exists():
+        raise UsageError(f"{trace_path} exists already.", next_step="Choose another file with --out.")
+    with Recorder(trace_path, interval_s, watch_pids=()) as recorder:
+        time.sleep(_SETTLE_S)
+        try:
+            finished = _run(command, recorder)
+        except OSError as error:
+            recorder.stop()
+            trace_path.unlink(missing_ok=True)
+            raise UsageError(
+                f"cannot start {command[0]!r}: {error.strerror}.", next_step="Check the command after the two dashes."
+            ) from error
+        recorder.mark("command ended")
+    return _report(command, finished, load_trace(trace_path))
+
+
+def _run(command: Sequence[str], recorder: Recorder) -> _Finished:
+    start_ns = time.monotonic_ns()
+    process = subprocess.Popen(command)
+    recorder.watch(process.pid)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command itself; it decides what to do
+    try:
+        returned = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return _Finished(returned if returned >= 0 else 128 - returned, (start_ns, time.monotonic_ns()))
+
+
+def _report(command: Sequence[str], finished: _Finished, trace: Trace) -> CommandReport:
+    windows = [finished.window_ns]
+    gpus = {gpu.uuid: gpu.name for gpu in trace.header.gpus if _did_something(trace, gpu.uuid, windows)}
+    end = trace.end
+    return CommandReport(
+        command=tuple(command),
+        exit_code=finished.exit_code,
+        duration_s=(finished.window_ns[1] - finished.window_ns[0]) / 1e9,
+        window_ns=finished.window_ns,
+        trace_path=os.fspath(trace.path or ""),
+        gpus=gpus,
+        hardware=summarize(trace, windows),
+        flags=window_flags(trace, windows, tuple(gpus)),
+        sampling_jitter_s=sampling_jitter_s(trace),
+        recorder_cpu_ratio=end.cpu_s / end.elapsed_s if end is not None and end.elapsed_s > 0 else None,
+        complete=end is not None,
+    )
+
+
+def _did_something(trace: Trace, uuid: str, windows: Sequence[tuple[int, int]]) -> bool:
+    busy = trace.get(uuid, "gpu_utilization_ratio")
+    return busy is not None and bool((values_in(busy, windows) > 0).any())
+
+
+def report_text(report: CommandReport) -> str:
+    """The report for a terminal: what ran, what each device did, what weakens it, where the trace is."""
+    lines = [
+        f"{shlex.join(report.command)[:200]}",
+        f"  ran for {format_duration(report.duration_s)}, exit code {report.exit_code}",
+        "",
+        "host",
+        *_rows(report.hardware.devices.get(HOST, {}), _HOST_ROWS),
+        *_energy_lines(report.hardware, HOST, report.duration_s),
+    ]
+    for uuid, metrics in report.hardware.devices.items():
+        if uuid != HOST:
+            idle = "" if uuid in report.gpus else ": did nothing"
+            lines += ["", f"{report.gpus.get(uuid, 'GPU')} {uuid}{idle}", *_rows(metrics, _GPU_ROWS)]
+            lines += _energy_lines(report.hardware, uuid, report.duration_s)
+    if "gpu" in report.hardware.missing:
+        lines += ["", f"no GPU recorded: {report.hardware.missing['gpu']}"]
+    lines += ["", *(_flag_lines(report.flags) or ["nothing weakens these figures"])]
+    cost = (
+        "" if report.recorder_cpu_ratio is None else f" (the recorder used {report.recorder_cpu_ratio:.1%} of a core)"
+    )
+    cut = "" if report.complete else "; the recorder ended early, so its end is missing"
+    return "\n".join([*lines, f"trace: {report.trace_path}{cost}{cut}"])
+
+
+class _Row(NamedTuple):
+    title: str
+    metric: str
+    unit: str
+    """``%``, ``B`` or a unit that takes an SI prefix."""
+
+
+_HOST_ROWS = (
+    _Row("CPU utilisation, all cores", "cpu_utilization_ratio", "%"),
+    _Row("busiest core", "busiest_core_utilization_ratio", "%"),
+    _Row("cores used by the command", "watched_cpu_cores", "cores"),
+    _Row("memory of the command", "rss_bytes", "B"),
+    _Row("CPU frequency", "cpu_frequency_hz", "Hz"),
+    _Row("time waiting for a CPU (PSI)", "psi_cpu_some_ratio", "%"),
+    _Row("CPU time taken by other guests", "steal_ratio", "%"),
+)
+_GPU_ROWS = (
+    _Row("time with a kernel running", "gpu_utilization_ratio", "%"),
+    _Row("SM activity", "sm_activity_ratio", "%"),
+    _Row("Tensor Core activity", "tensor_activity_ratio", "%"),
+    _Row("memory in use", "memory_used_bytes", "B"),
+    _Row("power", "power_w", "W"),
+    _Row("SM clock", "sm_clock_hz", "Hz"),
+    _Row("temperature", "temperature_c", "°C"),
+    _Row("held back by the power limit", "sw_power_cap_ratio", "%"),
+    _Row("held back by heat", "sw_thermal_slowdown_ratio", "%"),
+    _Row("hardware slowdown", "hw_slowdown_ratio", "%"),
+)
+
+
+def _rows(metrics: dict[str, Summary], rows: Iterable[_Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        summary = metrics.get(row.metric)
+        if summary is not None:
+            mean, p95, most = (_text(value, row.unit) for value in (summary.mean, summary.p95, summary.maximum))
+            lines.append(f"  {row.title:<32} mean {mean:>10}   p95 {p95:>10}   max {most:>10}")
+    return lines
+
+
+def _text(value: float, unit: str) -> str:
+    if unit == "%":
+        return format_percent(value, 0)
+    return format_bytes(value) if unit == "B" else format_quantity(value, unit)
+
+
+def _energy_lines(hardware: HardwareSummary, device: str, duration_s: float) -> list[str]:
+    joules, idle_w = hardware.energy_j.get(device), hardware.idle_power_w.get(device)
+    lines = []
+    if joules is not None:
+        mean_w = joules / duration_s
+        lines.append(
+            f"  {'energy':<32} {format_quantity(joules, 'J')} ({mean_w:.0f} W on average; sensor error up to 8 %)"
+        )
+    if idle_w is not None:
+        lines.append(f"  {'power while idle, before':<32} {idle_w:.0f} W")
+    return lines
+
+
+def _flag_lines(flags: Sequence[Flag]) -> list[str]:
+    return [f"{'INVALID' if flag.severity == 'invalid' else 'caution'} {flag.code}: {flag.detail}" for flag in flags]

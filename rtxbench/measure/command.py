@@ -1,0 +1,66 @@
+"""What ``rtxbench run`` does: walk a plan group by group, show progress, store records, say what comes next."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from rtxbench.errors import MeasurementError
+from rtxbench.hardware.environment import describe
+from rtxbench.measure.profiles import Profile
+from rtxbench.measure.progress import GroupProgress
+from rtxbench.measure.session import Session
+from rtxbench.measure.suite import Group, Request, plan
+from rtxbench.records import CaseRecord, Environment
+from rtxbench.store import load_results
+
+__all__ = ["run_plan"]
+
+
+def run_plan(
+    request: Request, profile: Profile, results_dir: Path, command: Sequence[str], *, resume: bool, quiet: bool
+) -> Path:
+    """Measure every group of the plan and return the results file.
+
+    Args:
+        request: what to measure.
+        profile: for how long.
+        results_dir: usually ``results``.
+        command: the command line, for the record.
+        resume: leave out groups that an earlier run of this machine, profile, engine and commit has finished.
+        quiet: show no progress.
+
+    Raises:
+        MeasurementError: nothing was left to measure, or nothing could be measured.
+        KeyboardInterrupt: after the finished launches were stored.
+    """
+    environment = describe()
+    groups = plan(request, environment)
+    if resume:
+        done = _finished_groups(results_dir, environment, profile)
+        groups = [group for group in groups if group.name not in done]
+    if not groups:
+        raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
+    with Session(results_dir, profile, tuple(command), environment=environment) as session:
+        for number, group in enumerate(groups, 1):
+            _measure(session, group, number, len(groups), quiet=quiet)
+    return session.path
+
+
+def _measure(session: Session, group: Group, number: int, groups: int, *, quiet: bool) -> None:
+    progress = None if quiet else GroupProgress(group.name, session.profile.launches_max, number, groups)
+    with progress or nullcontext():
+        outcome = session.measure(group, launch_done=progress.launch_done if progress else lambda number, pairing: None)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+
+
+def _finished_groups(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
+    folder = results_dir / environment.machine
+    if not folder.is_dir():
+        return set()
+    earlier = [
+        loaded
+        for loaded in load_results([folder])
+        if loaded.run.profile == profile.name and loaded.run.environment.commit == environment.commit
+    ]
+    return {record.group for loaded in earlier for record in loaded.of_kind(CaseRecord)}

@@ -1,0 +1,192 @@
+"""One run: its environment, its recorder, its results file, and the measuring of group after group."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from rtxbench import __version__
+from rtxbench.errors import RtxbenchError
+from rtxbench.hardware.environment import describe
+from rtxbench.hardware.recorder import Recorder
+from rtxbench.hardware.trace import Trace, load_trace
+from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
+from rtxbench.measure.process import WorkerSpec
+from rtxbench.measure.profiles import Profile
+from rtxbench.measure.suite import Group
+from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record
+from rtxbench.placement import placement_named
+from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, RatioRecord, Record, Run
+from rtxbench.store import RunWriter
+
+__all__ = ["GroupOutcome", "Session"]
+
+LaunchDone = Callable[[int, Pairing], None]
+
+
+class GroupOutcome(NamedTuple):
+    """Records of one measured group, already on disk."""
+
+    cases: dict[Case, CaseRecord]
+    ratios: list[RatioRecord]
+    interrupted: bool
+
+
+class Session:
+    """Context manager of one run. Every record is on disk when the method that made it returns.
+
+    Args:
+        results_dir: usually ``results``.
+        profile: how long to measure.
+        command: the command line, for the record.
+        record_hardware: whether to run the recorder process.
+        environment: of this machine, if already described.
+
+    Raises:
+        MeasurementError: the results folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        results_dir: Path,
+        profile: Profile,
+        command: tuple[str, ...],
+        *,
+        record_hardware: bool = True,
+        environment: Environment | None = None,
+    ) -> None:
+        self.profile = profile
+        self.environment = environment or describe()
+        self._results_dir = results_dir
+        self._command = command
+        self._record_hardware = record_hardware
+        self._writer: RunWriter | None = None
+        self._recorder: Recorder | None = None
+        self._started = datetime.now(UTC)
+        self._clocks = time.monotonic_ns(), time.time_ns()
+        self.run_id = f"{self._started:%Y%m%dT%H%M%S}-{new_record_id()[:6]}"
+
+    @property
+    def recorder_pid(self) -> int | None:
+        """Process id of the recorder, ``None`` where the run is not recorded."""
+        return None if self._recorder is None else self._recorder.pid
+
+    @property
+    def path(self) -> Path:
+        """The results file, which exists once the first record is written."""
+        return self._results_dir / self.environment.machine / f"{self.run_id}.jsonl"
+
+    def __enter__(self) -> "Session":
+        if self._record_hardware:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._recorder = Recorder(self.path.with_suffix(".trace.jsonl"))
+            self._recorder.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._recorder is not None:
+            self._recorder.stop()
+            if self._writer is None:
+                self._recorder.path.unlink(missing_ok=True)  # a trace of nothing
+        if self._writer is not None:
+            self._writer.close()
+
+    def append(self, record: Record) -> None:
+        """Store one record; the first one opens the file with its header."""
+        if self._writer is None:
+            self._writer = RunWriter(self._results_dir, self._header())
+        self._writer.append(record)
+
+    def measure(
+        self, group: Group, only: Collection[Case] | None = None, launch_done: LaunchDone = lambda number, pairing: None
+    ) -> GroupOutcome:
+        """Measure a group and store its records.
+
+        Args:
+            group: what to measure.
+            only: the candidates wanted; the baseline is always measured with them. ``None`` for all.
+            launch_done: told after each launch.
+        """
+        candidates = [case for case in group.candidates if only is None or case in only]
+        arms = [_arm(case) for case in (*(() if group.baseline is None else (group.baseline,)), *candidates)]
+        outcome = self.measure_arms(group.name, arms, launch_done) if arms else GroupOutcome({}, [], False)
+        for case, reason in group.skipped:
+            if only is None or case in only:
+                outcome.cases[case] = skipped_record(self.run_id, group.name, case, reason)
+                self.append(outcome.cases[case])
+        return outcome
+
+    def measure_arms(
+        self,
+        name: str,
+        arms: Sequence[Arm],
+        launch_done: LaunchDone = lambda number, pairing: None,
+        start: LaunchSource = start_workers,
+    ) -> GroupOutcome:
+        """Measure arms of any make, baseline first, as group ``name`` and store their records."""
+        pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch, start=start)
+        self._note_libraries(pairing)
+        trace, adaptive = self._trace(), self.profile.adaptive
+        by_key = {
+            result.arm.key: case_record(
+                self.run_id, name, result, trace, self._uuids(result.arm.case), adaptive=adaptive
+            )
+            for result in pairing.results
+        }
+        uuids = sorted({uuid for arm in arms for uuid in self._uuids(arm.case)})
+        ratios = ratio_records(self.run_id, name, pairing, by_key, trace, uuids, adaptive=adaptive)
+        records: list[Record] = [*by_key.values(), *ratios]
+        for record in records:
+            self.append(record)
+        return GroupOutcome({record.case: record for record in by_key.values()}, ratios, pairing.interrupted)
+
+    def _watch(self, pids: Sequence[int]) -> None:
+        if self._recorder is not None:
+            for pid in pids:
+                self._recorder.watch(pid)
+
+    def _trace(self) -> Trace | None:
+        if self._recorder is None:
+            return None
+        self._recorder.mark("group finished")  # the recorder writes everything it holds before it answers
+        try:
+            return load_trace(self._recorder.path)
+        except RtxbenchError:
+            return None  # the case record says that the run was not recorded
+
+    def _uuids(self, case: Case) -> tuple[str, ...]:
+        if placement_named(case.placement).device_kind == "cpu":
+            return ()
+        return tuple(gpu.uuid for gpu in self.environment.gpus[: case.device_count])
+
+    def _note_libraries(self, pairing: Pairing) -> None:
+        if self._writer is None:
+            versions = {name: text for result in pairing.results for name, text in result.versions.items()}
+            self.environment = replace(self.environment, libraries={**self.environment.libraries, **versions})
+
+    def _header(self) -> Run:
+        return Run(
+            schema_version=SCHEMA_VERSION,
+            run_id=self.run_id,
+            started_at=self._started.isoformat(timespec="seconds"),
+            monotonic_ns=self._clocks[0],
+            realtime_ns=self._clocks[1],
+            environment=self.environment,
+            command=self._command,
+            profile=self.profile.name,
+            rtxbench_version=__version__,
+        )
+
+
+def _arm(case: Case) -> Arm:
+    environment = {}
+    if case.engine == "jax":
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    return Arm(
+        case=case,
+        spec=WorkerSpec(engine=case.engine, environment=environment),
+        isolated=placement_named(case.placement).isolated,
+    )

@@ -1,0 +1,65 @@
+"""The terminal's table of one run: plain text, one line per case."""
+
+from pathlib import Path
+
+from rtxbench.records import CaseRecord, Estimate, RatioRecord
+from rtxbench.store import load_run
+from rtxbench.units import format_duration, format_quantity, format_ratio
+
+__all__ = ["summary_lines"]
+
+_HEADER = ("case", "throughput", "step", "against its baseline (95 %)", "watts", "notes")
+
+
+def summary_lines(path: Path) -> list[str]:
+    """Lines of an aligned table of every measured or failed case in a results file; skipped ones are counted.
+
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    run = load_run(path)
+    ratios = {(ratio.group, ratio.candidate): ratio for ratio in run.of_kind(RatioRecord)}
+    cases = run.of_kind(CaseRecord)
+    rows = [_row(case, ratios.get((case.group, case.case))) for case in cases if case.status != "skipped"]
+    skipped = sum(case.status == "skipped" for case in cases)
+    lines = _aligned([_HEADER, *rows])
+    return lines + ([f"{skipped} cases skipped; the report gives each one's reason"] if skipped else [])
+
+
+def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:
+    name = f"{record.group.split('/')[0]}: {record.case.label}"
+    if record.measurement is None:
+        return (name, "-", "-", "-", "-", f"failed: {record.reason}")
+    measurement = record.measurement
+    return (
+        name,
+        format_quantity(measurement.throughput_per_s.value, "/s"),
+        format_duration(measurement.step_time_s.value),
+        _interval(ratio.ratio) if ratio else "baseline",
+        _watts(record),
+        _notes(record),
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{format_ratio(estimate.value)} (one launch: no interval)"
+    return f"{format_ratio(estimate.value)} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _watts(record: CaseRecord) -> str:
+    devices = record.hardware.devices if record.hardware else {}
+    draws = [metrics["power_w"].mean for metrics in devices.values() if "power_w" in metrics]
+    return f"{sum(draws):.0f} W" if draws else "-"
+
+
+def _notes(record: CaseRecord) -> str:
+    assert record.measurement is not None
+    notes = [] if record.measurement.warmup_ok else ["warm-up not steady"]
+    notes += sorted({f"{flag.code} ({flag.severity})" for flag in record.flags})
+    return ", ".join(notes)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,210 @@
+"""What a report is made of: a `Context` goes into a section function, a `Section` of plain data comes out.
+
+How to add a section
+--------------------
+1. Write a module of your own under ``rtxbench/report/``, for example ``report/memory.py``, with one function
+   ``memory_section(context: Context) -> Section | None``. ``None`` means there is nothing to say about these
+   results; the section is then left out of the page. Import pandas, numpy and matplotlib inside functions.
+2. Add the function to `rtxbench.report.sections.SECTIONS`, at the place where a reader should meet it.
+3. Test it as a plain function: build a `Context` (``tests/unit/test_report_sections.py`` shows how) and assert on
+   the blocks it returns. Then look at the page.
+
+A section says nothing of HTML, Markdown or files: `rtxbench.report.html`, `rtxbench.report.text` and
+`rtxbench.report.output` render these blocks. All text is plain text, in which backticks set off code; the renderers
+escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a
+matplotlib figure, with axes of its own or on a `rtxbench.report.sheet.Sheet`; it is called inside
+`rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as PNG and
+SVG under its ``name``.
+
+Origins are never mixed: whatever is not measured on the machine it is shown for says so (``origin``), in the text of
+a cell, the badge of a figure, and its mark in a plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Drawing
+
+from rtxbench.analysis.claims import Claim
+from rtxbench.records import Environment, Verdict, VerdictState
+from rtxbench.store import LoadedRun
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Code",
+    "Column",
+    "Context",
+    "Definitions",
+    "Figure",
+    "Origin",
+    "Paragraph",
+    "Section",
+    "SectionFunction",
+    "Subheading",
+    "Table",
+    "VerdictCard",
+    "VerdictCards",
+]
+
+Origin: TypeAlias = Literal["measured", "published", "predicted"]
+"""Where a figure comes from. Measured is the default and unmarked in tables; the other two always carry a badge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything a section may draw on. One object per report; sections read it and change nothing."""
+
+    runs: tuple[LoadedRun, ...]
+    """Every results file, in order of start. Its trace, if any, lies beside ``run.path``."""
+    verdicts: tuple[Verdict, ...]
+    claims: Mapping[str, Claim]
+    """Claim id → the claim that was judged, in the order of the claims file."""
+    cases: pd.DataFrame
+    """`rtxbench.frames.cases_frame` of the runs."""
+    ratios: pd.DataFrame
+    """`rtxbench.frames.ratios_frame` of the runs."""
+    observations: pd.DataFrame
+    """`rtxbench.frames.observations_frame` of the runs."""
+
+    @property
+    def machines(self) -> dict[str, Environment]:
+        """Machine slug → its environment as of its latest run, in the order the machines first appear."""
+        return {loaded.run.environment.machine: loaded.run.environment for loaded in self.runs}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text. ``tone`` caution is drawn as a notice, muted as small print."""
+
+    text: str
+    tone: Literal["plain", "caution", "muted"] = "plain"
+
+
+@dataclass(frozen=True)
+class Subheading:
+    """A heading within a section, for example one per machine."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command line to copy."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Terms and what they mean."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column. Numbers are right-aligned in figures of equal width."""
+
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell that needs more than its text."""
+
+    text: str
+    origin: Origin = "measured"
+    note: str = ""
+    """Small print under the text: an interval, a reason."""
+    mono: bool = False
+    state: VerdictState | None = None
+    """Draw the text as the badge of this verdict state."""
+    target: str = ""
+    """Id of the section or card on this page that the text leads to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of cells. ``folded`` tables open on a click in HTML and always show in print and Markdown.
+
+    An empty caption is left out: for a table right under a heading that says the same.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell | str, ...], ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture: ``build`` draws it inside the report's theme and returns it.
+
+    ``caption`` names what is drawn, the unit and what the error bars are; ``alt`` says what the picture shows to one
+    who cannot see it. ``name`` is the file stem: lower case, digits and hyphens.
+    """
+
+    name: str
+    build: Callable[[], Drawing]
+    alt: str
+    caption: str
+    origin: Origin = "measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictCard:
+    """One claim on one machine, or on several of which the same is to be said, with what a reader needs to check it."""
+
+    id: str
+    """Anchor: lower case, digits and hyphens, unique in the page."""
+    verdict: Verdict
+    title: str
+    claim: str
+    """What is claimed, in one sentence."""
+    machine: str
+    """The machine, or the machines, in words."""
+    covers: tuple[tuple[str, str], ...] = ()
+    """(claim, machine) of every verdict this card stands for."""
+    parts: tuple[Verdict, ...] = ()
+    """Verdicts of the comparisons the whole rests on."""
+    measured: str = ""
+    """What is measured before a verdict is given."""
+    reproduce: str = ""
+    """Command line that measures the evidence."""
+    where: str = ""
+    """Where to run it, when this machine cannot."""
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VerdictCards:
+    """Verdicts, each with its badge, estimate, interval, threshold, reason, cause and next step."""
+
+    cards: tuple[VerdictCard, ...]
+
+
+Block: TypeAlias = Paragraph | Subheading | Code | Definitions | Table | Figure | VerdictCards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of the page. ``id`` is its anchor: lower case, digits and hyphens, unique in the page."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...] = field(default=())
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The section's figures, in order."""
+        return tuple(block for block in self.blocks if isinstance(block, Figure))
+
+
+SectionFunction: TypeAlias = Callable[[Context], Section | None]

@@ -1,0 +1,23 @@
+"""Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
+
+from rtxbench.report.base import SectionFunction
+from rtxbench.report.guide import guide_section
+from rtxbench.report.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.ratios import ratios_section
+from rtxbench.report.throughput import throughput_section
+from rtxbench.report.timeline import timeline_section
+from rtxbench.report.verdicts import verdicts_section
+
+__all__ = ["SECTIONS"]
+
+SECTIONS: tuple[SectionFunction, ...] = (
+    verdicts_section,
+    ratios_section,
+    throughput_section,
+    timeline_section,
+    unmeasured_section,
+    machines_section,
+    runs_section,
+    guide_section,
+)
+"""Verdicts first, the reading guide last."""

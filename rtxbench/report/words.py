@@ -1,0 +1,119 @@
+"""Small pieces of text that several sections need: names of machines, labels, intervals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, Final
+
+from rtxbench.records import Environment, Run
+from rtxbench.report.base import Block, Context, Subheading
+
+__all__ = [
+    "anchor",
+    "code_spans",
+    "command_line",
+    "distinguishing_labels",
+    "interval_text",
+    "is_functional_check",
+    "machine_headings",
+    "machine_title",
+    "one_line",
+    "plural",
+]
+
+
+def machine_title(environment: Environment) -> str:
+    """A machine in a few words: its GPUs if it has any, else its processor."""
+    names = [gpu.name for gpu in environment.gpus]
+    if not names:
+        return f"{environment.cpu.name} (CPU only)"
+    counted = (f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
+    return " + ".join(counted)
+
+
+def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:
+    """Each wanted machine with the blocks that introduce it: none where the report has only one machine."""
+    for machine, environment in context.machines.items():
+        if machine in wanted:
+            several = len(context.machines) > 1
+            yield machine, (Subheading(machine_title(environment)),) if several else ()
+
+
+def plural(count: int, singular: str, several: str | None = None) -> str:
+    """``1 case``, ``3 cases``, ``2 launches``."""
+    return f"{count:,} {singular if count == 1 else several or singular + 's'}"
+
+
+def interval_text(low: float | None, high: float | None, confidence: float | None) -> str:
+    """``95 % interval 1.81 to 1.85``, or why there is none."""
+    if low is None or high is None or confidence is None:
+        return "no interval"
+    return f"{confidence * 100:.3g} % interval {_plain(low)} to {_plain(high)}"
+
+
+def anchor(text: str) -> str:
+    """Lower case ASCII letters, digits and hyphens only: safe as an id, a link target and a file stem."""
+    return "".join(character if character.isascii() and character.isalnum() else "-" for character in text.lower())
+
+
+def one_line(text: str) -> str:
+    """Text of several lines as one."""
+    return " ".join(text.split())
+
+
+def code_spans(text: str) -> list[tuple[bool, str]]:
+    """``text`` cut at its backticks: (whether this piece is code, the piece)."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # an unpaired backtick is just a character
+        return [(False, text)]
+    return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
+
+
+def is_functional_check(placement: str) -> bool:
+    """Whether a placement only proves that the code runs (logical devices of one CPU), and nothing of speed."""
+    return placement.endswith("-logical")
+
+
+def command_line(run: Run) -> str:
+    """The command that made a run, as one would type it: without the folder the program lies in."""
+    program, *arguments = run.command or ("",)
+    path = PurePath(program)
+    started_as = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*started_as, *arguments])
+
+
+_AXIS_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "compiler": lambda value: "" if value == "none" else value,
+    "device_count": lambda value: "" if value == 1 else f"{value} devices",
+    "batch_size": lambda value: f"batch {value}",
+    "variant": lambda value: value or "",
+}
+
+
+def distinguishing_labels(
+    cases: Sequence[Mapping[str, Any]], axes: Sequence[str], always: Collection[str] = ()
+) -> tuple[tuple[str, ...], list[str]]:
+    """What the cases share, once, and for each case only what sets it apart.
+
+    Args:
+        cases: rows of the cases frame.
+        axes: columns to look at, in the order they are named.
+        always: columns that every label names, shared or not.
+
+    Returns:
+        (words for the shared values, one label per case).
+    """
+    varying = [axis for axis in axes if axis in always or len({case[axis] for case in cases}) > 1]
+    shared = [_word(axis, cases[0][axis]) for axis in axes if axis not in varying]
+    labels = [" · ".join(filter(None, (_word(axis, case[axis]) for axis in varying))) for case in cases]
+    return tuple(filter(None, shared)), labels
+
+
+def _word(axis: str, value: Any) -> str:
+    return _AXIS_WORDS.get(axis, str)(value)
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"

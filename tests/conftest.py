@@ -1,0 +1,6 @@
+"""What every test shares: a quiet TensorFlow and results folders of its own."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")

@@ -1,0 +1,373 @@
+"""The gate on real git repositories, real worker processes and very short blocks."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rtxbench.errors import MeasurementError, UsageError
+from rtxbench.gate import command
+from rtxbench.gate.outcome import GateReport
+from rtxbench.gate.session import GATE_PROFILES
+from rtxbench.records import Observation
+from rtxbench.store import load_results
+
+PROJECT = Path(__file__).parents[2]
+SLEEPING = """
+import time
+def case():
+    def step():
+        time.sleep({step_s})
+        return 1.0
+    return step
+"""
+NUMPY = """
+import numpy as np
+def case():
+    weights = np.random.default_rng(0).normal(size=(64, 64))
+    def step():
+        x = weights
+        for _ in range(8):
+            x = np.tanh(x @ weights)
+        return float(x.sum())
+    return step
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as a fixed author."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def commit(folder: Path, source: str, message: str = "change") -> str:
+    """Write ``train.py`` and commit it."""
+    (folder / "train.py").write_text(source)
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """An empty repository."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    return folder
+
+
+def request(folder: Path, baseline: str, **changes: object) -> command.Request:
+    """A request with blocks of milliseconds and its outputs beside the repository."""
+    beside = folder.parent
+    plain = command.Request(
+        baseline=baseline,
+        cases=("train:case",),
+        results_dir=beside / "out",
+        json_path=beside / "gate.json",
+        markdown_path=beside / "gate.md",
+        profile=GATE_PROFILES["smoke"],
+        record_hardware=False,
+    )
+    return plain._replace(**changes)
+
+
+def report(folder: Path) -> GateReport:
+    """The JSON the gate wrote."""
+    return msgspec.json.decode((folder.parent / "gate.json").read_bytes(), type=GateReport)
+
+
+def launches(folder: Path) -> list[Observation]:
+    """Every launch on record."""
+    runs = load_results([folder.parent / "out"])
+    return [record for run in runs for record in run.of_kind(Observation) if record.topic == "gate-launch"]
+
+
+def assert_no_trees_left(folder: Path) -> None:
+    """Only the repository itself is checked out, for git and on disk."""
+    assert git(folder, "worktree", "list").count("\n") == 0
+
+
+def test_unchanged_code_is_never_a_regression(repository: Path) -> None:
+    """A numpy step against itself: no regression, every launch on record, summary written, work tree gone."""
+    commit(repository, NUMPY)
+    code = command.gate(request(repository, "HEAD"), repository)
+    outcome = report(repository)
+    assert code == outcome.exit_code
+    assert code in (0, 6)
+    assert outcome.cases[0].launches == len(launches(repository)) >= 3
+    assert "Throughput gate" in (repository.parent / "gate.md").read_text()
+    assert_no_trees_left(repository)
+
+
+def test_slower_candidate_is_a_regression(repository: Path) -> None:
+    """A step that takes twice as long fails, on five fresh launches, and the ratio is about 2."""
+    commit(repository, SLEEPING.format(step_s=0.004))
+    commit(repository, SLEEPING.format(step_s=0.008))
+    code = command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+    case = report(repository).cases[0]
+    assert (code, case.outcome) == (1, "regression")
+    assert len(case.confirm_log_ratios) == 5
+    assert case.step_time_ratio is not None
+    assert 1.5 < case.step_time_ratio.value < 2.5
+
+
+def test_merge_base_and_subfolder(repository: Path) -> None:
+    """``A...B`` gates against the merge base, and a project in a subfolder is found in the work tree."""
+    inner = repository / "package"
+    inner.mkdir()
+    base = commit(inner, SLEEPING.format(step_s=0.002))
+    git(repository, "checkout", "--quiet", "-b", "topic")
+    commit(inner, SLEEPING.format(step_s=0.002) + "# changed\n")
+    wanted = request(inner, "main...topic")
+    assert command.gate(wanted, inner) in (0, 6)
+    assert base[:10] in report(inner).baseline
+
+
+def test_unknown_revision(repository: Path) -> None:
+    """A revision git does not know is a usage error that says how to find one."""
+    commit(repository, NUMPY)
+    with pytest.raises(UsageError, match="neither a folder nor a revision") as caught:
+        command.gate(request(repository, "no-such-branch"), repository)
+    assert "git branch" in caught.value.next_step
+    assert report(repository).exit_code == 2
+
+
+def test_shallow_clone_is_named_as_the_cause(repository: Path, tmp_path: Path) -> None:
+    """In a shallow clone, CI's default, the message says to fetch the history."""
+    commit(repository, NUMPY)
+    commit(repository, NUMPY + "#\n")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repository}", str(clone))
+    with pytest.raises(UsageError, match="shallow"):
+        command.gate(request(clone, "HEAD~1"), clone)
+
+
+def test_dirty_tree_is_measured_and_named(repository: Path) -> None:
+    """The folder as it is may differ from its commit; the outcome says so."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    (repository / "train.py").write_text(SLEEPING.format(step_s=0.006))
+    assert command.gate(request(repository, "HEAD"), repository) == 1
+    assert "uncommitted changes" in report(repository).candidate
+
+
+def test_gating_a_commit_beside_uncommitted_changes_warns(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Naming HEAD while the folder is dirty measures the commit, with a caution."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    (repository / "train.py").write_text("raise SystemExit('never imported')")
+    assert command.gate(request(repository, "HEAD", candidate="HEAD"), repository) in (0, 6)
+    assert "not part of HEAD" in capsys.readouterr().err
+
+
+def test_candidate_that_does_not_import(repository: Path) -> None:
+    """The error names the arm, the exception and the line; the summary shows it; the work tree is gone."""
+    commit(repository, NUMPY)
+    commit(repository, "import numpy\nimport no_such_module\n")
+    with pytest.raises(MeasurementError, match=r"candidate: train:case.*no_such_module.*train\.py:2"):
+        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+    assert report(repository).outcome == "error"
+    assert "no_such_module" in (repository.parent / "gate.md").read_text()
+    assert_no_trees_left(repository)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def other(): pass\n", "has no attribute 'case'"),
+        ("def case(): return 7\n", "returned int; it must return a callable"),
+        ("def case():\n    def step(): raise ValueError('boom')\n    return step\n", "ValueError: boom"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ("import os\ndef case(): os._exit(5)\n", "exit status 5"),
+    ],
+)
+def test_broken_cases_are_explained(repository: Path, source: str, message: str) -> None:
+    """Whatever a case does instead of returning a step, the message says it."""
+    commit(repository, source)
+    with pytest.raises(MeasurementError, match=message):
+        command.gate(request(repository, "HEAD"), repository)
+
+
+def test_crash_in_launch_four_keeps_the_first_three(repository: Path) -> None:
+    """The candidate dies at its fourth start: exit by error, three launches on record, summary written."""
+    uneven = """
+import os, pathlib, time
+counter = pathlib.Path({counter!r})
+def case():
+    number = len(counter.read_text()) + 1 if counter.exists() else 1
+    counter.write_text("x" * number)
+    if number == 4:
+        os.kill(os.getpid(), 9)
+    def step():
+        time.sleep(0.002 if number % 2 else 0.004)
+    return step
+"""
+    commit(repository, SLEEPING.format(step_s=0.003))
+    commit(repository, uneven.format(counter=str(repository.parent / "count")))
+    with pytest.raises(MeasurementError, match=r"candidate: train:case, launch 4: .*killed"):
+        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+    assert [record.labels["launch"] for record in launches(repository)] == ["1", "2", "3"]
+    assert report(repository).exit_code == 4
+    assert_no_trees_left(repository)
+
+
+def test_importing_the_other_arm_is_refused(repository: Path) -> None:
+    """A baseline that imports the candidate's files would compare the candidate with itself."""
+    crooked = f"import sys\nsys.path.insert(0, {str(repository)!r})\nfrom other import case\n"
+    (repository / "other.py").write_text(NUMPY)
+    commit(repository, crooked)
+    with pytest.raises(MeasurementError, match=r"baseline.*code of the other arm was imported: other"):
+        command.gate(request(repository, "HEAD"), repository)
+
+
+def test_caller_pythonpath_does_not_reach_the_arms(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's PYTHONPATH could replace one arm's code by the other's, so the arms never see it."""
+    monkeypatch.setenv("PYTHONPATH", str(repository.parent / "elsewhere"))
+    checking = "import sys\nassert not any('elsewhere' in path for path in sys.path)\n" + SLEEPING.format(step_s=0.002)
+    commit(repository, checking)
+    assert command.gate(request(repository, "HEAD"), repository) in (0, 6)
+
+
+def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
+    """A folder that changes while it is measured gives no outcome."""
+    editing = "import pathlib\npathlib.Path(__file__).open('a').write('#')\n" + SLEEPING.format(step_s=0.002)
+    commit(repository, editing)
+    with pytest.raises(MeasurementError, match="changed while it was being measured"):
+        command.gate(request(repository, "HEAD"), repository)
+
+
+def test_settings_of_the_project_itself(repository: Path) -> None:
+    """``[tool.rtxbench.gate]`` names cases and margin; an unknown key is refused."""
+    (repository / "pyproject.toml").write_text('[tool.rtxbench.gate]\ncases = ["train:case"]\nmargin = "50%"\n')
+    commit(repository, SLEEPING.format(step_s=0.002))
+    assert command.gate(request(repository, "HEAD", cases=()), repository) in (0, 6)
+    assert report(repository).margin_ratio == 0.5
+    (repository / "pyproject.toml").write_text("[tool.rtxbench.gate]\ncase = []\n")
+    with pytest.raises(UsageError, match="no key 'case'"):
+        command.gate(request(repository, "HEAD"), repository)
+
+
+def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
+    """Each gate adds one record per case to one file, which stays a valid results file."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    for _ in range(2):
+        command.gate(request(repository, "HEAD", history=True), repository)
+    (path,) = (repository.parent / "out").glob("*/gate-history.jsonl")
+    (run,) = load_results([path])
+    assert [record.metric for record in run.of_kind(Observation)] == ["log_ratio", "log_ratio"]
+
+
+def test_spent_budget_is_inconclusive(repository: Path) -> None:
+    """When time runs out before a decision, the gate says that it cannot say."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    assert command.gate(request(repository, "HEAD", budget="0.5s"), repository) == 6
+    assert report(repository).cases[0].reason == "budget-spent"
+
+
+def test_arms_with_other_dependencies_get_environments_of_their_own(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commits whose requirements differ run in two environments, which the next gate finds again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(repository.parent / "cache"))
+    telling = "import sys, pathlib\npathlib.Path({where!r}).open('a').write(sys.prefix + chr(10))\n"
+    source = telling.format(where=str(repository.parent / "prefixes")) + SLEEPING.format(step_s=0.002)
+    (repository / "requirements.txt").write_text("# nothing\n")
+    commit(repository, source)
+    (repository / "requirements.txt").write_text("# nothing either\n")
+    commit(repository, source)
+    assert command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository) in (0, 6)
+    used = set((repository.parent / "prefixes").read_text().split())
+    environments = repository.parent / "cache" / "rtxbench" / "environments"
+    assert {Path(prefix).parent for prefix in used} == {environments}
+    assert len(used) == 2
+    before = {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
+    command.gate(request(repository, "HEAD~1", candidate="HEAD", budget="0.5s"), repository)
+    assert before == {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
+
+
+def start(folder: Path, *options: str, prelude: str = "") -> "subprocess.Popen[str]":
+    """The command line in a process of its own."""
+    program = f"{prelude}\nfrom rtxbench.cli import main\nmain()"
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "gate",
+            "--profile",
+            "smoke",
+            "--cases",
+            "train:case",
+            "--no-recorder",
+            *options,
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_full_disk_keeps_what_was_written(repository: Path) -> None:
+    """The results file may not grow past 6 kB: exit 4, a message that names it, whole launches readable."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    out = repository.parent / "out"
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))"
+    process = start(repository, "--baseline", "HEAD", "--results", str(out), prelude=limit)
+    _stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4, stderr
+    assert "cannot write" in stderr
+    assert "Free some disk space" in stderr
+    assert len(launches(repository)) >= 1
+    assert_no_trees_left(repository)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_cleans_up_and_keeps_launches(repository: Path, number: signal.Signals) -> None:
+    """Ctrl-C and CI's cancellation: exit 130 (never 1), launches kept, no work tree and no worker left."""
+    marker = repository.parent / "workers"
+    source = f"import os, pathlib\npathlib.Path({str(marker)!r}).open('a').write(str(os.getpid()) + chr(10))\n"
+    commit(repository, source + SLEEPING.format(step_s=0.002))
+    out = repository.parent / "out"
+    process = start(repository, "--baseline", "HEAD", "--margin", "0.5%", "--results", str(out))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "launch 1 " in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    _stdout, _stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(launches(repository)) >= 1
+    assert_no_trees_left(repository)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in marker.read_text().split())
+
+
+def test_abandoned_trees_are_removed_by_the_next_gate(repository: Path) -> None:
+    """A gate that was killed outright leaves a work tree; the next gate removes it."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    process = start(repository, "--baseline", "HEAD", "--margin", "0.5%", "--results", str(repository.parent / "out"))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "launch 1 " in line:
+            break
+    process.kill()
+    process.communicate()
+    assert git(repository, "worktree", "list").count("\n") == 1
+    command.gate(request(repository, "HEAD", budget="0.5s"), repository)
+    assert_no_trees_left(repository)
+
+
+def test_exit_code_of_a_usage_error() -> None:
+    """The command line turns a deliberate error into its exit code and one line."""
+    process = start(PROJECT, "--baseline", "HEAD", "--margin", "lots")
+    _stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "'lots' is no margin" in stderr

@@ -1,0 +1,92 @@
+"""``rtxbench trace -- COMMAND`` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rtxbench.hardware.trace import load_trace
+from tests.nvml_stub import GPU0, build, compiler
+
+RTXBENCH = [sys.executable, "-c", "from rtxbench.cli import main; main()"]
+BUSY = "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"
+
+
+def run_trace(tmp_path, *command, options=(), **kwargs):
+    path = tmp_path / "t.trace.jsonl"
+    line = [*RTXBENCH, "trace", "--out", str(path), *options, "--", *command]
+    return path, subprocess.run(line, check=False, capture_output=True, text=True, timeout=60, **kwargs)
+
+
+def test_exit_code_output_and_summary(tmp_path):
+    """The command's exit code and output are its own; the summary goes to stderr; the trace is complete."""
+    path, done = run_trace(tmp_path, sys.executable, "-c", f"{BUSY}\nprint('mine'); raise SystemExit(7)")
+    assert done.returncode == 7
+    assert done.stdout == "mine\n"
+    for words in ("exit code 7", "cores used by the command", "no GPU recorded", str(path)):
+        assert words in done.stderr
+    assert load_trace(path).end.reason == "stopped"
+
+
+def test_json_is_the_last_line_of_stdout(tmp_path):
+    """Programs read the same summary; the command's own output comes before it."""
+    _path, done = run_trace(tmp_path, sys.executable, "-c", f"{BUSY}\nprint('mine')", options=["--json"])
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["exit_code"] == 0
+    assert report["complete"]
+    assert report["hardware"]["devices"]["host"]["watched_cpu_cores"]["maximum"] > 0.2
+    assert report["window_ns"][1] - report["window_ns"][0] == pytest.approx(report["duration_s"] * 1e9)
+
+
+def test_a_command_killed_by_a_signal_ends_as_in_a_shell(tmp_path):
+    """128 + signal number."""
+    _path, done = run_trace(tmp_path, "sh", "-c", "kill -TERM $$")
+    assert done.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("command", "words"), [(["no-such-program"], "cannot start"), ([os.curdir], "cannot start")])
+def test_a_command_that_cannot_start_is_a_usage_error(tmp_path, command, words):
+    """Exit code 2, a message, and no empty trace left behind."""
+    path, done = run_trace(tmp_path, *command)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not path.exists()
+
+
+def test_an_existing_trace_is_kept(tmp_path):
+    """A second recording never overwrites the first."""
+    (tmp_path / "t.trace.jsonl").write_text("precious")
+    path, done = run_trace(tmp_path, "true")
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process group, as a terminal does")
+def test_ctrl_c_keeps_the_trace(tmp_path):
+    """Ctrl-C ends the command; the recorder finishes its trace and the summary is printed."""
+    path = tmp_path / "t.trace.jsonl"
+    line = [*RTXBENCH, "trace", "--out", str(path), "--", sys.executable, "-c", "import time; time.sleep(60)"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (path.exists() and path.read_text().count('"sample"') > 20):
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _output, errors = process.communicate(timeout=30)
+    assert process.returncode in (1, 128 + signal.SIGINT)
+    assert "ran for" in errors
+    assert load_trace(path).end.reason == "stopped"
+
+
+@pytest.mark.skipif(compiler() is None or sys.platform != "linux", reason="no C compiler to build the NVML stand-in")
+def test_gpus_are_summarised(tmp_path):
+    """With a card, power, clocks and energy are in the summary."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(build(tmp_path)), "NVML_STUB": "power_w=250 reasons=4"}
+    _path, done = run_trace(tmp_path, "sleep", "1", env=environment)
+    assert f"NVIDIA GeForce RTX 4090 {GPU0}" in done.stderr
+    assert "250 W" in done.stderr
+    assert "held back by the power limit" in done.stderr

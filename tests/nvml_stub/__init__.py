@@ -1,0 +1,25 @@
+"""Builds the stand-in for libnvidia-ml.so.1 and points the loader of child processes at it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("nvml_stub.c")
+UUID = "GPU-0000000{}-aaaa-bbbb-cccc-dddddddddddd"
+GPU0 = UUID.format(0)
+GPU1 = UUID.format(1)
+MIG0 = GPU0.replace("GPU", "MIG")
+
+
+def compiler() -> str | None:
+    """The C compiler found on this machine, or None."""
+    return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+
+
+def build(folder: Path, *flags: str) -> Path:
+    """Compile the stub into ``folder`` under the name the real library has; returns the folder."""
+    library = folder / "libnvidia-ml.so.1"
+    command = [compiler(), "-shared", "-fPIC", "-O1", "-Wall", "-Werror", *flags, "-o", library, SOURCE]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder

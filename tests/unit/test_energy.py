@@ -1,0 +1,70 @@
+"""Energy over windows and idle power."""
+
+import numpy as np
+import pytest
+
+from rtxbench.hardware.energy import idle_power_w, window_energy
+from rtxbench.hardware.windows import Series
+from tests.hardware_traces import SECOND_NS, series
+
+TEN_SECONDS = [(5 * SECOND_NS, 15 * SECOND_NS)]
+
+
+def test_counter_delta_is_the_energy():
+    """300 W for 10 s is 3 kJ, whatever the counter read when the machine started."""
+    finding = window_energy(series(lambda t: 1e6 + 300 * t), series(300.0), TEN_SECONDS)
+    assert finding.value_j == pytest.approx(3000)
+    assert finding.disagreement_ratio == pytest.approx(0, abs=1e-9)
+    assert finding.quantisation_ratio == pytest.approx(0.02)
+
+
+def test_energy_of_changing_power_follows_the_counter():
+    """A step of power in the middle of the window is integrated, not averaged over the recording."""
+    power = series(lambda t: np.where(t > 10, 400.0, 100.0))
+    counter = series(lambda t: np.where(t > 10, 1000 + 400 * (t - 10), 100 * t))
+    finding = window_energy(counter, power, TEN_SECONDS)
+    assert finding.value_j == pytest.approx(2500, rel=0.01)
+    assert finding.disagreement_ratio < 0.01
+
+
+def test_disagreement_is_reported():
+    """A counter 20 % fast is seen by the integral of power."""
+    finding = window_energy(series(lambda t: 360 * t), series(300.0), TEN_SECONDS)
+    assert finding.disagreement_ratio == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_counter_going_backwards_is_not_used():
+    """A reset inside the window falls back on the integral and says why."""
+    counter = series(lambda t: np.where(t < 10, 300 * t, 300 * (t - 10)))
+    finding = window_energy(counter, series(300.0), TEN_SECONDS)
+    assert finding.value_j == pytest.approx(3000)
+    assert "backwards" in finding.how
+
+
+def test_short_windows_are_refused():
+    """Ten windows of half a second add up to 5 s but carry 40 % quantisation error: no joules."""
+    windows = [(i * SECOND_NS, i * SECOND_NS + SECOND_NS // 2) for i in range(10)]
+    assert window_energy(series(lambda t: 300 * t), series(300.0), windows).value_j is None
+
+
+def test_no_sensor_is_no_energy_with_a_reason():
+    """Nothing recorded is None and a reason, never 0 J."""
+    assert window_energy(None, None, TEN_SECONDS) == (None, "no energy counter", None, None)
+
+
+def test_window_outside_the_recording_is_refused():
+    """A window the recording does not span has no energy."""
+    assert window_energy(series(lambda t: 300 * t), None, [(25 * SECOND_NS, 35 * SECOND_NS)]).value_j is None
+
+
+def test_idle_power_is_the_median_before_the_work():
+    """Power before the first window, only where no kernel ran."""
+    power = series(lambda t: np.where(t < 5, 25.0, 300.0))
+    busy = series(lambda t: np.where(t < 5, 0.0, 0.98))
+    assert idle_power_w(power, busy, 10 * SECOND_NS) == 25.0
+
+
+def test_idle_power_needs_a_second_of_idleness():
+    """A busy start has no idle power."""
+    assert idle_power_w(series(300.0), series(0.98), 10 * SECOND_NS) is None
+    assert idle_power_w(Series(np.array([], dtype=np.int64), np.array([])), series(0.0), SECOND_NS) is None

@@ -1,0 +1,94 @@
+"""What is planned on which machine."""
+
+import pytest
+
+from rtxbench.errors import UsageError
+from rtxbench.measure.suite import Request, plan
+from rtxbench.records import Cpu, Environment, Gpu
+from rtxbench.workloads import WORKLOADS, workload_named
+
+
+def machine(*gpus: str, capability: str = "8.9") -> Environment:
+    cards = tuple(
+        Gpu(uuid=f"GPU-{i}", name=name, index=i, compute_capability=capability) for i, name in enumerate(gpus)
+    )
+    return Environment(
+        machine="test", cpu=Cpu(name="cpu", physical_cores=2, logical_cores=2, memory_bytes=2**33), gpus=cards
+    )
+
+
+def test_a_cpu_only_machine_keeps_its_gpu_cases_with_the_reason() -> None:
+    """Nothing disappears: every GPU case of the plan is there, skipped, saying that there is no GPU."""
+    groups = plan(Request(claims=("tensor-cores",)), machine())
+    for group in groups:
+        reasons = {case.precision: reason for case, reason in group.skipped if case.placement == "gpu"}
+        assert set(reasons) == {"float32", "tf32", "mixed_float16", "mixed_bfloat16"}
+        assert all("no NVIDIA GPU" in reason for reason in reasons.values())
+
+
+def test_pathological_precision_is_never_run_on_a_cpu() -> None:
+    """mixed_float16 without XLA and TF32 are skipped on a CPU; float16 with XLA is not."""
+    for group in plan(Request(claims=("tensor-cores",), compilers=("none", "xla")), machine()):
+        run = {(case.precision, case.compiler) for case in group.cases}
+        assert ("mixed_float16", "none") not in run
+        assert ("mixed_float16", "xla") in run
+        assert not any(precision == "tf32" for precision, _ in run)
+
+
+def test_both_arms_of_a_precision_pair_have_one_batch_size() -> None:
+    """Precisions are compared at the same batch, on every machine and profile."""
+    for environment in (machine(), machine("RTX 4090")):
+        for profile in ("quick", "standard", "full"):
+            for group in plan(Request(claims=("tensor-cores", "vision"), profile=profile), environment):
+                assert len({case.batch_size for case in group.cases}) == 1
+
+
+def test_an_old_card_is_spared_what_it_cannot_do() -> None:
+    """A Turing card runs float16 but neither TF32 nor bfloat16, with the reason."""
+    (group,) = plan(Request(claims=("tensor-cores",), workloads=("mlp",)), machine("RTX 2080", capability="7.5"))
+    assert [case.precision for case in group.cases] == ["float32", "mixed_float16"]
+    assert all("8.0" in reason for _, reason in group.skipped)
+
+
+def test_two_gpus_give_strong_and_weak_scaling() -> None:
+    """Data parallelism is compared at the same global batch and at N times it."""
+    (group,) = plan(Request(claims=("data-parallel",)), machine("RTX 4090", "RTX 4090"))
+    assert group.baseline is not None
+    assert [case.batch_size for case in group.candidates] == [group.baseline.batch_size, 2 * group.baseline.batch_size]
+    assert {case.device_count for case in group.candidates} == {2}
+
+
+def test_one_gpu_cannot_speak_of_several() -> None:
+    """The plan of data parallelism on one GPU measures nothing and says why."""
+    (group,) = plan(Request(claims=("data-parallel",)), machine("RTX 4090"))
+    assert group.cases == ()
+    assert "two NVIDIA GPUs" in group.skipped[0][1]
+
+
+def test_logical_devices_are_marked_as_a_check() -> None:
+    """MirroredStrategy over logical CPU devices has a placement of its own, which no scaling claim accepts."""
+    groups = plan(Request(claims=("data-parallel",), logical_devices=2), machine())
+    assert groups[-1].name.startswith("data-parallel-check/")
+    assert groups[-1].candidates[0].placement == "mirrored-logical"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(workloads=("resnet5",)), "resnet50"),
+        (Request(claims=("dlss",)), "no throughput"),
+        (Request(profile="fast"), "unknown profile"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_right_ones(request_: Request, message: str) -> None:
+    """Unknown workloads, claims and profiles are usage errors that offer what exists."""
+    with pytest.raises(UsageError, match=message):
+        plan(request_, machine())
+
+
+def test_a_scaled_down_workload_names_what_it_stands_for() -> None:
+    """What runs in place of a bigger model says so, and the bigger one exists."""
+    for workload in WORKLOADS.values():
+        if workload.scaled_down_from:
+            assert workload.scaled_down_from in WORKLOADS
+    assert workload_named("resnet50-64px").scaled_down_from == "resnet50"
