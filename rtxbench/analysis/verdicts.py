@@ -23,6 +23,7 @@ import msgspec
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
 from rtxbench.analysis.decision import decide
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
+from rtxbench.analysis.explained import with_causes
 from rtxbench.analysis.wording import (
     describe_observation,
     describe_pair,
@@ -66,7 +67,8 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
         Per machine and claim: the verdict of the claim as a whole (empty ``subject``) followed by those of its
         subjects. Figures of two machines never enter one verdict.
     """
-    return [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    judged = [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    return with_causes(runs, judged)
 
 
 def _judge_machine(machine: MachineEvidence, claims: Sequence[Claim]) -> list[Verdict]:

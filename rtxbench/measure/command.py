@@ -54,6 +54,7 @@ def run_plan(
         for claim in trials:
             with TrialProgress(claim, None if quiet else sys.stderr) as progress:
                 measure_trial(claim, session, request.engine, progress.step)
+        session.explain()
     return session.path
 
 

@@ -15,7 +15,7 @@ from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Environment
 from rtxbench.workloads import workload_named
 
-__all__ = ["CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "plan"]
+__all__ = ["CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "check", "plan"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     Raises:
         UsageError: an unknown claim, workload or profile.
     """
-    _check(request)
+    check(request)
     groups: list[Group] = []
     for claim in request.claims or CLAIM_PLANS:
         if claim not in CLAIM_PLANS:
@@ -156,7 +156,12 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     return groups
 
 
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """Refuse names that do not exist.
+
+    Raises:
+        UsageError: an unknown claim, workload or profile; the message offers what exists.
+    """
     for claim in request.claims:
         if claim not in CLAIM_PLANS and claim not in TRIAL_CLAIMS:
             known = ", ".join(dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS)))
