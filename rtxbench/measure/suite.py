@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from rtxbench.errors import UsageError
+from rtxbench.placement import PLACEMENTS
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Environment
 from rtxbench.workloads import workload_named
@@ -98,6 +99,15 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
                 "quick": {"cpu": ("mlp-wide",), "gpu": ("resnet50",)},
                 "standard": {"cpu": ("mlp-wide",), "gpu": ("resnet50", "bert-base")},
                 "full": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "resnet50", "bert-base", "gpt2")},
+            },
+        ),
+        _Plan(
+            claim="model-parallel",
+            workloads={
+                "smoke": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide",)},
+                "quick": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide",)},
+                "standard": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "bert-base")},
+                "full": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "bert-base", "gpt2")},
             },
         ),
         _Plan(
@@ -277,6 +287,20 @@ def _logical_group(workload: str, request: Request) -> Group:
     return Group(f"data-parallel-check/{workload}", "data-parallel", workload, baseline, (same_batch,))
 
 
+def _model_parallel_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
+    """One device against the same model and batch split over all of them."""
+    name, count = f"model-parallel/{workload}", len(environment.gpus)
+    baseline = _case(workload, request, placement="gpu", kind="gpu")
+    split = replace(baseline, placement="model-parallel", device_count=max(2, count))
+    if count < 2:
+        reason = "needs two NVIDIA GPUs; this machine has " + ("one." if count else "none.")
+    elif request.engine not in PLACEMENTS["model-parallel"].engines:
+        reason = f"engine {request.engine} cannot split a Keras model over devices; run it with --engine jax."
+    else:
+        return [Group(name, "model-parallel", workload, baseline, (split,))]
+    return [Group(name, "model-parallel", workload, None, skipped=((split, reason),))]
+
+
 def _architecture_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
     """A model against the same with less computation, at the same batch. Other workloads have no such counterpart."""
     if workload not in _CHEAPER:
@@ -321,6 +345,7 @@ _GROUPERS: Final = {
     "tensor-cores": _precision_groups,
     "vision": _vision_groups,
     "data-parallel": _data_parallel_groups,
+    "model-parallel": _model_parallel_groups,
     "architecture": _architecture_groups,
     "rtx-30-40": _card_groups,
     "tuning": _batch_groups,
