@@ -69,7 +69,11 @@ def run(
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
-    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    try:
+        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
+        typer.secho("rtxbench: interrupted; finished records are kept. Go on with --resume.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
@@ -352,6 +356,3 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
-        sys.exit(130)

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
-from rtxbench.analysis.decision import decide, holm_adjusted
+from rtxbench.analysis.decision import decide
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
 from rtxbench.analysis.explained import with_causes
 from rtxbench.analysis.wording import (
@@ -34,6 +34,7 @@ from rtxbench.analysis.wording import (
     one_line,
 )
 from rtxbench.records import Case, Observation, Verdict, VerdictState
+from rtxbench.stats import holm_adjusted
 from rtxbench.store import LoadedRun
 
 __all__ = ["Claim", "judge", "load_claims"]
