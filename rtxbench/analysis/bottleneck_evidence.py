@@ -49,6 +49,7 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         gemm_flop_per_s=gemm,
         memory_bytes_per_s=ceilings.get("memory_bandwidth_bytes_per_s"),
         kernel_launch_s=ceilings.get("kernel_launch_s"),
+        step_call_s=ceilings.get("step_call_s"),
         gpu_idle_ratio=None if busy is None else 1 - busy,
         memory_activity_ratio=hardware.get("dram_activity_ratio", hardware.get("memory_controller_utilization_ratio")),
         input_wait_ratio=_value(step, "input_wait_ratio"),

@@ -5,6 +5,8 @@ machine's state of the day cancels. Points of unlike machines (hardware fingerpr
 put into one series. Change points are found by PELT (Killick, Fearnhead & Eckley 2012) on the mean, penalty 3 ln n.
 """
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -24,6 +26,10 @@ _NOISE_FLOOR: Final = 0.002
 """Least noise of a point, log scale: equal values would otherwise make every rounding error a step."""
 
 
+_MAD_OF_DIFFERENCES: Final = 0.6745 * math.sqrt(2.0)
+"""Median absolute difference of neighbours of unit normal noise."""
+
+
 class Point(NamedTuple):
     """One commit against the reference. ``log_ratio`` is of step time: above zero the commit is slower."""
 
@@ -37,8 +43,8 @@ class Point(NamedTuple):
 class Step(NamedTuple):
     """The level changed between two points."""
 
-    index: int
-    """The first point of the new level."""
+    first_point: int
+    """Index of the first point of the new level."""
     commit: str
     before: float
     after: float
@@ -47,7 +53,7 @@ class Step(NamedTuple):
     @property
     def change_ratio(self) -> float:
         """Change of step time, 0.05 for 5 % slower."""
-        return float(np.expm1(self.after - self.before))
+        return math.expm1(self.after - self.before)
 
 
 class Series(NamedTuple):
@@ -62,13 +68,13 @@ class Series(NamedTuple):
 
 def history_series(runs: Iterable[LoadedRun]) -> list[Series]:
     """Every series among the gates' records, longest first. The same gate recorded in two files counts once."""
-    grouped: dict[tuple[str, str, str], dict[tuple[str, str], Point]] = {}
+    grouped: dict[tuple[str, str, str], dict[str, Point]] = {}
     for run in runs:
         for record in run.of_kind(Observation):
             if record.topic == HISTORY_TOPIC and record.metric == "log_ratio" and record.estimate is not None:
                 key = (run.run.environment.machine, record.labels["case"], record.labels["reference"])
-                point = _point(record, record.estimate)
-                grouped.setdefault(key, {})[point.commit, _minute(point)] = point
+                session = record.labels.get("session", record.record_id)
+                grouped.setdefault(key, {})[session] = _point(record, record.estimate)
     series = [_series(key, list(points.values())) for key, points in grouped.items()]
     return sorted(series, key=lambda one: (-len(one.points), one.machine, one.case, one.reference))
 
@@ -91,17 +97,17 @@ def change_points(values: Sequence[float]) -> list[int]:
 
 def _noise(values: NDArray[np.float64]) -> float:
     differences = np.abs(np.diff(values))
-    return max(float(np.median(differences)) / (0.6745 * np.sqrt(2.0)), _NOISE_FLOOR)
+    return max(float(np.median(differences)) / _MAD_OF_DIFFERENCES, _NOISE_FLOOR)
 
 
 def _series(key: tuple[str, str, str], points: list[Point]) -> Series:
     ordered = sorted(points, key=lambda point: point.finished_at)
     values = [point.log_ratio.value for point in ordered]
     ends = [0, *change_points(values), len(values)]
-    levels = [float(np.mean(values[start:end])) for start, end in zip(ends, ends[1:], strict=False)]
+    levels = [float(np.mean(values[start:end])) for start, end in itertools.pairwise(ends)]
     steps = [
         Step(index, ordered[index].commit, before, after)
-        for index, before, after in zip(ends[1:-1], levels, levels[1:], strict=False)
+        for index, (before, after) in zip(ends[1:-1], itertools.pairwise(levels), strict=True)
     ]
     return Series(*key, tuple(ordered), tuple(steps))
 
@@ -109,8 +115,3 @@ def _series(key: tuple[str, str, str], points: list[Point]) -> Series:
 def _point(record: Observation, estimate: Estimate) -> Point:
     labels = record.labels
     return Point(labels["commit"], record.finished_at, estimate, labels["outcome"], labels.get("dirty") == "true")
-
-
-def _minute(point: Point) -> str:
-    """A gate writes its journal and its history within a minute."""
-    return point.finished_at[:16]

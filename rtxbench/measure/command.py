@@ -43,6 +43,7 @@ def run_plan(
     with Session(results_dir, profile, tuple(command), environment=environment) as session:
         for number, group in enumerate(groups, 1):
             _measure(session, group, number, len(groups), quiet=quiet)
+        session.explain()
     return session.path
 
 
