@@ -69,7 +69,11 @@ def run(
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
-    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    try:
+        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
+        typer.secho("rtxbench: interrupted; finished records are kept. Go on with --resume.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
@@ -120,6 +124,75 @@ def doctor(
     typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command()
+def cards(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this card, in full.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    header: Annotated[bool, typer.Option("--header", help="Print the columns of a cards file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the catalogue of cards, or one card with its sources and what of it is unverified."""
+    from rtxbench.catalog.cards import COLUMNS, find_card, load_cards
+    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+
+    if header:
+        typer.echo(",".join(COLUMNS))
+        return
+    known = load_cards(cards_file)
+    chosen = list(known.values()) if name is None else [find_card(name, known)]
+    if as_json:
+        typer.echo(cards_json(chosen))
+    else:
+        typer.echo(cards_table(known) if name is None else card_text(chosen[0]))
+
+
+@app.command()
+def advise(
+    workload: Annotated[str, typer.Option("--workload", "-w", help="What you train: resnet50, bert-base, …")],
+    precision: Annotated[str, typer.Option(help="Precision you train in.")] = "mixed_float16",
+    budget: Annotated[float | None, typer.Option(help="Most you would pay, in the prices' currency.")] = None,
+    names: Annotated[str, typer.Option("--cards", help="Only these cards, separated by commas.")] = "",
+    memory_model: Annotated[
+        str | None, typer.Option(help="A model that must fit: NAME or NAME:METHOD, such as llama-2-7b:qlora.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size; default: in proportion to memory.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Sequence length of the memory model.")] = None,
+    optimizer: Annotated[str, typer.Option(help="Optimizer of the memory model.")] = "adam",
+    prices: Annotated[Path | None, typer.Option(help="Your price file. Default: ./prices.toml.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="Results of your own machine. Default: results/")] = None,
+    electricity: Annotated[float, typer.Option(help="Price of a kWh.")] = 0.30,
+    hours: Annotated[float, typer.Option(help="Hours of training a day.")] = 4.0,
+    years: Annotated[float, typer.Option(help="Years the card is used.")] = 3.0,
+    resale: Annotated[float, typer.Option(help="Share of the price got back at the end, 0 to 1.")] = 0.3,
+    host_watts: Annotated[float, typer.Option(help="Draw of the rest of the machine.")] = 100.0,
+    rank_by: Annotated[str | None, typer.Option(help="throughput, value, cost or energy.")] = None,
+    stack: Annotated[str | None, typer.Option(help="Published software stack to stand on, or own.")] = None,
+    cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Which card to buy: ranked, with what is measured, published and predicted kept apart."""
+    from rtxbench.analysis.advice_text import advice_json, advice_text
+    from rtxbench.analysis.cost import Assumptions
+    from rtxbench.analysis.purchase import Question
+    from rtxbench.analysis.purchase_options import answer
+
+    question = Question(
+        workload=workload,
+        precision=precision,
+        budget=budget,
+        cards=tuple(name.strip() for name in names.split(",") if name.strip()),
+        memory_model=memory_model,
+        batch_size=batch_size,
+        tokens=tokens,
+        optimizer=optimizer,
+        stack=stack,
+        rank_by=rank_by,
+        assumptions=Assumptions(electricity, hours, years, resale, host_watts),
+    )
+    advice = answer(question, cards_file, prices, results)
+    typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -272,6 +345,3 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
-        sys.exit(130)

@@ -22,6 +22,7 @@ from rtxbench.analysis.prediction import (
     CHOSEN_METHOD,
     METHODS,
     Floats,
+    Masks,
     Points,
     anchored,
     conformal_log_half_width,
@@ -32,7 +33,17 @@ from rtxbench.analysis.sibling_models import SIBLING_CORRECTIONS, leave_one_mode
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import curated
 
-__all__ = ["Folds", "Score", "class_transfer", "nested_card_folds", "nested_model_folds", "pick_method", "score"]
+__all__ = [
+    "Folds",
+    "Score",
+    "class_transfer",
+    "memory_scaled_batches",
+    "model_predictions",
+    "nested_card_folds",
+    "nested_model_folds",
+    "pick_method",
+    "score",
+]
 
 
 class Score(NamedTuple):
@@ -53,7 +64,7 @@ class Folds(NamedTuple):
     """Held-out unit → method and settings picked without it."""
 
 
-def score(points: Points, folds: Folds, chosen: "np.typing.NDArray[np.bool_] | None" = None) -> Score:
+def score(points: Points, folds: Folds, chosen: Masks | None = None) -> Score:
     """Score the folds over the points where ``chosen`` holds (default all) and a prediction was made."""
     error = folds.log_predicted - points.log_throughput
     use = ~np.isnan(error) if chosen is None else chosen & ~np.isnan(error)
@@ -92,9 +103,13 @@ def nested_card_folds(points: Points) -> Folds:
     return Folds(predicted, half_width, picked)
 
 
-def nested_model_folds(points: Points) -> Folds:
-    """Leave one model out on one card; correction and range picked by the errors on the other models."""
-    predictions = {name: leave_one_model_out(points, *CHOSEN_METHOD, name) for name in SIBLING_CORRECTIONS}
+def model_predictions(points: Points) -> dict[str, Floats]:
+    """Leave one model out on one card: predicted log throughput (n) under each correction."""
+    return {name: leave_one_model_out(points, *CHOSEN_METHOD, name) for name in SIBLING_CORRECTIONS}
+
+
+def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Folds:
+    """Of `model_predictions`, the correction and range picked by the errors on the other models."""
     errors = {name: predicted - points.log_throughput for name, predicted in predictions.items()}
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
     picked = {}
@@ -142,10 +157,11 @@ def class_transfer(points: Points) -> Iterator[Transfer]:
                     )
 
 
-def memory_scaled_batches(points: Points, cards: Mapping[str, Card]) -> Folds:
+def memory_scaled_batches(points: Points, cards: Mapping[str, Card], log_half_width: Floats) -> Folds:
     """Leave one card out where the held-out card's batch is not looked up but scaled by memory from its anchors'.
 
-    That is what happens for a card nobody measured: its largest batch is not known either.
+    That is what happens for a card nobody measured: its largest batch is not known either. ``log_half_width`` is the
+    range stated for each point (n) by `nested_card_folds`.
     """
     name, settings = CHOSEN_METHOD
     predicted = np.full(len(points), np.nan)
@@ -158,7 +174,7 @@ def memory_scaled_batches(points: Points, cards: Mapping[str, Card]) -> Folds:
         known = ~np.isnan(scaled)
         query = dataclasses.replace(query, log_batch=np.where(known, scaled, query.log_batch))
         predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
-    return Folds(predicted, nested_card_folds(points).log_half_width, {})
+    return Folds(predicted, log_half_width, {})
 
 
 def _one_class(points: Points) -> Points:

@@ -57,9 +57,7 @@ class Forecaster:
         self._law = METHODS[name].fit(self.points, settings)
         self.log_half_width = conformal_log_half_width(errors)
         known = ~np.isnan(errors)
-        self._validated = {
-            (cards[str(card)].card_class, cards[str(card)].architecture) for card in np.unique(self.points.card[known])
-        }
+        self._validated = [cards[str(card)] for card in np.unique(self.points.card[known])]
         self._precisions = {str(precision) for precision in np.unique(self.points.precision[known])}
 
     def anchors(self, case: Case, card_class: str) -> Points:
@@ -71,6 +69,11 @@ class Forecaster:
             & (points.precision == case.precision)
             & (points.card_class == card_class)
         )
+
+    def validated_on(self, card: Card) -> tuple[str, ...]:
+        """Cards of the same class and architecture that leave-one-card-out could predict."""
+        same = (card.card_class, card.architecture)
+        return tuple(other.name for other in self._validated if (other.card_class, other.architecture) == same)
 
     def predict(self, card: Card, case: Case, batch_size: int | None, anchors: Points) -> Forecast | Refusal:
         """Throughput of ``case`` on ``card`` from ``anchors``.
@@ -101,7 +104,7 @@ class Forecaster:
             return Refusal(f"no public training figure in {case.precision} to check a prediction on")
         if card.peak_flop_per_s(case.precision) is None:
             return Refusal(f"no verified {case.precision} rate of this card")
-        if (card.card_class, card.architecture) not in self._validated:
+        if not self.validated_on(card):
             return Refusal(f"no {card.architecture} {card.card_class} card was ever there to check a prediction on")
         if not len(anchors.take(anchors.card_class == card.card_class)):
             return Refusal(f"no {card.card_class} card measured in the same software stack; classes do not transfer")

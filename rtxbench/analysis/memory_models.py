@@ -40,13 +40,9 @@ class Model(NamedTuple):
     @property
     def linear_shapes(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each linear map in one layer."""
-        attention = (
-            (self.hidden, self.hidden),
-            *((self.hidden, self.key_value_width),) * 2,
-            (self.hidden, self.hidden),
-        )
+        square, narrow = (self.hidden, self.hidden), (self.hidden, self.key_value_width)
         up = ((self.hidden, self.intermediate),) * (2 if self.form == "llama" else 1)
-        return (*attention, *up, (self.intermediate, self.hidden))
+        return (square, narrow, narrow, square, *up, (self.intermediate, self.hidden))
 
     @property
     def layer_parameters(self) -> int:
@@ -73,6 +69,7 @@ _BERT = "Devlin et al. 2019, arXiv:1810.04805, section 3"
 _GPT2 = "Radford et al. 2019, table 2, and the released config.json"
 _LLAMA2 = "Touvron et al. 2023, arXiv:2307.09288, and the released config.json"
 _LLAMA3 = "Dubey et al. 2024, arXiv:2407.21783, table 3, and the released config.json"
+_MISTRAL = "Jiang et al. 2023, arXiv:2310.06825, table 1"
 _QWEN = "Qwen2.5 technical report, arXiv:2412.15115, table 1, and the released config.json"
 
 MODELS: Mapping[str, Model] = {
