@@ -69,7 +69,11 @@ def run(
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
-    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    try:
+        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
+        typer.secho("rtxbench: interrupted; finished records are kept. Go on with --resume.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
@@ -189,6 +193,8 @@ def advise(
     )
     advice = answer(question, cards_file, prices, results)
     typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def trace(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
@@ -258,6 +264,80 @@ def gate(
     raise typer.Exit(command.gate(request))
 
 
+selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", no_args_is_help=True)
+app.add_typer(selftest, name="selftest")
+
+
+@selftest.command("gate")
+def selftest_gate(
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
+    ] = None,
+    case: Annotated[
+        str, typer.Option(help="module:function to gate against itself.")
+    ] = "rtxbench.gate.steps:numpy_mlp",
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
+    replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,
+    results: Annotated[Path, typer.Option(help="Folder of the records; a self-test found there goes on.")] = Path(
+        "results"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw the rates (.png or .svg).")] = None,
+) -> None:
+    """Run gates on unchanged code and on planted slow-downs; append each, then show false alarms and power."""
+    import msgspec
+    from rich.console import Console
+
+    from rtxbench.gate import selftest as module
+    from rtxbench.gate.command import parse_plan
+    from rtxbench.gate.session import gate_profile
+
+    if replay:
+        rows = module.replay_files(replay, replayed)
+    else:
+        plan = parse_plan(gates) if gates else dict(module.DEFAULT_PLAN)
+        request = module.SelftestRequest(
+            plan=plan, case=case, results_dir=results, profile=gate_profile(profile), replayed=replayed
+        )
+        rows, path = module.run_selftest(request, lambda line: typer.echo(line, err=True))
+        typer.echo(f"records: {path}", err=True)
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+    else:
+        Console().print(module.render_rows(rows))
+    if figure:
+        from rtxbench.report.gate_section import save_rates
+
+        save_rates(rows, figure)
+
+
+@selftest.command("statistics")
+def selftest_statistics(
+    gates: Annotated[int, typer.Option(min=100, help="Simulated gates per regime and slow-down.")] = 1000,
+) -> None:
+    """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
+    from rich.console import Console
+
+    from rtxbench.gate.simulation import render_simulation
+
+    Console().print(*render_simulation(gates))
+
+
+@app.command()
+def history(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only this case.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only points against this commit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the series as JSON.")] = False,
+) -> None:
+    """Show how step time moved over commits, and at which commits its level changed."""
+    from rtxbench.gate.history import show_history
+
+    show_history(results or [Path(".rtxbench")], case, reference, as_json=as_json)
+
+
 def main() -> None:
     """Run the command line; deliberate errors become one message and their exit code."""
     try:
@@ -265,6 +345,3 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
-        sys.exit(130)

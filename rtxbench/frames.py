@@ -87,7 +87,7 @@ def _tokens_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
 
 def _flop_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
     measured = record.measurement
-    if measured is None or measured.flops_per_step is None:
+    if measured is None or measured.flops_per_step is None or measured.step_time_s.value <= 0:
         return None
     return measured.flops_per_step / measured.step_time_s.value
 
@@ -122,6 +122,8 @@ def _energy_per_example_j(run: LoadedRun, record: CaseRecord) -> float | None:
     """Mean board power over throughput, where it was watched for long enough; see `SHORTEST_ENERGY_WINDOW_S`."""
     timed_s, watts = _timed_s(run, record), _working_gpus(record, "power_w")
     if record.measurement is None or timed_s is None or timed_s < SHORTEST_ENERGY_WINDOW_S or not watts:
+        return None
+    if record.measurement.throughput_per_s.value <= 0:
         return None
     return sum(watts) / record.measurement.throughput_per_s.value
 
@@ -224,7 +226,11 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("loss", "Float64", "", "Loss after the last block, mean over launches", _launch_mean("loss")),
     FrameColumn("solo_ratio", "Float64", "ratio", "Step time alone ÷ interleaved, mean", _launch_mean("solo_ratio")),
     FrameColumn(
-        "matmul_relative_error", "Float64", "ratio", "Proof of the precision", _numerics("matmul_relative_error")
+        "matmul_error_ratio",
+        "Float64",
+        "ratio",
+        "Relative error against float64: proves the precision",
+        _numerics("matmul_relative_error"),
     ),
     FrameColumn("peak_memory_bytes", "Int64", "B", "Allocator's peak, busiest device", _measured("peak_memory_bytes")),
     FrameColumn(

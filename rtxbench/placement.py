@@ -18,6 +18,8 @@ class Placement:
     isolated: bool
     """Whether each arm needs a worker process of its own (two distribution strategies poison one process)."""
     description: str
+    engines: tuple[str, ...] = ("tensorflow", "jax", "torch")
+    """Engines that have this way of running."""
 
 
 PLACEMENTS: Final[dict[str, Placement]] = {
@@ -28,14 +30,58 @@ PLACEMENTS: Final[dict[str, Placement]] = {
         Placement(
             name="mirrored",
             device_kind="gpu",
+            engines=("tensorflow",),
             isolated=True,
             description="MirroredStrategy over several GPUs: one replica each, gradients all-reduced",
         ),
         Placement(
             name="mirrored-logical",
             device_kind="cpu",
+            engines=("tensorflow",),
             isolated=True,
             description="MirroredStrategy over logical CPU devices: a functional check, never evidence of scaling",
+        ),
+        Placement(
+            name="data-parallel",
+            device_kind="gpu",
+            engines=("jax",),
+            isolated=True,
+            description="keras.distribution.DataParallel: one compiled program over several GPUs, the batch split",
+        ),
+        Placement(
+            name="data-parallel-logical",
+            device_kind="cpu",
+            engines=("jax",),
+            isolated=True,
+            description="data-parallel over logical CPU devices: a functional check, never evidence of scaling",
+        ),
+        Placement(
+            name="model-parallel",
+            device_kind="gpu",
+            engines=("jax",),
+            isolated=True,
+            description="keras.distribution.ModelParallel: every large variable split over several GPUs",
+        ),
+        Placement(
+            name="model-parallel-logical",
+            device_kind="cpu",
+            engines=("jax",),
+            isolated=True,
+            description="model-parallel over logical CPU devices: a functional check, never evidence of scaling",
+        ),
+        Placement(
+            name="ddp",
+            device_kind="gpu",
+            engines=("torch",),
+            isolated=True,
+            description="DistributedDataParallel: one process per GPU, gradients all-reduced",
+        ),
+        Placement(
+            name="ddp-logical",
+            device_kind="cpu",
+            engines=("torch",),
+            isolated=True,
+            description="ddp over CPU processes: a functional check, never evidence of scaling",
         ),
     )
 }

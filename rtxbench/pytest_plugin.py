@@ -18,7 +18,7 @@ from rtxbench.errors import RtxbenchError
 
 if TYPE_CHECKING:
     from rtxbench.measure.session import GroupOutcome, Session
-    from rtxbench.measure.suite import Group
+    from rtxbench.measure.suite import Group, Request
     from rtxbench.records import Case, CaseRecord, Environment, RatioRecord
 
 __all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "use_rtxbench_defaults"]
@@ -124,6 +124,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
     config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
     config.stash[_STATE] = _State(config)
+    if config.getoption("--workload") or config.getoption("--profile") != "quick":
+        _check_names(config)
+
+
+def _check_names(config: pytest.Config) -> None:
+    """A wrong name costs one line at the start, not a traceback at collection."""
+    from rtxbench.measure.suite import check
+
+    try:
+        check(_request(config, ()))
+    except RtxbenchError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -141,18 +153,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("claim")
     if marker is None or "arm" not in metafunc.fixturenames:
         return
-    try:
-        groups = _plan(metafunc.config, marker.args)
-    except RtxbenchError as error:
-        raise pytest.UsageError(str(error)) from error
+    groups = _plan(metafunc.config, marker.args)
     arms = [Arm(group, case) for group in groups for case in (*group.cases, *(case for case, _ in group.skipped))]
     metafunc.parametrize("arm", [_parameter(arm) for arm in arms])
 
 
 def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
-    from rtxbench.measure.suite import Request, plan
+    from rtxbench.measure.suite import plan
 
-    request = Request(
+    return plan(_request(config, claims), config.stash[_STATE].environment)
+
+
+def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":
+    from rtxbench.measure.suite import Request
+
+    return Request(
         profile=config.getoption("--profile"),
         engine=config.getoption("--engine"),
         claims=tuple(claims),
@@ -160,7 +175,6 @@ def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
         compilers=tuple(config.getoption("--compiler")),
         logical_devices=config.getoption("--logical-devices"),
     )
-    return plan(request, config.stash[_STATE].environment)
 
 
 def _parameter(arm: Arm) -> Any:
@@ -271,6 +285,19 @@ def bench_session(request: pytest.FixtureRequest) -> "Iterator[Session]":
     return request.config.stash[_STATE].open_session()  # type: ignore[return-value]
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After the timed work: measure the ceilings and look at one step of each case, so that causes can be named."""
+    state = session.config.stash.get(_STATE, None)
+    if state is None or state.session is None or not state.session.can_explain:
+        return
+    if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR):
+        return
+    from rtxbench.measure.progress import Waiting
+
+    with _capture_suspended(session.config), Waiting("\ngathering what explains the figures", sys.stderr):
+        state.session.explain()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the recorder and close the results file."""
     state = config.stash.get(_STATE, None)
@@ -319,10 +346,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _write_verdicts(terminalreporter: Any, path: Path) -> None:
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
     from rtxbench.analysis.claims import load_claims
     from rtxbench.analysis.verdicts import judge
     from rtxbench.store import load_run
 
+    width = max(60, get_terminal_size().columns)
+    terminalreporter.write_line("")
     for verdict in judge([load_run(path)], load_claims()):
         if not verdict.subject:
-            terminalreporter.write_line(f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}")
+            text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
+            for line in wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True):
+                terminalreporter.write_line(line)

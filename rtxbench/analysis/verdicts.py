@@ -21,8 +21,9 @@ from typing import Final
 import msgspec
 
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
-from rtxbench.analysis.decision import decide, holm_adjusted
+from rtxbench.analysis.decision import decide
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
+from rtxbench.analysis.explained import with_causes
 from rtxbench.analysis.wording import (
     describe_observation,
     describe_pair,
@@ -33,6 +34,7 @@ from rtxbench.analysis.wording import (
     one_line,
 )
 from rtxbench.records import Case, Observation, Verdict, VerdictState
+from rtxbench.stats import holm_adjusted
 from rtxbench.store import LoadedRun
 
 __all__ = ["Claim", "judge", "load_claims"]
@@ -65,7 +67,8 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
         Per machine and claim: the verdict of the claim as a whole (empty ``subject``) followed by those of its
         subjects. Figures of two machines never enter one verdict.
     """
-    return [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    judged = [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    return with_causes(runs, judged)
 
 
 def _judge_machine(machine: MachineEvidence, claims: Sequence[Claim]) -> list[Verdict]:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
+from rtxbench.engines.preload import preload_cuda_libraries
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -30,6 +33,7 @@ def create() -> Engine:
         UnavailableError: Keras was already imported on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    preload_cuda_libraries()  # TensorFlow 2.21's own wheel does not find all it needs
     if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
         raise UnavailableError(
             f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
@@ -45,12 +49,12 @@ def create() -> Engine:
 class _TensorFlowStep:
     """One built case. Holds the concrete function and everything it captured."""
 
-    def __init__(self, tf: Any, case: Case, function: Callable[[], Any], concrete: Any, state_bytes: int) -> None:
+    def __init__(self, tf: Any, case: Case, function: Callable[[], Any], concrete: Any, parts: ModelParts) -> None:
         self._tf = tf
         self._tf32 = precision_named(case.precision).tf32
         self._function = function
         self._concrete = concrete
-        self._state_bytes = state_bytes
+        self._parts = parts
         self._replicas = case.device_count
         self._loss: Any = None
 
@@ -77,8 +81,13 @@ class _TensorFlowStep:
         except (ValueError, TypeError) as error:
             return Finding(None, f"an operation of the training graph has no static shape: {error}")
 
+    def work(self) -> StepWork:
+        from rtxbench.engines.tensorflow_work import step_work
+
+        return step_work(self._concrete.graph, static=self._tf.get_static_value)
+
     def state_bytes(self) -> Finding:
-        return Finding(float(self._state_bytes), "sum over model and optimizer variables")
+        return self._parts.state_bytes()
 
 
 class _TensorFlowEngine:
@@ -98,10 +107,7 @@ class _TensorFlowEngine:
         return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
 
     def build(self, case: Case, seed: int) -> TrainStep:
-        import keras
-
         workload = workload_named(case.workload)
-        keras.utils.set_random_seed(seed)
         self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
         with _memory_errors(self._tf):
             if case.placement.startswith("mirrored"):
@@ -111,9 +117,9 @@ class _TensorFlowEngine:
     def _build_single(self, workload: Workload, case: Case, seed: int) -> TrainStep:
         tf = self._tf
         with tf.device(self._device_name(case)):
-            model, optimizer, loss_of = _model_parts(workload, case)
+            parts = build_parts(workload, case, seed)
             inputs, labels = _to_tensors(tf, workload.batch(case.batch_size, np.random.default_rng(seed)))
-            step = _gradient_step(tf, model, optimizer, loss_of, replicas=1)
+            step = _gradient_step(tf, parts, replicas=1)
 
         @tf.function(jit_compile=case.compiler == "xla")  # type: ignore[untyped-decorator]
         def one_step(x: Any, y: Any) -> Any:
@@ -124,7 +130,7 @@ class _TensorFlowEngine:
 
         with tf.device(self._device_name(case)):
             concrete = one_step.get_concrete_function(inputs, labels)
-        return _TensorFlowStep(tf, case, call_on_device, concrete, _state_bytes(model, optimizer))
+        return _TensorFlowStep(tf, case, call_on_device, concrete, parts)
 
     def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
         tf = self._tf
@@ -133,8 +139,8 @@ class _TensorFlowEngine:
         whole = workload.batch(case.batch_size, np.random.default_rng(seed))
         share = case.batch_size // replicas
         with strategy.scope():
-            model, optimizer, loss_of = _model_parts(workload, case)
-        step = _gradient_step(tf, model, optimizer, loss_of, replicas=replicas, jit=case.compiler == "xla")
+            parts = build_parts(workload, case, seed)
+        step = _gradient_step(tf, parts, replicas=replicas, jit=case.compiler == "xla")
 
         def local(context: Any) -> Any:
             first = context.replica_id_in_sync_group * share
@@ -147,7 +153,7 @@ class _TensorFlowEngine:
             return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step, args=(x, y)), axis=None)
 
         concrete = one_step.get_concrete_function(*batch)
-        return _TensorFlowStep(tf, case, lambda: one_step(*batch), concrete, _state_bytes(model, optimizer))
+        return _TensorFlowStep(tf, case, lambda: one_step(*batch), concrete, parts)
 
     def _strategy(self, case: Case) -> Any:
         tf = self._tf
@@ -187,18 +193,18 @@ class _TensorFlowEngine:
     def matmul_error(self, case: Case) -> Finding:
         tf = self._tf
         precision = precision_named(case.precision)
-        kept = tf.config.experimental.tensor_float_32_execution_enabled()
-        rng = np.random.default_rng(0)
-        left, right = (rng.standard_normal((512, 512)).astype(np.float32) for _ in range(2))
         dtype = precision.policy.removeprefix("mixed_")
-        with tf.device(self._device_name(case)):
-            tf.config.experimental.enable_tensor_float_32_execution(precision.tf32)
-            product = tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype))
-            got = tf.cast(product, tf.float32).numpy().astype(np.float64)
-        tf.config.experimental.enable_tensor_float_32_execution(kept)
-        exact = left.astype(np.float64) @ right.astype(np.float64)
-        error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
-        return Finding(error, "512×512 matrix product against float64, relative Frobenius norm")
+
+        def multiply(left: Any, right: Any) -> Any:
+            with tf.device(self._device_name(case)):
+                return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype)), tf.float32).numpy()
+
+        kept = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(precision.tf32)
+        try:
+            return matmul_relative_error(multiply)
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(kept)
 
     def peak_memory(self) -> Finding:
         if not self._gpu_used:
@@ -213,28 +219,9 @@ class _TensorFlowEngine:
                 self._tf.config.experimental.reset_memory_stats(f"GPU:{index}")
 
 
-def _model_parts(workload: Workload, case: Case) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
-    """Model, built optimizer and loss under the case's dtype policy; the policy in force before is restored."""
-    import keras
-
-    kept = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision_named(case.precision).policy)
-    try:
-        model = workload.build()
-    finally:
-        keras.config.set_dtype_policy(kept)
-    optimizer = keras.optimizers.Adam(workload.learning_rate)
-    if case.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(model.trainable_variables)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
-    return model, optimizer, loss
-
-
-def _gradient_step(
-    tf: Any, model: Any, optimizer: Any, loss_of: Callable[[Any, Any], Any], *, replicas: int, jit: bool = False
-) -> Callable[[Any, Any], Any]:
+def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = False) -> Callable[[Any, Any], Any]:
     """One training step on one replica; returns its share of the mean loss over the global batch."""
+    model, optimizer, loss_of = parts
     variables = model.trainable_variables
 
     def forward_backward(x: Any, y: Any) -> tuple[Any, Any]:
@@ -256,10 +243,6 @@ def _gradient_step(
 
 def _to_tensors(tf: Any, batch: Any) -> Any:
     return tf.nest.map_structure(tf.constant, batch)
-
-
-def _state_bytes(model: Any, optimizer: Any) -> int:
-    return sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in [*model.variables, *optimizer.variables])
 
 
 def _description(tf: Any, device: Any) -> str:

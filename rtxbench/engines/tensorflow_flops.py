@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-__all__ = ["METHOD", "training_step_flops"]
+__all__ = ["METHOD", "needed_operations", "operation_flops", "training_step_flops"]
 
 METHOD: Final = "matrix products and convolutions of the traced training graph, unused operations pruned"
 
@@ -24,10 +24,10 @@ def training_step_flops(fetches: Iterable[Any], *, static: Callable[[Any], Any])
     Raises:
         ValueError: a counted operation has no static shape.
     """
-    return sum(_operation_flops(op, static) for op in _needed(fetches))
+    return sum(operation_flops(op, static) for op in needed_operations(fetches))
 
 
-def _needed(fetches: Iterable[Any]) -> list[Any]:
+def needed_operations(fetches: Iterable[Any]) -> list[Any]:
     """Operations the fetches depend on through data or control edges."""
     pending, seen = list(fetches), {}
     while pending:
@@ -39,7 +39,8 @@ def _needed(fetches: Iterable[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def _operation_flops(op: Any, static: Callable[[Any], Any]) -> float:
+def operation_flops(op: Any, static: Callable[[Any], Any]) -> float:
+    """FLOPs of one operation, calls included; 0 for what is no product."""
     if op.type in _COUNTERS:
         return _COUNTERS[op.type](op, static)
     if op.type in ("PartitionedCall", "StatefulPartitionedCall"):

@@ -8,7 +8,7 @@ import sys
 import time
 import tomllib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -43,7 +43,7 @@ from rtxbench.records import Environment
 from rtxbench.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
-__all__ = ["INTERRUPTED", "Request", "gate", "parse_duration_s", "parse_ratio", "write_text"]
+__all__ = ["INTERRUPTED", "Request", "gate", "parse_duration_s", "parse_plan", "parse_ratio", "write_text"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: never 1, which means a regression."""
@@ -122,6 +122,21 @@ def parse_duration_s(text: str) -> float:
     return value_s
 
 
+def parse_plan(texts: Sequence[str]) -> dict[float, int]:
+    """``["20", "5%=10"]`` → ``{0.0: 20, 0.05: 10}``: planted slow-down → gates.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    plan: dict[float, int] = {}
+    for text in texts:
+        planted, _, count = text.rpartition("=")
+        if not count.strip().isdigit():
+            raise UsageError(f"{text!r} is no number of gates.", next_step="Write for example 20, or 5%=10.")
+        plan[parse_ratio(planted) if planted and planted.strip("0.% ") else 0.0] = int(count)
+    return plan
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file in one step, so that a full disk leaves the old one or the new one, never half of either.
 
@@ -147,6 +162,7 @@ def _gate(request: Request, folder: Path, began_s: float) -> int:
         labels = {"baseline": baseline.label, "candidate": new.label, "dirty": str(new.dirty).lower()}
         labels |= {"reference": baseline.commit or baseline.asked, "commit": new.commit or new.asked}
         with open_journal(request.results_dir / "gate", environment, "gate") as journal:
+            labels["session"] = journal.run.run_id
             results = _measure(request, settings, sources, journal, labels)
             trees.check_unchanged(baseline)
             trees.check_unchanged(new)

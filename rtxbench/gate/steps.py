@@ -10,8 +10,8 @@ def numpy_mlp() -> Callable[[], float]:
     import numpy as np
 
     generator = np.random.default_rng(0)
-    images = generator.normal(size=(128, 784)).astype(np.float32)
-    labels = np.eye(10, dtype=np.float32)[generator.integers(0, 10, 128)]
+    images = generator.normal(size=(32, 784)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[generator.integers(0, 10, 32)]
     hidden = (generator.normal(size=(784, 512)) * 0.05).astype(np.float32)
     output = (generator.normal(size=(512, 10)) * 0.05).astype(np.float32)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rtxbench.errors import MeasurementError
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.progress import GroupProgress
+from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.measure.suite import Group, Request, plan
 from rtxbench.records import CaseRecord, Environment
@@ -43,6 +43,10 @@ def run_plan(
     with Session(results_dir, profile, tuple(command), environment=environment) as session:
         for number, group in enumerate(groups, 1):
             _measure(session, group, number, len(groups), quiet=quiet)
+        if session.can_explain:
+            with nullcontext() if quiet else Waiting("gathering what explains the figures"):
+                session.explain()
+        session.explain()
     return session.path
 
 

@@ -15,7 +15,7 @@ from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Environment
 from rtxbench.workloads import workload_named
 
-__all__ = ["CLAIM_PLANS", "Group", "Request", "plan"]
+__all__ = ["CLAIM_PLANS", "Group", "Request", "check", "plan"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     Raises:
         UsageError: an unknown claim, workload or profile.
     """
-    _check(request)
+    check(request)
     groups: list[Group] = []
     for claim in request.claims or CLAIM_PLANS:
         for workload in _workloads(claim, request, environment):
@@ -126,7 +126,12 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     return groups
 
 
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """Refuse names that do not exist.
+
+    Raises:
+        UsageError: an unknown claim, workload or profile; the message offers what exists.
+    """
     for claim in request.claims:
         if claim not in CLAIM_PLANS:
             raise UsageError(

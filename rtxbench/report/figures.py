@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rtxbench.report.base import Origin
 from rtxbench.report.sheet import Sheet, label_column_in, round_ticks, short_number
 from rtxbench.report.style import GRID, INK, MUTED, ORIGIN_BARS, PAGE_WIDTH_IN, PAPER
+from rtxbench.report.words import ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +21,10 @@ _HEAD_IN: Final = 0.34
 _FOOT_IN: Final = 0.42
 _VALUE_IN: Final = 1.45
 """Room right of the longest bar for its value."""
+_WIDEST: Final = 1.35
+"""An interval is drawn up to this multiple of the longest bar; beyond, an arrow says that it goes on."""
+_RATIO_REACH: Final = 1.6
+"""Likewise for ratios: beyond this factor from the outermost point."""
 
 
 class Bar(NamedTuple):
@@ -31,8 +36,10 @@ class Bar(NamedTuple):
     high: float | None
     color: str
     origin: Origin = "measured"
+    marked: bool = False
+    """Marked with *: something weakens it."""
     weak: bool = False
-    """Drawn pale and marked: a flag, a missing warm-up or a single launch weakens it."""
+    """Drawn pale: no verdict could rest on it."""
 
 
 class Panel(NamedTuple):
@@ -52,6 +59,7 @@ class ForestRow(NamedTuple):
     high: float | None
     threshold: float | None
     color: str
+    marked: bool = False
     weak: bool = False
 
 
@@ -76,7 +84,8 @@ def throughput_bars(panels: Sequence[Panel]) -> Figure:
 
 def _draw_panel(sheet: Sheet, panel: Panel, left: float, top: float) -> None:
     """Grid, bars and axis of one panel whose rows start at ``top``."""
-    furthest = max(bar.high or bar.value for bar in panel.bars)
+    longest = max(bar.value for bar in panel.bars)
+    furthest = min(longest * _WIDEST, max(bar.high or bar.value for bar in panel.bars))
     width = PAGE_WIDTH_IN - left - _VALUE_IN
     bottom = top + _ROW_IN * len(panel.bars)
     scale = width / furthest
@@ -98,14 +107,25 @@ def _draw_bar(sheet: Sheet, bar: Bar, left: float, top: float, scale: float) -> 
     sheet.bar(left, top + 0.045, bar.value * scale, _ROW_IN - 0.09, bar.color, **style)
     end = left + bar.value * scale
     if bar.low is not None and bar.high is not None:
-        low, end = left + max(0.0, bar.low) * scale, left + bar.high * scale
-        caps = [(x, middle - 0.04, x, middle + 0.04) for x in (low, end)]
+        right = PAGE_WIDTH_IN - _VALUE_IN
+        low, end = left + max(0.0, bar.low) * scale, min(right, left + bar.high * scale)
+        caps = [
+            (low, middle - 0.04, low, middle + 0.04),
+            *_end_cap(end, middle, cut=left + bar.high * scale > right + 1e-6),
+        ]
         sheet.lines([(low, middle, end, middle), *caps], INK, 1.2)
     sheet.text(end + 0.08, middle, _bar_text(bar))
 
 
+def _end_cap(x: float, middle: float, *, cut: bool, reach: float = 0.04) -> list[tuple[float, float, float, float]]:
+    """A cap across the end of an interval; an arrow head where the interval goes on beyond the drawing."""
+    if not cut:
+        return [(x, middle - 0.04, x, middle + 0.04)]
+    return [(x - reach, middle - 0.04, x, middle), (x - reach, middle + 0.04, x, middle)]
+
+
 def _bar_text(bar: Bar) -> str:
-    mark = " *" if bar.weak else ""
+    mark = " *" if bar.marked else ""
     if bar.low is None or bar.high is None:
         return f"{short_number(bar.value, padded=True)}{mark}"
     half_ratio = (bar.high - bar.low) / 2 / bar.value
@@ -149,10 +169,12 @@ def forest(groups: Sequence[ForestGroup], axis_title: str) -> Figure:
 
 
 def _domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
-    marks = [
-        mark for row in rows for mark in (row.value, row.low, row.high, row.threshold) if mark is not None and mark > 0
-    ]
-    return min([1.0, *marks]) / 1.04, max([1.0, *marks]) * 1.04
+    """The axis: every point and threshold, and intervals as far as `_RATIO_REACH` beyond the points."""
+    points = [mark for row in rows for mark in (row.value, row.threshold, 1.0) if mark is not None and mark > 0]
+    ends = [end for row in rows for end in (row.low, row.high) if end is not None and end > 0]
+    least = max(min([*points, *ends]), min(points) / _RATIO_REACH)
+    greatest = min(max([*points, *ends]), max(points) * _RATIO_REACH)
+    return least / 1.04, greatest * 1.04
 
 
 def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -> None:
@@ -162,12 +184,22 @@ def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -
         x = axis.at(row.threshold)
         sheet.lines([(x, middle - _ROW_IN / 2, x, middle + _ROW_IN / 2)], INK, 1.3, linestyle=(0, (3, 2)))
     if row.low is not None and row.high is not None:
-        sheet.bar(
-            axis.at(row.low), middle - 0.035, axis.at(row.high) - axis.at(row.low), 0.07, row.color, alpha=alpha * 0.55
-        )
+        _draw_interval(sheet, axis, row, middle)
     sheet.dot(axis.at(row.value), middle, 0.045, row.color, alpha=alpha, edgecolor=PAPER)
-    interval = "" if row.low is None or row.high is None else f"  [{row.low:.2f}, {row.high:.2f}]"
-    sheet.text(axis.right + 0.14, middle, f"{row.value:.2f}×{interval}{' *' if row.weak else ''}")
+    sheet.text(axis.right + 0.14, middle, ratio_text(row.value, row.low, row.high) + (" *" if row.marked else ""))
+
+
+def _draw_interval(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -> None:
+    """The interval as a bar inside the axis, with an arrow head at a side where it goes on."""
+    assert row.low is not None
+    assert row.high is not None
+    low = axis.at(row.low) if row.low > axis.least else axis.left
+    high = axis.at(row.high) if row.high < axis.greatest else axis.right
+    sheet.bar(low, middle - 0.035, high - low, 0.07, row.color, alpha=0.25 if row.weak else 0.55)
+    if row.low <= axis.least:
+        sheet.lines(_end_cap(low, middle, cut=True, reach=-0.06), row.color, 1.4)
+    if row.high >= axis.greatest:
+        sheet.lines(_end_cap(high, middle, cut=True, reach=0.06), row.color, 1.4)
 
 
 def _ratio_ticks(least: float, greatest: float) -> list[float]:

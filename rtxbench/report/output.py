@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -96,6 +97,8 @@ def write_report(context: Context, out: Path) -> Report:
     Raises:
         UsageError: ``out`` cannot be written.
     """
+    with _writing(out):
+        (out / _FIGURES).mkdir(parents=True, exist_ok=True)
     sections = [section for make in SECTIONS if (section := make(context)) is not None]
     drawn = _draw(figure for section in sections for figure in section.figures)
     texts = {
@@ -110,7 +113,9 @@ def write_report(context: Context, out: Path) -> Report:
     for name, figure in drawn.items():
         contents[f"{_FIGURES}/{name}.svg"] = figure.svg.encode()
         contents[f"{_FIGURES}/{name}.png"] = figure.png
-    _write(out, contents)
+    with _writing(out):
+        for name, data in contents.items():
+            (out / name).write_bytes(data)
     return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
 
 
@@ -131,11 +136,11 @@ def _verdicts_json(verdicts: Sequence[Verdict]) -> str:
     return msgspec.json.format(msgspec.json.encode(list(verdicts)), indent=2).decode() + "\n"
 
 
-def _write(out: Path, contents: Mapping[str, bytes]) -> None:
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Translate the operating system's errors, naming the folder and the cure."""
     try:
-        (out / _FIGURES).mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
-            (out / name).write_bytes(data)
+        yield
     except OSError as error:
         raise UsageError(
             f"cannot write the report to {out}: {error.strerror}.",

@@ -61,8 +61,11 @@ def _escaped(line: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Inline code that neither a backtick nor a table can break out of."""
-    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`" if text.strip() else ""
+    """Inline code; plain escaped text where some reader of Markdown might see markup in it."""
+    line = " ".join(text.split())
+    if any(character in line for character in "`\\<"):
+        return _escaped(line)
+    return f"`{line}`".replace("|", "\\|") if line else ""
 
 
 def _paragraph(block: Any, _folder: str) -> str:
@@ -108,13 +111,14 @@ def _figure(block: Any, folder: str) -> str:
 
 
 def _verdict_cards(block: Any, _folder: str) -> str:
-    return "\n\n".join(_card(card) for card in block.cards)
+    summary = [f"*{escape_markdown(block.summary)}*"] if block.summary else []
+    return "\n\n".join([*summary, *(_card(card) for card in block.cards)])
 
 
 def _card(card: VerdictCard) -> str:
     verdict = card.verdict
     lines = [
-        f"#### {escape_markdown(card.title)} ({escape_markdown(card.machine)}): {verdict.state}",
+        f"#### {escape_markdown(card.title)}{_where(card)}: {verdict.state}",
         "",
         escape_markdown(verdict.explanation),
         "",
@@ -134,6 +138,10 @@ def _card(card: VerdictCard) -> str:
         lines += ["", "| comparison | verdict | ratio [interval], needed |", "|---|---|---|"]
         lines += [_part(part) for part in card.parts]
     return "\n".join(lines)
+
+
+def _where(card: VerdictCard) -> str:
+    return f" ({escape_markdown(card.machine)})" if card.machine else ""
 
 
 def _part(part: Verdict) -> str:

@@ -56,7 +56,7 @@ def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[Figure]:
-    drawn = [case for case in cases if not is_functional_check(case["placement"])]
+    drawn = [case for case in cases if case["throughput_per_s"] > 0 and not is_functional_check(case["placement"])]
     common, panels = _panels(drawn)
     chunks: list[list[Panel]] = []
     for panel in panels:
@@ -76,7 +76,7 @@ def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[
 
 _ERROR_BARS: Final = (
     "Error bars: 95 % interval of the mean over process launches (Student's t), also written behind each value. "
-    "Pale bars marked * carry a caution, listed in the table."
+    "*: with a caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
 )
 
 
@@ -106,7 +106,8 @@ def _bar(label: str, case: dict[str, Any]) -> Bar:
         low=case["throughput_low_per_s"],
         high=case["throughput_high_per_s"],
         color=precision_color(case["precision"]),
-        weak=bool(_cautions(case)),
+        marked=bool(_cautions(case)),
+        weak=case["invalid"] or not case["warmup_ok"] or case["throughput_low_per_s"] is None,
     )
 
 

@@ -155,15 +155,13 @@ def _track(trace: Trace, quantity: _Quantity, devices: dict[str, str]) -> Track:
 
 
 def _lanes(loaded: LoadedRun) -> list[Lane]:
-    return [
-        Lane(
-            record.case.workload,
-            record.case.precision,
-            tuple(block for launch in record.measurement.launches for block in launch.blocks_ns),
-        )
-        for record in loaded.of_kind(CaseRecord)
-        if record.measurement is not None
-    ]
+    lanes = []
+    for record in loaded.of_kind(CaseRecord):
+        launches = record.measurement.launches if record.measurement else ()
+        blocks = tuple(block for launch in launches for block in launch.blocks_ns)
+        if blocks:
+            lanes.append(Lane(record.case.workload, record.case.precision, blocks))
+    return lanes
 
 
 def draw_timeline(tracks: Sequence[Track], lanes: Sequence[Lane]) -> Drawing:

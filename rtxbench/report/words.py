@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Final
 
 from rtxbench.records import Environment, Run
@@ -20,6 +21,7 @@ __all__ = [
     "machine_title",
     "one_line",
     "plural",
+    "ratio_text",
 ]
 
 
@@ -70,14 +72,24 @@ def code_spans(text: str) -> list[tuple[bool, str]]:
     return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
 
 
+def ratio_text(value: float, low: float | None, high: float | None) -> str:
+    """``1.83× [1.81, 1.85]``, with a third decimal where the interval is too narrow for two."""
+    digits = 3 if low is not None and high is not None and high - low < 0.02 else 2 if value < 10 else 1
+    interval = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}×{interval}"
+
+
 def is_functional_check(placement: str) -> bool:
     """Whether a placement only proves that the code runs (logical devices of one CPU), and nothing of speed."""
     return placement.endswith("-logical")
 
 
 def command_line(run: Run) -> str:
-    """The command that made a run, as one would type it."""
-    return shlex.join(run.command)
+    """The command that made a run, as one would type it: without the folder the program lies in."""
+    program, *arguments = run.command or ("",)
+    path = PurePath(program)
+    started_as = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    return shlex.join([*started_as, *arguments])
 
 
 _AXIS_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {

@@ -95,6 +95,7 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
     x_validation, y_validation = as_inputs(data.validation[0], request.pixels), data.validation[1]
     layers = None if request.augmentation == "none" else article_layers(flip=request.augmentation == "article")
     rng = np.random.default_rng(request.seed)
+    target = request.target_accuracies.get(data.name)
     course = _Course([], [], [])
     for _ in range(request.epochs):
         order = rng.permutation(len(x))
@@ -102,7 +103,7 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
         loss, accuracy = model.evaluate(x_validation, y_validation, batch_size=500, verbose=0)
         course.losses.append(float(loss))
         course.accuracies.append(float(accuracy))
-        if request.stop_at_target and request.target_accuracy is not None and accuracy >= request.target_accuracy:
+        if request.stop_at_target and target is not None and accuracy >= target:
             break
     return _summary(request, data, model, course)
 
@@ -121,7 +122,7 @@ def _one_epoch(model: Any, x: NDArray[np.float32], y: NDArray[np.int32], batch_s
 
 def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trained:
     epoch_s, accuracies, losses = course
-    target = request.target_accuracy
+    target = request.target_accuracies.get(data.name)
     reached = None if target is None else next((i for i, value in enumerate(accuracies) if value >= target), None)
     shifted = shifted_images(data.test[0]) if request.shifted_test else None
     return Trained(
@@ -132,6 +133,7 @@ def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trai
         epoch_s=tuple(epoch_s),
         validation_accuracy=tuple(accuracies),
         validation_loss=tuple(value if math.isfinite(value) else None for value in losses),
+        target_accuracy=target,
         time_to_target_s=None if reached is None else sum(epoch_s[: reached + 1]),
         epochs_to_target=None if reached is None else reached + 1,
         test_accuracy=accuracy_of(model, data.test[0], data.test[1], request.pixels),

@@ -1,0 +1,105 @@
+"""What each engine lends to `rtxbench.workloads.ceilings`: placement, synchronisation, the TF32 switch, tracing."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from rtxbench.errors import UnavailableError
+from rtxbench.workloads.ceilings import DeviceControls
+
+__all__ = ["device_controls"]
+
+
+def device_controls(engine: str, kind: str) -> DeviceControls:
+    """The controls of a loaded engine (`rtxbench.engines.load_engine` was called in this process).
+
+    Raises:
+        UnavailableError: the engine has no device of this kind, or no controls.
+    """
+    if engine not in _CONTROLS:
+        raise UnavailableError(
+            f"ceilings cannot be measured on engine {engine!r}.", next_step=f"Choose from: {', '.join(_CONTROLS)}."
+        )
+    return _CONTROLS[engine](kind)
+
+
+def _tensorflow(kind: str) -> DeviceControls:
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices(kind.upper())
+    if not devices:
+        raise _no_device("TensorFlow", kind)
+
+    def synchronize(tensor: Any) -> None:
+        tensor[(0,) * len(tensor.shape)].numpy()
+
+    return DeviceControls(
+        kind=kind,
+        scope=lambda: tf.device(devices[0].name),
+        synchronize=synchronize,
+        set_tf32=tf.config.experimental.enable_tensor_float_32_execution,
+        trace=lambda function: tf.function(function, jit_compile=False),
+        fuses=False,
+    )
+
+
+def _jax(kind: str) -> DeviceControls:
+    import jax
+
+    try:
+        device = jax.devices(kind)[0]
+    except RuntimeError as error:
+        raise _no_device("JAX", kind) from error
+
+    def set_tf32(on: bool) -> None:
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if on else "highest")
+
+    return DeviceControls(
+        kind=kind,
+        scope=lambda: jax.default_device(device),
+        synchronize=lambda tensor: tensor.block_until_ready(),
+        set_tf32=set_tf32,
+        trace=jax.jit,
+        fuses=True,
+    )
+
+
+def _torch(kind: str) -> DeviceControls:
+    import torch
+
+    if kind == "gpu" and not torch.cuda.is_available():
+        raise _no_device("PyTorch", kind)
+
+    def synchronize(_tensor: Any) -> None:
+        if kind == "gpu":
+            torch.cuda.synchronize()
+
+    def set_tf32(on: bool) -> None:
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+
+    def scope() -> Any:
+        import keras
+
+        return keras.device(f"{kind}:0") if kind == "cpu" else contextlib.nullcontext()
+
+    return DeviceControls(
+        # PyTorch runs every operation as a kernel of its own, so its eager chain is its graph.
+        kind=kind,
+        scope=scope,
+        synchronize=synchronize,
+        set_tf32=set_tf32,
+        trace=lambda function: function,
+        fuses=False,
+    )
+
+
+def _no_device(engine: str, kind: str) -> UnavailableError:
+    return UnavailableError(f"{engine} sees no {kind} in this process.", next_step="Run `rtxbench doctor`.")
+
+
+_CONTROLS: Final[dict[str, Callable[[str], DeviceControls]]] = {
+    "tensorflow": _tensorflow,
+    "jax": _jax,
+    "torch": _torch,
+}

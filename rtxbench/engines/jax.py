@@ -1,0 +1,230 @@
+"""Keras 3 on JAX: one compiled program per training step, state in and out, devices by ``keras.distribution``.
+
+JAX dispatches without waiting, so ``run`` blocks on the last step's whole state. The step is lowered and compiled
+ahead of time at ``build``; what the precision switch said then is part of the program.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
+from rtxbench.engines.keras_model import ModelParts, attention_kernel, build_parts, matmul_relative_error
+from rtxbench.engines.refusals import refuse
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import workload_named
+
+__all__ = ["create"]
+
+_SWITCHES: Final = ("XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "JAX_PLATFORMS")
+
+
+def create() -> Engine:
+    """Import JAX with Keras on top of it; GPU memory grows on demand, so that NVML's figure means something.
+
+    Raises:
+        UnavailableError: Keras was already imported on another backend.
+    """
+    if os.environ.setdefault("KERAS_BACKEND", "jax") != "jax":
+        raise UnavailableError(
+            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
+        )
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    return _JaxEngine(jax)
+
+
+class _JaxStep:
+    """One built case: the program, the training state it maps to the next one, and the resident batch."""
+
+    def __init__(self, engine: "_JaxEngine", case: Case, program: "_Program", batch: Any) -> None:
+        self._engine = engine
+        self._case = case
+        self._program = program
+        self._state = program.initial_state
+        self._batch = batch
+        self._loss: Any = None
+
+    def activate(self) -> None:
+        """Set the switch that operation-by-operation steps read; compiled ones carry it inside."""
+        self._engine.active = self._program
+        self._engine.jax.config.update("jax_default_matmul_precision", _matmul_precision(self._case))
+
+    def run(self, steps: int) -> None:
+        call, state, batch, loss = self._program.call, self._state, self._batch, self._loss
+        with _translated_errors(self._engine.jax):
+            for _ in range(steps):
+                state, loss = call(state, *batch)
+            self._engine.jax.block_until_ready((state, loss))
+        self._state, self._loss = state, loss
+
+    def loss(self) -> float | None:
+        return None if self._loss is None else float(self._loss)
+
+    def flops(self) -> Finding:
+        return self._program.flops
+
+    def state_bytes(self) -> Finding:
+        leaves = self._engine.jax.tree.leaves(self._state)
+        total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
+        return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
+
+
+class _Program:
+    """A training step lowered for fixed shapes: what to call, and what the compiler says of it."""
+
+    def __init__(self, jax: Any, parts: ModelParts, batch: Any, compiler: str) -> None:
+        step = _training_step(jax, parts)
+        self.initial_state = _state_of(parts)
+        # The next state lies where this one does, or a split model would come back in one piece.
+        placed = jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
+        jitted = jax.jit(step, donate_argnums=0, out_shardings=(placed, None))
+        lowered = jitted.lower(self.initial_state, *batch)
+        self.flops = _flops(lowered)
+        if compiler == "none":
+            self.call: Callable[..., Any] = step
+            self.memory: Any = None
+        else:
+            self.call = lowered.compile()
+            self.memory = self.call.memory_analysis()
+
+    def peak_memory(self) -> Finding:
+        """Bytes one device holds while the program runs, from the compiler's own plan."""
+        if self.memory is None:
+            return Finding(None, "operations dispatched one by one have no memory plan; use compiler xla")
+        plan = self.memory
+        peak = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
+        return Finding(float(peak - plan.alias_size_in_bytes), "XLA memory_analysis: temp + argument + output − alias")
+
+
+class _JaxEngine:
+    name = "jax"
+
+    def __init__(self, jax: Any) -> None:
+        self.jax = jax
+        self.active: _Program | None = None
+        self._attention: str | None = None
+
+    def versions(self) -> dict[str, str]:
+        versions = {"xla_platform": str(self.jax.devices()[0].client.platform_version).splitlines()[0]}
+        if self._attention:
+            versions["attention"] = self._attention
+        return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        try:
+            found = [*self.jax.devices(), *(self.jax.devices("cpu") if self.jax.default_backend() != "cpu" else [])]
+        except RuntimeError as error:
+            raise UnavailableError(f"JAX cannot start: {error}.", next_step="Run `rtxbench doctor`.") from error
+        return [Device(f"{d.platform}:{d.id}", "cpu" if d.platform == "cpu" else "gpu", d.device_kind) for d in found]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        import keras
+
+        refuse(case)
+        workload = workload_named(case.workload)
+        if case.placement.endswith("-logical"):
+            with_logical_cpus(self.jax, case.device_count, untouched=self.active is None)
+        device = self._device(case)
+        batch = workload.batch(case.batch_size, np.random.default_rng(seed))
+        with _translated_errors(self.jax), self.jax.default_matmul_precision(_matmul_precision(case)):
+            with keras.device(f"{device.platform}:{device.id}"), distribution_for(case) as place:
+                parts = build_parts(workload, case, seed)
+                placed = self.jax.tree.map(place, batch)
+                program = _Program(self.jax, parts, placed, case.compiler)
+        self._attention = attention_kernel(parts.model, self.name)
+        return _JaxStep(self, case, program, placed)
+
+    def _device(self, case: Case) -> Any:
+        kind = placement_named(case.placement).device_kind
+        try:
+            return self.jax.devices(kind)[0]
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"JAX sees no {kind} in this process.",
+                next_step="Run `rtxbench doctor`: it names the missing driver or CUDA plugin.",
+            ) from error
+
+    def matmul_error(self, case: Case) -> Finding:
+        jnp = self.jax.numpy
+        dtype = precision_named(case.precision).policy.removeprefix("mixed_")
+
+        def multiply(left: Any, right: Any) -> Any:
+            return jnp.matmul(jnp.asarray(left, dtype), jnp.asarray(right, dtype)).astype("float32")
+
+        with self.jax.default_device(self._device(case)), self.jax.default_matmul_precision(_matmul_precision(case)):
+            return matmul_relative_error(multiply)
+
+    def peak_memory(self) -> Finding:
+        if self.active is None:
+            return Finding(None, "no step was run yet")
+        return self.active.peak_memory()
+
+    def reset_peak_memory(self) -> None:
+        """The compiler's plan belongs to one program: there is nothing to reset."""
+
+
+def _matmul_precision(case: Case) -> str:
+    """JAX's own default on Ampere and newer is TF32; strict float32 must be asked for."""
+    return "tensorfloat32" if precision_named(case.precision).tf32 else "highest"
+
+
+def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
+    """(state, inputs, labels) → (next state, mean loss), pure."""
+    import keras
+
+    model, optimizer, loss_of = parts
+
+    def scaled_loss(trainable: Any, fixed: Any, slots: Any, inputs: Any, labels: Any) -> Any:
+        outputs, fixed = model.stateless_call(trainable, fixed, inputs, training=True)
+        loss = jax.numpy.mean(loss_of(labels, outputs))
+        with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, slots, strict=True))):
+            return optimizer.scale_loss(loss), (loss, fixed)
+
+    def step(state: Any, inputs: Any, labels: Any) -> Any:
+        trainable, fixed, slots = state
+        gradient = jax.value_and_grad(scaled_loss, has_aux=True)
+        (_, (loss, fixed)), gradients = gradient(trainable, fixed, slots, inputs, labels)
+        trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
+        return (trainable, fixed, slots), loss
+
+    return step
+
+
+def _state_of(parts: ModelParts) -> Any:
+    model, optimizer, _ = parts
+    groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+    return tuple([variable.value for variable in group] for group in groups)
+
+
+def _flops(lowered: Any) -> Finding:
+    """The count on the program as lowered: after optimisation, library calls on a GPU count as nothing."""
+    analysis = lowered.cost_analysis() or {}
+    flops = analysis.get("flops")
+    if not flops or flops < 0:
+        return Finding(None, "XLA's cost analysis gave no count for this program")
+    return Finding(float(flops), "XLA cost analysis of the lowered training step, elementwise operations included")
+
+
+@contextmanager
+def _translated_errors(jax: Any) -> Iterator[None]:
+    """JAX's runtime errors become ours once: out of memory, and everything else the runtime raises."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        first = str(error).strip().splitlines()[0][:300]
+        if "RESOURCE_EXHAUSTED" in first or "out of memory" in first.lower():
+            raise MeasurementError(
+                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
+            ) from error
+        raise MeasurementError(
+            f"JAX failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
+        ) from error

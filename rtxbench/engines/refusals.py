@@ -1,0 +1,106 @@
+"""Ways of running a case that are known not to train what they claim to, each with its reason.
+
+A parallel run that trains something else than one device would is a failure, not a result. What is refused here was
+seen to fail or to train wrongly; the source is named so that a fixed release can be tried again.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from rtxbench.errors import UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.records import Case
+
+__all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse"]
+
+COMPILERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tensorflow": ("none", "xla"),
+    "jax": ("xla", "none"),
+    "torch": ("none", "inductor"),
+}
+"""Engine → compilers it has, first the one its users get: JAX compiles every step, the others run operations as
+written unless asked."""
+
+
+class Refusal(NamedTuple):
+    """One form that is not run."""
+
+    applies: Callable[[Case], bool]
+    reason: str
+    next_step: str
+
+
+def default_compiler(engine: str) -> str:
+    """The compiler users of an engine get without asking."""
+    return COMPILERS[engine][0]
+
+
+def _strategy(case: Case) -> str:
+    """A placement's way of sharing work, without the suffix of its functional check."""
+    return case.placement.removesuffix("-logical")
+
+
+def _mirrored_with(variant: str) -> Callable[[Case], bool]:
+    return lambda case: _strategy(case) == "mirrored" and case.variant == variant
+
+
+REFUSALS: Final[tuple[Refusal, ...]] = (
+    Refusal(
+        _mirrored_with("gradient-accumulation"),
+        "gradient accumulation fails under MirroredStrategy (keras#20582).",
+        "Use a larger batch size per device instead.",
+    ),
+    Refusal(
+        _mirrored_with("global-clipnorm"),
+        "global_clipnorm clips each replica's gradients before the all-reduce, so it trains another model.",
+        "Clip by value, or use one device.",
+    ),
+    Refusal(
+        _mirrored_with("jit-replica-step"),
+        "jit_compile=True around the whole replica step fails, the all-reduce included (keras#19005).",
+        "Use compiler xla: it compiles forward and gradient and leaves the all-reduce outside.",
+    ),
+    Refusal(
+        _mirrored_with("steps-per-execution"),
+        "steps_per_execution above 1 fails with MirroredStrategy's default collectives.",
+        "rtxbench's own loop needs no steps_per_execution.",
+    ),
+    Refusal(
+        _mirrored_with("optimizer-outside-scope"),
+        "an optimizer created outside the strategy's scope silently steps once per replica.",
+        "rtxbench creates it inside.",
+    ),
+    Refusal(
+        lambda case: _strategy(case) == "ddp" and case.compiler == "inductor",
+        "torch.compile around a Keras model inside DistributedDataParallel was not shown to train the same model.",
+        "Use compiler none with ddp.",
+    ),
+    Refusal(
+        lambda case: _strategy(case) == "model-parallel" and case.device_count < 2,
+        "a model cannot be split over fewer than two devices.",
+        "Ask for two devices or more.",
+    ),
+)
+
+
+def refuse(case: Case) -> None:
+    """Let a case pass that its engine can train truthfully.
+
+    Raises:
+        UnavailableError: the engine has no such compiler or placement, or the form is in `REFUSALS`.
+    """
+    compilers = COMPILERS.get(case.engine, ("none",))
+    if case.compiler not in compilers:
+        raise UnavailableError(
+            f"{case.engine} has no compiler {case.compiler!r}.", next_step=f"Choose one of: {', '.join(compilers)}."
+        )
+    engines = placement_named(case.placement).engines
+    if case.engine not in engines:
+        raise UnavailableError(
+            f"placement {case.placement} is a way of {' and '.join(engines)}, not of {case.engine}.",
+            next_step="Several devices are reached by mirrored (tensorflow), data-parallel or model-parallel (jax), "
+            "ddp (torch).",
+        )
+    for refusal in REFUSALS:
+        if refusal.applies(case):
+            raise UnavailableError(refusal.reason, next_step=refusal.next_step)

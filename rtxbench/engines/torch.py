@@ -1,0 +1,253 @@
+"""Keras 3 on PyTorch: eager or through ``torch.compile``, one device or DistributedDataParallel.
+
+The loop is Keras's own for this backend: forward, ``backward()`` on the scaled loss, gradients read off the
+parameters, the optimizer applied without recording. CUDA runs asynchronously, so ``run`` synchronises the device.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final
+
+import numpy as np
+
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.keras_model import ModelParts, attention_kernel, build_parts, matmul_relative_error
+from rtxbench.engines.refusals import refuse
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import workload_named
+
+__all__ = ["ReplicaStep", "build_replica", "create", "translated_errors"]
+
+_SWITCHES: Final = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
+
+
+def create() -> Engine:
+    """Import PyTorch with Keras on top of it.
+
+    Raises:
+        UnavailableError: Keras was already imported on another backend.
+    """
+    if os.environ.setdefault("KERAS_BACKEND", "torch") != "torch":
+        raise UnavailableError(
+            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
+        )
+    import torch
+
+    return _TorchEngine(torch)
+
+
+class ReplicaStep:
+    """One process's training step of a case: the whole of it on one device, one rank's share under DDP."""
+
+    def __init__(self, torch: Any, case: Case, parts: ModelParts, batch: Any, index: int) -> None:
+        self._torch = torch
+        self._case = case
+        self._parts = parts
+        self._batch = batch
+        self._index = index
+        self._cuda = placement_named(case.placement).device_kind == "gpu"
+        self._weights = list(parts.model.trainable_variables)
+        self._plain_forward = self._forward_of(parts.model)
+        self._forward = torch.compile(self._plain_forward) if case.compiler == "inductor" else self._plain_forward
+        self._flops: Finding | None = None
+        self.last_loss: Any = None
+
+    def wrap(self, wrapper: Callable[[Any], Any]) -> None:
+        """Train through ``wrapper(model)`` from now on. The count comes first: a wrapper's hooks wait for all ranks."""
+        self._flops = self.flops()
+        self._forward = self._forward_of(wrapper(self._parts.model))
+
+    def _forward_of(self, model: Any) -> Callable[..., Any]:
+        loss_of = self._parts.loss_of
+        return lambda inputs, labels: loss_of(labels, model(inputs, training=True)).mean()
+
+    def activate(self) -> None:
+        set_tf32(self._torch, precision_named(self._case.precision).tf32)
+
+    def run(self, steps: int) -> None:
+        import keras
+
+        with translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
+            for _ in range(steps):
+                self._step()
+            if self._cuda:
+                self._torch.cuda.synchronize()
+
+    def _step(self) -> None:
+        loss = self._backward(self._forward)
+        with self._torch.no_grad():
+            self._parts.optimizer.apply([weight.value.grad for weight in self._weights], self._weights)
+        self.last_loss = loss
+
+    def _backward(self, forward: Callable[..., Any]) -> Any:
+        for weight in self._weights:
+            weight.value.grad = None
+        loss = forward(*self._batch)
+        self._parts.optimizer.scale_loss(loss).backward()
+        return loss.detach()
+
+    def loss(self) -> float | None:
+        return None if self.last_loss is None else float(self.last_loss)
+
+    def flops(self) -> Finding:
+        """Count one more forward and backward pass; weights are not updated and what the pass moved is put back."""
+        if self._flops is None:
+            self._flops = self._counted()
+        return self._flops
+
+    def _counted(self) -> Finding:
+        import keras
+        from torch.utils.flop_counter import FlopCounterMode
+
+        fixed = self._parts.model.non_trainable_variables
+        kept = [variable.value.detach().clone() for variable in fixed]
+        counter = FlopCounterMode(display=False)
+        with counter, translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
+            self._backward(self._plain_forward)
+        for variable, value in zip(fixed, kept, strict=True):
+            variable.assign(value)
+        return Finding(
+            float(counter.get_total_flops()) * self._case.device_count,
+            "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
+        )
+
+    def state_bytes(self) -> Finding:
+        return self._parts.state_bytes()
+
+
+class _TorchEngine:
+    name = "torch"
+
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+        self._cuda_used = False
+        self._attention: str | None = None
+
+    def versions(self) -> dict[str, str]:
+        torch = self._torch
+        versions = {"cuda_version": torch.version.cuda, "cudnn_version": torch.backends.cudnn.version()}
+        versions |= {"attention": self._attention}
+        known = {name: str(value) for name, value in versions.items() if value is not None}
+        return known | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        cuda = self._torch.cuda
+        gpus = range(cuda.device_count() if cuda.is_available() else 0)
+        return [Device("cpu", "cpu"), *(Device(f"cuda:{i}", "gpu", cuda.get_device_name(i)) for i in gpus)]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        refuse(case)
+        cuda = placement_named(case.placement).device_kind == "gpu"
+        if cuda and not self._torch.cuda.is_available():
+            raise UnavailableError(
+                "PyTorch sees no GPU in this process.", next_step="Run `rtxbench doctor`: it names what is missing."
+            )
+        self._cuda_used |= cuda
+        if case.placement.removesuffix("-logical") == "ddp":
+            from rtxbench.engines.torch_ddp import DdpStep
+
+            return DdpStep(self._torch, case, seed)
+        replica, parts = build_replica(self._torch, case, seed)
+        self._attention = attention_kernel(parts.model, self.name)
+        return replica
+
+    def matmul_error(self, case: Case) -> Finding:
+        torch = self._torch
+        precision = precision_named(case.precision)
+        dtype = getattr(torch, precision.policy.removeprefix("mixed_"))
+        device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
+
+        def multiply(left: Any, right: Any) -> Any:
+            matrices = [torch.as_tensor(matrix, device=device).to(dtype) for matrix in (left, right)]
+            return torch.matmul(*matrices).float().cpu().numpy()
+
+        set_tf32(torch, precision.tf32)
+        return matmul_relative_error(multiply)
+
+    def peak_memory(self) -> Finding:
+        if not self._cuda_used:
+            return Finding(None, "PyTorch's CPU allocator keeps no statistics")
+        gpus = range(self._torch.cuda.device_count())
+        peak = max(self._torch.cuda.max_memory_allocated(index) for index in gpus)
+        return Finding(float(peak), "PyTorch allocator peak (torch.cuda.max_memory_allocated)")
+
+    def reset_peak_memory(self) -> None:
+        if self._cuda_used:
+            for index in range(self._torch.cuda.device_count()):
+                self._torch.cuda.reset_peak_memory_stats(index)
+
+
+def set_tf32(torch: Any, allowed: bool) -> None:
+    """Let float32 products and convolutions on CUDA round to TF32, or not. PyTorch's own default differs between them.
+
+    The interface changed in 2.9; setting both forms is an error there.
+    """
+    if hasattr(torch.backends, "fp32_precision"):
+        chosen = "tf32" if allowed else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = chosen
+        torch.backends.cudnn.conv.fp32_precision = chosen
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
+def build_replica(
+    torch: Any,
+    case: Case,
+    seed: int,
+    *,
+    share: slice = slice(None),
+    index: int = 0,
+) -> tuple[ReplicaStep, ModelParts]:
+    """Build a case on one device of this process.
+
+    Args:
+        torch: the module.
+        case: what to train.
+        seed: of weights and batch.
+        share: the examples of the global batch this process trains on.
+        index: the device's number.
+
+    Raises:
+        MeasurementError: out of device memory.
+    """
+    import keras
+
+    workload = workload_named(case.workload)
+    batch = workload.batch(case.batch_size, np.random.default_rng(seed))
+    kind = placement_named(case.placement).device_kind
+    set_tf32(torch, precision_named(case.precision).tf32)
+    chosen = torch.cuda.device(index) if kind == "gpu" else nullcontext()
+    with translated_errors(torch), chosen, keras.device(_keras_device(case, index)):
+        parts = build_parts(workload, case, seed)
+        tensors = keras.tree.map_structure(lambda array: keras.ops.convert_to_tensor(array[share]), batch)
+        return ReplicaStep(torch, case, parts, tensors, index), parts
+
+
+def _keras_device(case: Case, index: int) -> str:
+    """Keras moves a new parameter to the device in force; ``cpu:0`` is not ``cpu`` to it, and the copy no parameter."""
+    return f"gpu:{index}" if placement_named(case.placement).device_kind == "gpu" else "cpu"
+
+
+@contextmanager
+def translated_errors(torch: Any) -> Iterator[None]:
+    """PyTorch's errors become ours once: out of memory, and everything else the runtime raises."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory() from error
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0][:300]
+        if "can't allocate memory" in first:
+            raise _out_of_memory() from error
+        raise MeasurementError(
+            f"PyTorch failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
+        ) from error
+
+
+def _out_of_memory() -> MeasurementError:
+    return MeasurementError("out of device memory.", next_step="Lower the batch size, or choose a smaller workload.")

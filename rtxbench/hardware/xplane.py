@@ -1,0 +1,110 @@
+"""Read kernel names and durations from a profiler's ``xplane.pb`` (TensorFlow and JAX write the same format).
+
+A reader of the few protobuf fields needed, because the generated module lives in a private corner of TensorFlow's
+package and is absent where only JAX is installed. Field numbers: tsl/profiler/protobuf/xplane.proto.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from rtxbench.errors import RecordError
+
+__all__ = ["device_kernels"]
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_Field: TypeAlias = tuple[int, int | bytes]
+_PICOSECOND: Final = 1e-12
+
+# Field numbers of XSpace, XPlane, XLine, XEvent and XEventMetadata.
+_SPACE_PLANES: Final = 1
+_PLANE_NAME, _PLANE_LINES, _PLANE_EVENT_METADATA = 2, 3, 4
+_LINE_NAME, _LINE_EVENTS = 2, 4
+_EVENT_METADATA_ID, _EVENT_DURATION_PS = 1, 3
+_MAP_VALUE, _METADATA_ID, _METADATA_NAME = 2, 1, 2
+
+
+def device_kernels(path: Path) -> list[tuple[str, float]]:
+    """(kernel name, seconds) of everything that ran on the GPUs' streams.
+
+    Raises:
+        RecordError: the file is no xplane protobuf.
+    """
+    try:
+        space = path.read_bytes()
+        return [kernel for number, plane in _fields(space) if number == _SPACE_PLANES for kernel in _plane(plane)]
+    except (IndexError, UnicodeDecodeError, TypeError) as error:
+        raise RecordError(f"{path} is no profiler trace: {error}.", next_step="Profile the step again.") from error
+
+
+def _plane(data: int | bytes) -> Iterator[tuple[str, float]]:
+    fields = list(_fields(_as_bytes(data)))
+    name = next((_as_bytes(value).decode() for number, value in fields if number == _PLANE_NAME), "")
+    if not name.startswith("/device:GPU"):
+        return
+    names = dict(_metadata(_as_bytes(value)) for number, value in fields if number == _PLANE_EVENT_METADATA)
+    for number, line in fields:
+        if number == _PLANE_LINES:
+            yield from _line(_as_bytes(line), names)
+
+
+def _metadata(entry: bytes) -> tuple[int, str]:
+    """One entry of the map from id to event metadata."""
+    value = next(_as_bytes(v) for number, v in _fields(entry) if number == _MAP_VALUE)
+    identity, name = 0, ""
+    for number, field in _fields(value):
+        if number == _METADATA_ID and isinstance(field, int):
+            identity = field
+        elif number == _METADATA_NAME:
+            name = _as_bytes(field).decode()
+    return identity, name
+
+
+def _line(data: bytes, names: dict[int, str]) -> Iterator[tuple[str, float]]:
+    """Events of one stream. Other lines of the plane (steps, XLA modules and operations) repeat the same time."""
+    fields = list(_fields(data))
+    title = next((_as_bytes(value).decode() for number, value in fields if number == _LINE_NAME), "")
+    if not title.startswith("Stream"):
+        return
+    for number, event in fields:
+        if number == _LINE_EVENTS:
+            values = {n: v for n, v in _fields(_as_bytes(event)) if isinstance(v, int)}
+            yield names.get(values.get(_EVENT_METADATA_ID, 0), ""), values.get(_EVENT_DURATION_PS, 0) * _PICOSECOND
+
+
+def _fields(data: bytes) -> Iterator[_Field]:
+    """(field number, value) of one protobuf message."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        wire = key & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+        elif wire == _BYTES:
+            length, at = _varint(data, at)
+            if at + length > len(data):
+                raise IndexError("a field is longer than its message")
+            yield key >> 3, data[at : at + length]
+            at += length
+        elif wire in (_FIXED64, _FIXED32):
+            at += 8 if wire == _FIXED64 else 4
+        else:
+            raise IndexError(f"wire type {wire}")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _as_bytes(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise TypeError("a number where a message is expected")
+    return value
