@@ -189,6 +189,8 @@ def advise(
     )
     advice = answer(question, cards_file, prices, results)
     typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def trace(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
@@ -268,7 +270,9 @@ def selftest_gate(
         list[str] | None,
         typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
     ] = None,
-    case: Annotated[str, typer.Option(help="module:function to gate against itself.")] = "rtxbench.gate.steps:numpy_mlp",
+    case: Annotated[
+        str, typer.Option(help="module:function to gate against itself.")
+    ] = "rtxbench.gate.steps:numpy_mlp",
     profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
     replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
     replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,

@@ -58,7 +58,9 @@ def selftest_rows(observations: Iterable[Observation], replayed: int = 1000, see
     """
     chosen = sorted((o for o in observations if o.topic == SELFTEST_TOPIC), key=lambda o: o.finished_at)
     levels = sorted({_planted(o) for o in chosen})
-    pools = {level: [_launch(o) for o in chosen if o.metric == "step_time_s" and _planted(o) == level] for level in levels}
+    pools = {
+        level: [_launch(o) for o in chosen if o.metric == "step_time_s" and _planted(o) == level] for level in levels
+    }
     gates = {level: [o for o in chosen if o.metric == "log_ratio" and _planted(o) == level] for level in levels}
     generator = np.random.default_rng(seed)
     return [_row(level, gates[level], pools[level], pools.get(0.0, []), replayed, generator) for level in levels]
