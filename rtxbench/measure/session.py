@@ -101,15 +101,20 @@ class Session:
         if self._writer is None:
             self._writer = RunWriter(self._results_dir, self._header())
         self._writer.append(record)
-        if isinstance(record, CaseRecord):
+        if isinstance(record, CaseRecord) and record.status == "measured":
             self._measured_cases.append(record)
 
-    def explain(self, ceiling_budget_s: float = 10.0) -> None:
+    @property
+    def can_explain(self) -> bool:
+        """Whether there is something to explain and the profile has time for it."""
+        return self.profile.ceiling_budget_s > 0 and bool(self._measured_cases)
+
+    def explain(self) -> None:
         """Gather and store what explains the run's throughputs: ceilings, and one profiled step per case.
 
         Call it after the timed work: it starts processes of its own on the same devices.
         """
-        for observation in explain(self.run_id, self._measured_cases, ceiling_budget_s):
+        for observation in explain(self.run_id, self._measured_cases, self.profile.ceiling_budget_s):
             self.append(observation)
 
     def measure(

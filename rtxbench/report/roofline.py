@@ -81,7 +81,9 @@ def _name_axes(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(lambda value, _position: format_quantity(value, "").replace(".00", "").replace(".0 ", " "))
+    axes.yaxis.set_major_formatter(
+        lambda value, _position: format_quantity(value, "").replace(".00", "").replace(".0 ", " ")
+    )
     axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
     axes.grid(visible=True, which="major")
     axes.tick_params(length=0, which="both")

@@ -110,6 +110,7 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "svg.hashsalt": "rtxbench",  # else the ids of clip paths differ from one run to the next
     "text.parse_math": False,
     "text.usetex": False,
+    "text.hinting": "none",
     "axes.formatter.use_mathtext": False,
 }
 
