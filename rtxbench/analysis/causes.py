@@ -30,6 +30,11 @@ CAUSES: Final[Mapping[str, Cause]] = {
         "the device waits for the host: launching kernels costs more than computing them",
         "Raise the batch size, or compile the step (XLA, torch.compile) so that small operations are fused.",
     ),
+    "host-bound": Cause(
+        "the GPU waits for the host",
+        "Time the loop once with one constant batch: if that is faster, speed up the input pipeline; if not, raise the "
+        "batch size or compile the step.",
+    ),
     "compute-bound-matrix-unit": Cause(
         "limited by the matrix unit's arithmetic",
         "This is what the hardware gives: only fewer FLOPs, a lower precision or a faster card help.",

@@ -109,6 +109,7 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.usetex": False,
+    "text.hinting": "none",
     "axes.formatter.use_mathtext": False,
 }
 
