@@ -328,6 +328,19 @@ def bench_session(request: pytest.FixtureRequest) -> "Iterator[Session]":
     return request.config.stash[_STATE].open_session()  # type: ignore[return-value]
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After the timed work: measure the ceilings and look at one step of each case, so that causes can be named."""
+    state = session.config.stash.get(_STATE, None)
+    if state is None or state.session is None or not state.session.can_explain:
+        return
+    if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR):
+        return
+    from rtxbench.measure.progress import Waiting
+
+    with _capture_suspended(session.config), Waiting("\ngathering what explains the figures", sys.stderr):
+        state.session.explain()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the recorder and close the results file."""
     state = config.stash.get(_STATE, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rtxbench.errors import MeasurementError
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.progress import GroupProgress
+from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.measure.suite import TRIAL_CLAIMS, Group, Request, plan
 from rtxbench.measure.trial_progress import TrialProgress
@@ -54,7 +54,9 @@ def run_plan(
         for claim in trials:
             with TrialProgress(claim, None if quiet else sys.stderr) as progress:
                 measure_trial(claim, session, request.engine, progress.step)
-        session.explain()
+        if session.can_explain:
+            with nullcontext() if quiet else Waiting("gathering what explains the figures"):
+                session.explain()
     return session.path
 
 
