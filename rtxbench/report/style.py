@@ -80,7 +80,7 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "figure.dpi": 100,
-    "savefig.dpi": 144,
+    "savefig.dpi": 132,
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 11,
@@ -107,6 +107,7 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "lines.linewidth": 1.6,
     # Text stays text (selectable, in the page's own font), and a "$" in a name is a dollar sign, not mathematics.
     "svg.fonttype": "none",
+    "svg.hashsalt": "rtxbench",
     "text.parse_math": False,
     "text.usetex": False,
     "text.hinting": "none",
