@@ -9,7 +9,6 @@ from rtxbench.analysis.cross_validation import (
     Score,
     class_transfer,
     memory_scaled_batches,
-    model_predictions,
     nested_card_folds,
     nested_model_folds,
     pick_method,
@@ -17,7 +16,7 @@ from rtxbench.analysis.cross_validation import (
 )
 from rtxbench.analysis.memory_check import PeakCheck, compiled_checks, published_batch_checks, published_peak_checks
 from rtxbench.analysis.prediction import CHOSEN_METHOD, METHODS, Floats, Points, leave_one_card_out
-from rtxbench.analysis.sibling_models import CHOSEN_CORRECTION, SIBLING_CORRECTIONS
+from rtxbench.analysis.sibling_models import CHOSEN_CORRECTION, SIBLING_CORRECTIONS, leave_one_model_out
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import FILTERS, curated, load_published
 
@@ -26,7 +25,7 @@ __all__ = ["page"]
 
 def page(points: Points, cards: Mapping[str, Card]) -> str:
     """The whole page, Markdown."""
-    folds, by_model = nested_card_folds(points), model_predictions(points)
+    folds, by_model = nested_card_folds(points), leave_one_model_out(points, *CHOSEN_METHOD)
     model_folds = nested_model_folds(points, by_model)
     parts = (
         _head(score(points, folds), score(points, model_folds)),

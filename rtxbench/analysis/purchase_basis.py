@@ -8,7 +8,7 @@ from rtxbench.analysis.forecast import Forecaster
 from rtxbench.analysis.own_machines import Owned
 from rtxbench.analysis.prediction import Case, Points, points_of
 from rtxbench.analysis.purchase import Question
-from rtxbench.catalog.published import WORKLOAD_MODELS, Published
+from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError
 
 __all__ = ["Basis", "choose_basis", "no_basis_note", "published_figure"]
@@ -22,6 +22,10 @@ class Basis(NamedTuple):
     anchors: Points | None
     """One's own measurement, where that is the basis."""
     note: str
+    tokens: int | None = None
+    """Sequence length of one example, where it is known."""
+    own: Owned | None = None
+    """The measured machine, where one's own measurement is the basis."""
 
 
 def choose_basis(
@@ -29,7 +33,7 @@ def choose_basis(
 ) -> Basis | None:
     """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own."""
     published = _published_cases(question, rows)
-    own = next((_own_basis(machine, question) for machine in owned if machine.card is not None), None)
+    own = next((_own_basis(machine, question) for machine in owned if _is_basis(machine, question)), None)
     if question.stack is not None:
         known = published | ({"own": own} if own else {})
         if question.stack not in known:
@@ -44,16 +48,20 @@ def choose_basis(
     return own or next(iter(published.values()), None)
 
 
+def _is_basis(machine: Owned, question: Question) -> bool:
+    return machine.card is not None and machine.precision == question.precision
+
+
 def _own_basis(machine: Owned, question: Question) -> Basis:
     assert machine.card is not None
     case = Case(machine.stack, _published_name(question.workload), question.precision)
     anchors = points_of([(machine.card, case, machine.batch_size, machine.throughput_per_s)])
-    return Basis(case, (), anchors, f"your own measurement on {machine.name}")
+    return Basis(case, (), anchors, f"your own measurement on {machine.name}", machine.tokens, machine)
 
 
 def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str, Basis]:
-    stand_ins = {stand_in.model: stand_in.difference for stand_in in WORKLOAD_MODELS.get(question.workload, ())}
-    names = {question.workload: "as published", **stand_ins}
+    stand_ins = {stand_in.model: stand_in for stand_in in WORKLOAD_MODELS.get(question.workload, ())}
+    names = {question.workload: PublishedModel(question.workload, "as published"), **stand_ins}
     found: dict[str, list[Published]] = {}
     for row in rows:
         if row.task == "train" and row.model in names and row.precision == question.precision:
@@ -63,7 +71,8 @@ def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str,
             Case(stack, members[0].model, question.precision),
             tuple(members),
             None,
-            f"{members[0].framework.split(',')[0]}; {names[members[0].model]}",
+            f"{members[0].framework.split(',')[0]}; {names[members[0].model].difference}",
+            names[members[0].model].tokens,
         )
         for stack, members in found.items()
     }

@@ -139,8 +139,29 @@ def _single(card: Card, desk: _Desk) -> Option:
     case = desk.basis.case
     published = published_figure(card.name, 1, desk.basis)
     if published is not None:
-        return msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        option = msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        asked = desk.question.batch_size
+        if asked is None or asked == option.batch_size:
+            return option
+        return msgspec.structs.replace(option, why=(*option.why, f"nobody published batch {asked}"))
+    if desk.basis.own is not None and desk.basis.own.card == card:
+        return _same_as_own(option, desk.basis.own)
     return _predicted(option, card, desk.basis, desk)
+
+
+def _same_as_own(option: Option, own: Owned) -> Option:
+    """Another card like one's own: what one's own gave."""
+    return msgspec.structs.replace(
+        option,
+        origin="measured",
+        stack=own.stack,
+        throughput_per_s=own.throughput_per_s,
+        low_per_s=own.low_per_s,
+        high_per_s=own.high_per_s,
+        batch_size=own.batch_size,
+        why=("measured on yours",),
+        sources=(own.record_id,),
+    )
 
 
 def _predicted(option: Option, card: Card, basis: Basis, desk: _Desk) -> Option:
@@ -264,14 +285,28 @@ def _owned_option(machine: Owned, desk: _Desk) -> Option:
         energy_per_example_j=None if power is None else energy_per_example_j(power, machine.throughput_per_s),
         memory=memory_on(machine.card, desk.memory) if machine.card and desk.memory else None,
         owned=True,
-        why=(
-            f"measured here in {machine.stack}, batch {machine.batch_size}, {machine.label}",
-            "another software stack than the ranked figures: not comparable with them to better than a factor of two"
-            if desk.basis is not None and desk.basis.case.stack != machine.stack
-            else "the ranked figures are predicted from this row",
-        ),
+        comparable=not _is_other_work(machine, desk.basis),
+        why=_owned_reasons(machine, desk),
         sources=(machine.record_id,),
     )
+
+
+def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
+    return basis is not None and basis.tokens is not None and machine.tokens not in (None, basis.tokens)
+
+
+def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
+    reasons = [f"measured here in {machine.stack}, {machine.label}"]
+    basis = desk.basis
+    if basis is not None and basis.own is machine:
+        return (*reasons, "the ranked figures are predicted from this row")
+    if basis is not None and _is_other_work(machine, basis):
+        reasons.append(f"{machine.tokens} tokens an example against {basis.tokens}: not the same work")
+    elif basis is not None and basis.case.stack != machine.stack:
+        reasons.append("another software stack than the ranked figures: up to a factor of two lies in that alone")
+    if machine.precision != desk.question.precision:
+        reasons.append(f"it never ran {desk.question.precision}; this is its fastest other precision")
+    return tuple(reasons)
 
 
 def _unit(basis: Basis | None) -> str:
@@ -307,7 +342,7 @@ def _ledger(option: Option) -> tuple[float, float, float]:
 def _notes(ranked: Sequence[Option], desk: _Desk) -> tuple[str, ...]:
     notes = [_SENSOR_NOTE]
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
-        notes.append("Launch prices are not today's prices: give yours with --prices prices.toml.")
+        notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
     if any(option.devices > 1 for option in ranked):
         notes.append(_P2P_NOTE)
     if any(option.origin == "predicted" for option in ranked):

@@ -103,7 +103,17 @@ def _draw_dots(axes: Axes, rows: Sequence[tuple[str, str]], column: DotColumn) -
         if shown:
             at, values, colors = zip(*shown, strict=True)
             face = PAPER if origin == "predicted" else colors
-            axes.scatter(values, at, s=42, marker=marker, facecolors=face, edgecolors=colors, linewidths=1.6, zorder=3)
+            axes.scatter(
+                values,
+                at,
+                s=42,
+                marker=marker,
+                facecolors=face,
+                edgecolors=colors,
+                linewidths=1.6,
+                zorder=3,
+                clip_on=False,
+            )
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_title(column.title, size=10)
     axes.set_xlabel(column.unit, color=MUTED, size=9.5)
@@ -138,7 +148,7 @@ def break_even_curves(curves: Sequence[Curve], currency: str, unit: str) -> Figu
     from matplotlib.ticker import FixedLocator, NullLocator
 
     figure = Figure(figsize=(PAGE_WIDTH_IN, 3.6))
-    axes = figure.add_axes((0.1, 0.15, 0.63, 0.79))
+    axes = figure.add_axes((0.1, 0.14, 0.63, 0.76))
     hours = curves[0].hours
     cheapest = [min(curve.cost[i] for curve in curves) for i in range(len(hours))]
     above = [[100 * (c / least - 1) for c, least in zip(curve.cost, cheapest, strict=True)] for curve in curves]
@@ -154,7 +164,7 @@ def break_even_curves(curves: Sequence[Curve], currency: str, unit: str) -> Figu
     axes.set_xlim(ticks[0], ticks[-1])
     axes.set_ylim(top=max(max(percent) for percent in above) * 1.05, bottom=-1)
     axes.set_xlabel("hours of training a day", color=MUTED)
-    axes.set_ylabel(f"{currency} per million {unit}", color=MUTED)
+    axes.set_title(f"{currency} per million {unit}, above the cheapest of these cards", size=10)
     strip_frame(axes, grid="y")
     _end_labels(axes, [curve.label for curve in curves], [percent[-1] for percent in above])
     return figure

@@ -25,6 +25,13 @@ __all__ = ["purchase_section"]
 
 _PRECISION: Final = "mixed_float16"
 _WORKLOADS: Final[Mapping[str, str]] = {"resnet50": "ResNet-50", "bert-base": "BERT-base"}
+_UNITS: Final[Mapping[str, str]] = {
+    "throughput": "per second",
+    "value": "per second and 1,000 USD",
+    "energy": "per kilojoule",
+}
+_WORTH: Final[Mapping[str, str]] = {"value": "per price", "energy": "per energy"}
+_LABEL_CHARACTERS: Final = 24
 _CURVES: Final = 6
 _HOURS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 _MEMORIES_GB: Final = (6, 8, 10, 12, 16, 24, 32, 48)
@@ -73,7 +80,7 @@ def purchase_section(context: Context) -> Section | None:
         )
         for workload in _WORKLOADS
     }
-    blocks: list[Block] = [Paragraph(_LOSES_NOTHING), *_own_paragraphs(answers), *_figures(answers)]
+    blocks: list[Block] = [Paragraph(_LOSES_NOTHING), *_figures(answers), *_own_blocks(answers)]
     blocks += [_table(workload, advice) for workload, advice in answers.items()]
     blocks += [
         Paragraph("Ask with your own prices, budget and model:"),
@@ -82,64 +89,48 @@ def purchase_section(context: Context) -> Section | None:
     return Section(id="purchase", title="Which card to buy", blocks=tuple(blocks))
 
 
-def _own_paragraphs(answers: Mapping[str, Advice]) -> list[Block]:
-    """One's own machines beside the ranked stack, in words: another stack has no place on the same axis."""
-    lines = []
-    for workload, advice in answers.items():
-        for option in advice.options:
-            if option.owned and option.throughput_per_s is not None:
-                name = option.name.removesuffix(" (yours)")
-                lines.append(
-                    f"{_WORKLOADS[workload]} on {name}: {_short(option.throughput_per_s)} examples/s "
-                    f"({'; '.join(option.why)})"
-                )
-    if not lines:
-        return [
-            Paragraph(
-                f"No machine of this report measured {' or '.join(_WORKLOADS.values())} in {_PRECISION}, so none joins "
-                "the comparison.",
-                tone="muted",
-            )
-        ]
-    return [Paragraph("Measured here. " + ". ".join(lines) + ".")]
+def _own_blocks(answers: Mapping[str, Advice]) -> list[Block]:
+    """One's own machines beside the ranked stack: measured, and in words why they are not ranked with it."""
+    rows = [
+        (
+            option.name.removesuffix(" (yours)"),
+            _WORKLOADS[workload],
+            Cell(f"{_short(option.throughput_per_s)} examples/s"),
+            "; ".join(option.why),
+        )
+        for workload, advice in answers.items()
+        for option in advice.options
+        if option.owned
+    ]
+    if not rows:
+        text = f"No machine of this report measured {' or '.join(_WORKLOADS.values())}, so none joins the comparison."
+        return [Paragraph(text, tone="muted")]
+    columns = (Column("Machine"), Column("Workload"), Column("Throughput", numeric=True), Column("How it compares"))
+    return [Table(caption="Machines of this report", columns=columns, rows=tuple(rows))]
 
 
 def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
-    rows = _rows(answers)
-    names = [name for name, _ in rows]
-    speed, value, energy = (
-        tuple(_column(title, unit, names, answers[workload], figure) for workload, title in _WORKLOADS.items())
-        for unit, figure in (
-            ("per second", "throughput"),
-            ("per second and 1,000 USD", "value"),
-            ("per kilojoule", "energy"),
-        )
-    )
+    speed = _dots([(answers[workload], title, "throughput") for workload, title in _WORKLOADS.items()])
+    worth = _dots([(answers["bert-base"], f"BERT-base, {title}", figure) for figure, title in _WORTH.items()])
+    names = [name for name, _ in speed[0]]
     basis = next(iter(answers.values())).basis
     origin = "Filled: published; hollow: predicted with its 90 % range. Software stack: " + str(basis) + "."
     return [
         Figure(
             name="purchase-throughput",
-            build=partial(card_dots, rows, speed),
+            build=partial(card_dots, *speed),
             alt=f"Dot plot of training throughput by card; the fastest is {names[0]}, the slowest {names[-1]}.",
             caption=f"Training throughput on one card, {_PRECISION}: images (ResNet-50) and sequences of 384 tokens "
-            f"(BERT-base) per second. {origin}",
+            f"(BERT-base) per second. {origin} Diamond: measured here, in another stack.",
             origin="published",
         ),
         Figure(
             name="purchase-value",
-            build=partial(card_dots, rows, value),
-            alt="Dot plot of training throughput per 1,000 USD of launch price, by card.",
-            caption=f"Throughput per 1,000 USD of launch price, which is not today's price; cards in the order of the "
-            f"figure above. {origin}",
-            origin="published",
-        ),
-        Figure(
-            name="purchase-energy",
-            build=partial(card_dots, rows, energy),
-            alt="Dot plot of examples per kilojoule at the board's power limit, by card.",
-            caption="Examples per kilojoule at the vendor's board power, a lower bound; the rest of the machine is not "
-            f"counted. Board sensors are off by up to 8 %, so smaller differences are no evidence. {origin}",
+            build=partial(card_dots, *worth),
+            alt=f"Dot plot of BERT-base training per price and energy by card; {worth[0][0][0]} gives most per price.",
+            caption="Sequences per second and 1,000 USD of launch price, which is not today's price; and sequences per "
+            "kilojoule at the vendor's board power, a lower bound without the rest of the machine. Board sensors are "
+            f"off by up to 8 %, so smaller differences in energy are no evidence. {origin}",
             origin="published",
         ),
         _break_even_figure(answers["bert-base"]),
@@ -147,33 +138,57 @@ def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
     ]
 
 
-def _rows(answers: Mapping[str, Advice]) -> tuple[tuple[str, str], ...]:
-    """Cards with a figure in the last advice, fastest first, with their group."""
-    ranked = [o for o in answers["bert-base"].options if o.throughput_per_s is not None and not o.owned]
-    ordered = sorted(ranked, key=lambda option: -(option.throughput_per_s or 0))
-    return tuple((option.name.removeprefix("GeForce "), _group(option)) for option in ordered)
+def _dots(wanted: Sequence[tuple[Advice, str, str]]) -> tuple[tuple[tuple[str, str], ...], tuple[DotColumn, ...]]:
+    """Rows (card, group) and a column per (advice, title, figure).
+
+    Cards best first by the first column's figure, one's own machines at the foot.
+    """
+    first, _, figure = wanted[0]
+    known = [o for o in first.options if not o.owned and _value(o, figure) is not None]
+    ordered = sorted(known, key=lambda option: -(_value(option, figure) or 0.0))
+    rows = [(_label(option), _group(option)) for option in ordered]
+    owned = (o for advice, _, shown in wanted for o in advice.options if o.owned and _value(o, shown) is not None)
+    rows += dict.fromkeys((_label(option), "your machine") for option in owned)
+    return tuple(rows), tuple(
+        DotColumn(title, f"{advice.unit} {_UNITS[shown]}", _column(rows, advice, shown))
+        for advice, title, shown in wanted
+    )
+
+
+def _label(option: Option) -> str:
+    name = option.name.removesuffix(" (yours)").removeprefix("NVIDIA ").removeprefix("GeForce ")
+    name = name.replace("(R)", "").replace("(TM)", "") if option.owned else name
+    return name if len(name) <= _LABEL_CHARACTERS else name[: _LABEL_CHARACTERS - 1].rstrip() + "…"
 
 
 def _group(option: Option) -> str:
+    if option.owned:
+        return "your machine"
     for series in ("30", "40"):
         if option.name.startswith(f"GeForce RTX {series}"):
             return f"GeForce RTX {series}"
     return "workstation"
 
 
-def _column(title: str, unit: str, names: Sequence[str], advice: Advice, figure: str) -> DotColumn:
-    options = {option.name.removeprefix("GeForce "): option for option in advice.options if not option.owned}
-    return DotColumn(title, f"{advice.unit} {unit}", tuple(_dot(options.get(name), figure) for name in names))
+def _column(rows: Sequence[tuple[str, str]], advice: Advice, figure: str) -> tuple[Dot, ...]:
+    options = {(_label(option), _group(option)): option for option in advice.options}
+    return tuple(_dot(options.get(row), figure) for row in rows)
 
 
 def _dot(option: Option | None, figure: str) -> Dot:
-    if option is None or option.throughput_per_s is None or option.origin is None:
+    value = None if option is None else _value(option, figure)
+    if option is None or value is None or option.throughput_per_s is None:
         return Dot(None, None, None, "published")
-    factor = _factor(option, figure)
-    if factor is None:
-        return Dot(None, None, None, option.origin)
+    factor = value / option.throughput_per_s
     low, high = (None if v is None else v * factor for v in (option.low_per_s, option.high_per_s))
-    return Dot(option.throughput_per_s * factor, low, high, option.origin)
+    return Dot(value, low, high, option.origin or "predicted")
+
+
+def _value(option: Option, figure: str) -> float | None:
+    factor = _factor(option, figure)
+    if option.throughput_per_s is None or factor is None or not option.comparable:
+        return None
+    return option.throughput_per_s * factor
 
 
 def _factor(option: Option, figure: str) -> float | None:

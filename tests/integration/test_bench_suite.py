@@ -25,7 +25,7 @@ def environment() -> dict[str, str]:
 
 
 def bench(results: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-p", "rtxbench.pytest_plugin", "bench/bench_precision.py"]
+    command = [sys.executable, "-m", "pytest", "bench/bench_precision.py"]
     command += ["--benchmark-only", "--results", str(results), *SMOKE, *options]
     return subprocess.run(
         command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
