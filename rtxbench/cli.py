@@ -135,7 +135,8 @@ def cards(
 ) -> None:
     """List the catalogue of cards, or one card with its sources and what of it is unverified."""
     from rtxbench.catalog.cards import COLUMNS, find_card, load_cards
-    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table, host_lines
+    from rtxbench.hardware.environment import cpu, gpus
 
     if header:
         typer.echo(",".join(COLUMNS))
@@ -145,7 +146,8 @@ def cards(
     if as_json:
         typer.echo(cards_json(chosen))
     else:
-        typer.echo(cards_table(known) if name is None else card_text(chosen[0]))
+        here = f"{cards_table(known)}\n{host_lines(cpu(), gpus({}), known)}" if name is None else card_text(chosen[0])
+        typer.echo(here)
 
 
 @app.command()

@@ -24,7 +24,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
     ),
     "communication-bound": Cause(
         "waiting for the other devices",
-        "Raise the batch size per device so that each all-reduce is paid by more work, or use fewer devices.",
+        "Give each device more work between exchanges (a larger batch per device), or use fewer devices.",
     ),
     "launch-bound": Cause(
         "the device waits for the host: launching kernels costs more than computing them",

@@ -139,7 +139,11 @@ def _single(card: Card, desk: _Desk) -> Option:
     case = desk.basis.case
     published = published_figure(card.name, 1, desk.basis)
     if published is not None:
-        return msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        option = msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        asked = desk.question.batch_size
+        if asked is None or asked == option.batch_size:
+            return option
+        return msgspec.structs.replace(option, why=(*option.why, f"nobody published batch {asked}"))
     if desk.basis.own is not None and desk.basis.own.card == card:
         return _same_as_own(option, desk.basis.own)
     return _predicted(option, card, desk.basis, desk)

@@ -30,6 +30,7 @@ _UNITS: Final[Mapping[str, str]] = {
     "value": "per second and 1,000 USD",
     "energy": "per kilojoule",
 }
+_WORTH: Final[Mapping[str, str]] = {"value": "per price", "energy": "per energy"}
 _LABEL_CHARACTERS: Final = 24
 _CURVES: Final = 6
 _HOURS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
@@ -109,8 +110,8 @@ def _own_blocks(answers: Mapping[str, Advice]) -> list[Block]:
 
 
 def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
-    figures = {figure: _dots(answers, figure, unit) for figure, unit in _UNITS.items()}
-    speed = figures["throughput"]
+    speed = _dots([(answers[workload], title, "throughput") for workload, title in _WORKLOADS.items()])
+    worth = _dots([(answers["bert-base"], f"BERT-base, {title}", figure) for figure, title in _WORTH.items()])
     names = [name for name, _ in speed[0]]
     basis = next(iter(answers.values())).basis
     origin = "Filled: published; hollow: predicted with its 90 % range. Software stack: " + str(basis) + "."
@@ -125,17 +126,11 @@ def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
         ),
         Figure(
             name="purchase-value",
-            build=partial(card_dots, *figures["value"]),
-            alt="Dot plot of training throughput per 1,000 USD of launch price, by card.",
-            caption=f"Throughput per 1,000 USD of launch price, which is not today's price. {origin}",
-            origin="published",
-        ),
-        Figure(
-            name="purchase-energy",
-            build=partial(card_dots, *figures["energy"]),
-            alt="Dot plot of examples per kilojoule at the board's power limit, by card.",
-            caption="Examples per kilojoule at the vendor's board power, a lower bound; the rest of the machine is not "
-            f"counted. Board sensors are off by up to 8 %, so smaller differences are no evidence. {origin}",
+            build=partial(card_dots, *worth),
+            alt=f"Dot plot of BERT-base training per price and energy by card; {worth[0][0][0]} gives most per price.",
+            caption="Sequences per second and 1,000 USD of launch price, which is not today's price; and sequences per "
+            "kilojoule at the vendor's board power, a lower bound without the rest of the machine. Board sensors are "
+            f"off by up to 8 %, so smaller differences in energy are no evidence. {origin}",
             origin="published",
         ),
         _break_even_figure(answers["bert-base"]),
@@ -143,21 +138,21 @@ def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
     ]
 
 
-def _dots(
-    answers: Mapping[str, Advice], figure: str, unit: str
-) -> tuple[tuple[tuple[str, str], ...], tuple[DotColumn, ...]]:
-    """Rows (card, group), best first by the last workload, and a column per workload; own machines at the foot."""
-    *_, last = answers.values()
-    known = [o for o in last.options if not o.owned and _value(o, figure) is not None]
+def _dots(wanted: Sequence[tuple[Advice, str, str]]) -> tuple[tuple[tuple[str, str], ...], tuple[DotColumn, ...]]:
+    """Rows (card, group) and a column per (advice, title, figure).
+
+    Cards best first by the first column's figure, one's own machines at the foot.
+    """
+    first, _, figure = wanted[0]
+    known = [o for o in first.options if not o.owned and _value(o, figure) is not None]
     ordered = sorted(known, key=lambda option: -(_value(option, figure) or 0.0))
     rows = [(_label(option), _group(option)) for option in ordered]
-    owned = dict.fromkeys(_label(o) for a in answers.values() for o in a.options if o.owned and _value(o, figure))
-    rows += [(name, "your machine") for name in owned]
-    columns = tuple(
-        DotColumn(title, f"{answers[workload].unit} {unit}", _column(rows, answers[workload], figure))
-        for workload, title in _WORKLOADS.items()
+    owned = (o for advice, _, shown in wanted for o in advice.options if o.owned and _value(o, shown) is not None)
+    rows += dict.fromkeys((_label(option), "your machine") for option in owned)
+    return tuple(rows), tuple(
+        DotColumn(title, f"{advice.unit} {_UNITS[shown]}", _column(rows, advice, shown))
+        for advice, title, shown in wanted
     )
-    return tuple(rows), columns
 
 
 def _label(option: Option) -> str:

@@ -128,6 +128,13 @@ def test_two_cards_only_where_published(ask: Ask) -> None:
     assert not [option for option in ask(cards=["4090"], max_devices=1).options if option.devices > 1]
 
 
+def test_a_batch_nobody_published_is_told(ask: Ask) -> None:
+    """Asked for another batch than the published one, the published figure says so and the predicted one uses it."""
+    advice = ask(cards=["4090", "4070"], batch_size=16)
+    assert "nobody published batch 16" in named(advice, "GeForce RTX 4090").why
+    assert named(advice, "GeForce RTX 4070").batch_size == 16
+
+
 @pytest.mark.parametrize("rank_by", ["throughput", "value", "cost", "energy"])
 def test_ranks_follow_the_figure(ask: Ask, rank_by: str) -> None:
     """Ranks are 1..n in the order of the figure ranked by."""

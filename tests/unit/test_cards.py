@@ -10,8 +10,9 @@ from rtxbench.catalog.cards import (
     nearest_names,
     tensor_rate_faults,
 )
-from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+from rtxbench.catalog.cards_text import card_text, cards_json, cards_table, host_lines
 from rtxbench.errors import UsageError
+from rtxbench.records import Cpu, Gpu
 
 CARDS = load_cards()
 GIB = 2**30
@@ -139,3 +140,16 @@ def test_texts_say_what_is_known() -> None:
     assert "GeForce RTX 4060 ?" not in table
     assert "unverified" in card_text(CARDS["GeForce RTX 5050"])
     assert '"memory_bytes": 25769803776' in cards_json([CARDS["GeForce RTX 3090"]])
+
+
+def test_the_machine_names_its_own_processor_and_cards() -> None:
+    """The host's CPU and GPUs are listed as found, each GPU with its catalogue row or that it has none."""
+    cpu = Cpu(name="Some CPU", physical_cores=8, logical_cores=16, memory_bytes=64 * GIB, features=("amx_bf16",))
+    gpus = [
+        Gpu(uuid="a", name="NVIDIA GeForce RTX 4090", index=0, memory_bytes=24 * GIB),
+        Gpu(uuid="b", name="NVIDIA GeForce RTX 4090 Laptop GPU", index=1, memory_bytes=16 * GIB),
+    ]
+    lines = host_lines(cpu, gpus, CARDS).splitlines()
+    assert lines[0] == "This machine: Some CPU, 8 cores, 64.0 GiB, amx_bf16"
+    assert lines[1].strip() == "NVIDIA GeForce RTX 4090: GeForce RTX 4090"
+    assert lines[2].strip() == "NVIDIA GeForce RTX 4090 Laptop GPU: not in the catalogue"

@@ -20,11 +20,10 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
 
 
 def test_figures_say_what_they_are(section: Section) -> None:
-    """Five figures, each with an origin that is not measured, an alternative text and a caption."""
+    """Four figures, each with an origin that is not measured, an alternative text and a caption."""
     assert [figure.name for figure in section.figures] == [
         "purchase-throughput",
         "purchase-value",
-        "purchase-energy",
         "purchase-break-even",
         "purchase-fit",
     ]
@@ -32,10 +31,10 @@ def test_figures_say_what_they_are(section: Section) -> None:
         assert figure.origin in ("published", "predicted")
         assert len(figure.alt) > 40
         assert len(figure.caption) > 40
-    assert "8 %" in section.figures[2].caption
+    assert "8 %" in section.figures[1].caption
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(4))
 def test_each_figure_draws(section: Section, number: int, tmp_path: Path) -> None:
     """Each figure is drawn and saved without a warning."""
     figure: Figure = section.figures[number]
