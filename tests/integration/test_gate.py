@@ -257,7 +257,7 @@ def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
     editing = "import pathlib\npathlib.Path(__file__).open('a').write('#')\n" + SLEEPING.format(step_s=0.002)
     commit(repository, editing)
     with pytest.raises(MeasurementError, match="changed while it was being measured"):
-        command.gate(request(repository, "HEAD"), repository)
+        command.gate(request(repository, "HEAD", budget="0.5s"), repository)
 
 
 def test_settings_of_the_project_itself(repository: Path) -> None:
