@@ -35,6 +35,7 @@ def page(points: Points, cards: Mapping[str, Card]) -> str:
         _by_model(points, by_model, model_folds),
         _batches(points, folds, cards),
         _classes(points),
+        _inference(cards),
         _memory(),
     )
     return "\n\n".join(parts) + "\n"
@@ -169,6 +170,25 @@ The same method with anchors of another card class, same stack. This is refused:
 
 Across stacks there is nothing to learn from: the same card gains 1.67× (median) from torch.compile, and up to half
 from three years of PyTorch releases."""
+
+
+def _inference(cards: Mapping[str, Card]) -> str:
+    speeds: dict[str, dict[str, float]] = {}
+    for row in curated().kept:
+        if row.stack == "pytorch-2.4-eager" and row.task == "infer":
+            speeds.setdefault(row.model, {})[row.card] = row.value
+    old, new = cards["GeForce RTX 3090"], cards["GeForce RTX 4090"]
+    ratios = np.array([s[new.name] / s[old.name] for s in speeds.values() if old.name in s and new.name in s])
+    low, median, high = np.quantile(ratios, [0.05, 0.5, 0.95])
+    law = (new.fp32_flop_per_s / old.fp32_flop_per_s) ** CHOSEN_METHOD[1]["compute_exponent"] * (
+        new.memory_bandwidth_bytes_per_s / old.memory_bandwidth_bytes_per_s
+    ) ** (1 - CHOSEN_METHOD[1]["compute_exponent"])
+    return f"""## Inference is another matter
+
+The largest public comparison of two cards is of inference: {len(ratios):,} models, RTX 4090 ÷ RTX 3090, same stack and
+batch. Median {median:.2f}× (5th to 95th percentile {low:.2f} to {high:.2f}), where the peak FLOP/s say
+{new.fp32_flop_per_s / old.fp32_flop_per_s:.2f}× and the law chosen for training {law:.2f}×. `rtxbench advise` therefore
+speaks of training only."""
 
 
 def _memory() -> str:
