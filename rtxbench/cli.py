@@ -202,6 +202,7 @@ def trace(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
     out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
     interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the timeline (.png, .svg or .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
 ) -> None:
     """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
@@ -209,11 +210,21 @@ def trace(
 
     import msgspec
 
+    from rtxbench.analysis.bottleneck_evidence import recording_diagnosis
     from rtxbench.hardware.command import record_command, report_text
 
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
-    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    if figure is not None:
+        from rtxbench.report.recording import save_recording
+
+        save_recording(report, figure)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        diagnosis = recording_diagnosis(report.hardware)
+        why = f"\nlikely {diagnosis.text}\n  {diagnosis.next_step}" if diagnosis is not None else ""
+        typer.echo(f"\n{report_text(report)}{why}", err=True)
     raise typer.Exit(report.exit_code)
 
 

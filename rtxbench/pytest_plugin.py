@@ -7,6 +7,7 @@ then *replays* the block times through ``benchmark.pedantic`` on a virtual clock
 """
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,9 +20,9 @@ from rtxbench.errors import RtxbenchError
 if TYPE_CHECKING:
     from rtxbench.measure.session import GroupOutcome, Session
     from rtxbench.measure.suite import Group, Request
-    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord
+    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord, Record
 
-__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "use_rtxbench_defaults"]
+__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "Trials", "use_rtxbench_defaults"]
 
 
 class _VirtualClock:
@@ -277,6 +278,48 @@ def _extra_info(record: "CaseRecord", ratio: "RatioRecord | None") -> dict[str, 
 def measured(request: pytest.FixtureRequest, benchmark: Any) -> Measured:
     """Measure throughput by the paired protocol and show it through pytest-benchmark."""
     return Measured(request, benchmark)
+
+
+class Trials:
+    """What the ``trials`` fixture gives: measure a claim that is no throughput (`rtxbench.measure.trials`)."""
+
+    def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
+        self._config = request.config
+        self._benchmark = benchmark
+
+    def run(self, topic: str, shown: str | None = None) -> "list[Record]":
+        """Run one trial, store its records, and show a figure of it through pytest-benchmark.
+
+        Args:
+            topic: row of `rtxbench.measure.trials.TRIALS`.
+            shown: metric in seconds whose values are replayed; by default the duration of the whole trial.
+        """
+        from rtxbench.measure.trial_progress import TrialProgress
+        from rtxbench.measure.trials import measure_trial
+        from rtxbench.records import Observation
+
+        if self._config.getoption("--workload"):
+            pytest.skip("a trial has its own model; leave --workload out to run it")
+        session = self._config.stash[_STATE].open_session()
+        engine = self._config.getoption("--engine")
+        began = time.monotonic()
+        with _capture_suspended(self._config), TrialProgress(f"\n{topic}", sys.stderr) as progress:
+            records = measure_trial(topic, session, engine, progress.step)
+        observed = [record for record in records if isinstance(record, Observation)]
+        samples = [value for record in observed if record.metric == shown for value in record.values]
+        durations = samples or [time.monotonic() - began]
+        replayed = iter(durations)
+        self._benchmark.extra_info.update(run_id=session.run_id, records=len(records), shown=shown or "whole trial")
+        self._benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(replayed)), rounds=len(durations), iterations=1)
+        if not any(record.values for record in observed):
+            pytest.fail(f"{topic}: {observed[0].reason if observed else 'nothing was measured'}", pytrace=False)
+        return records
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest, benchmark: Any) -> Trials:
+    """Measure a claim about quality, tuning, data or deployment and show it through pytest-benchmark."""
+    return Trials(request, benchmark)
 
 
 @pytest.fixture(scope="session")

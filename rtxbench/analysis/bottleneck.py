@@ -171,6 +171,8 @@ def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
         facts.append(f"{cost} explain {format_percent(shares['launch'], 0)} of the step")
     if "compute" in shares:
         facts.append(f"arithmetic explains {format_percent(shares['compute'], 0)}")
+    if shares.get("launch", 0.0) < _DOMINANT_SHARE and e.input_wait_ratio is None:
+        return Diagnosis("host-bound", tuple(facts), "measured")  # idle, and nothing tells launches from input
     return Diagnosis("launch-bound", tuple(facts), "measured" if e.gpu_idle_ratio is not None else "inferred")
 
 
@@ -193,7 +195,8 @@ def _compute_fact(shares: Mapping[str, float]) -> tuple[str, ...]:
 def _compute(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     achieved = format_quantity(e.achieved_flop_per_s or 0.0, "FLOP/s")
     ceiling = "float32" if e._slow_products else e.precision
-    share = f"{achieved} is {format_percent(shares['compute'], 0)} of this device's {ceiling} product ceiling"
+    portion = format_percent(shares["compute"], 0) if shares["compute"] < 1 else "all"
+    share = f"{achieved} is {portion} of this device's measured {ceiling} product ceiling"
     gain = e.matrix_gain
     has_unit = any(
         rate >= _MATRIX_GAIN * e.gemm_flop_per_s.get("float32", float("inf")) for rate in e.gemm_flop_per_s.values()
@@ -310,7 +313,7 @@ def _scaling(baseline: Evidence, candidate: Evidence, ratio: float) -> Diagnosis
     if observed is not None:
         return observed
     alone = diagnose(baseline)
-    if efficiency >= 0.9 or alone.code in ("launch-bound", "input-bound"):
+    if efficiency >= 0.9 or alone.code in ("launch-bound", "host-bound", "input-bound"):
         return None
     text = f"{candidate.device_count} devices reach {format_percent(efficiency, 0)} of linear scaling"
     return Diagnosis("communication-bound", (text,), "inferred")

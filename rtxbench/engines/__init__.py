@@ -10,6 +10,8 @@ __all__ = ["ENGINES", "load_engine"]
 
 ENGINES: Final[dict[str, str]] = {
     "tensorflow": "rtxbench.engines.tensorflow",
+    "jax": "rtxbench.engines.jax",
+    "torch": "rtxbench.engines.torch",
     "python": "rtxbench.engines.python",
 }
 """Engine name → module with a ``create() -> Engine``."""

@@ -14,6 +14,7 @@ import numpy as np
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
+from rtxbench.engines.refusals import refuse
 from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
@@ -107,6 +108,7 @@ class _TensorFlowEngine:
         return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
 
     def build(self, case: Case, seed: int) -> TrainStep:
+        refuse(case)
         workload = workload_named(case.workload)
         self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
         with _memory_errors(self._tf):

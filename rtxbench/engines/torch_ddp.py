@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -49,10 +50,19 @@ class DdpStep:
         meeting = Path(self._folder.name) / "store"
         self._ranks = [_start_rank(case, seed, rank, meeting) for rank in range(1, case.device_count)]
         try:
+            self._await_ranks(meeting)
             self._replica = _join(torch, case, seed, 0, meeting)
         except MeasurementError as error:
             raise self._explained(error) from error
         atexit.register(self.close)
+
+    def _await_ranks(self, meeting: Path) -> None:
+        """Every rank has PyTorch imported before this one waits in a collective, where a dead rank would go unseen."""
+        deadline = time.monotonic() + _JOIN_LIMIT.total_seconds()
+        while not all(_ready_file(meeting, number).exists() for number in range(1, self._case.device_count)):
+            if any(rank.poll() is not None for rank in self._ranks) or time.monotonic() > deadline:
+                raise MeasurementError("a rank did not start.", next_step="Run `rtxbench doctor`.")
+            time.sleep(0.05)
 
     def activate(self) -> None:
         """Every rank set its switches when it was built; a group trains one case only."""
@@ -108,6 +118,10 @@ def _check(torch: Any, case: Case) -> None:
             f"{case.label} wants {case.device_count} devices sharing {case.batch_size} examples; {available} found.",
             next_step="Lower the device count, or choose a batch size it divides.",
         )
+
+
+def _ready_file(meeting: Path, rank: int) -> Path:
+    return meeting.with_name(f"ready-{rank}")
 
 
 def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> "subprocess.Popen[bytes]":
@@ -173,6 +187,7 @@ def main(arguments: Sequence[str]) -> None:
 
     encoded, seed, rank, meeting = arguments
     case = msgspec.json.decode(encoded, type=Case)
+    _ready_file(Path(meeting), int(rank)).touch()
     replica = _join(torch, case, int(seed), int(rank), Path(meeting))
     while steps := _broadcast(torch, case):
         _run_together(torch, replica, case, steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rtxbench.analysis.replay import SELFTEST_TOPIC, SelftestRow, selftest_rows
 from rtxbench.records import Estimate, Observation
@@ -20,12 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = ["gate_section", "rates_figure", "save_rates"]
 
+
+class _Arm(NamedTuple):
+    label: str
+    field: str
+    """Of `SelftestRow`."""
+    colour: str
+    marker: str
+    offset: float
+    """On the axis, so that the three do not cover each other."""
+    text_side: Literal["left", "center", "right"]
+    """Alignment of the figure written beside the mark."""
+
+
 _ARMS: Final = (
-    ("gates run", "regression", SERIES_COLORS[0], "o", -0.22),
-    ("gates replayed on their launches", "replayed_regression", SERIES_COLORS[4], "D", 0.0),
-    ("stored baseline, min:5%", "stored_baseline", SERIES_COLORS[5], "s", 0.22),
+    _Arm("gates run", "regression", SERIES_COLORS[0], "o", -0.2, "right"),
+    _Arm("gates replayed on their launches", "replayed_regression", SERIES_COLORS[4], "D", 0.0, "center"),
+    _Arm("stored baseline, min:5%", "stored_baseline", SERIES_COLORS[5], "s", 0.2, "left"),
 )
-"""Legend, field of `SelftestRow`, colour, marker, offset on the axis."""
 
 
 def gate_section(context: Context) -> Section | None:
@@ -57,12 +69,12 @@ def rates_figure(rows: Sequence[SelftestRow]) -> Drawing:
     """Share of gates that say "regression", by planted slow-down, with 95 % intervals."""
     figure = new_figure(3.2)
     axes = figure.add_subplot()
-    for label, field, colour, marker, offset in _ARMS:
-        points = [(index + offset, getattr(row, field)) for index, row in enumerate(rows) if getattr(row, field)]
-        _draw(axes, points, label, colour, marker)
+    for arm in _ARMS:
+        points = [(index + arm.offset, getattr(row, arm.field)) for index, row in enumerate(rows)]
+        _draw(axes, [(place, share) for place, share in points if share is not None], arm)
     axes.set_xticks(range(len(rows)), [_planted(row) for row in rows])
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylim(-4, 104)
+    axes.set_ylim(-5, 109)
     axes.set_xlabel("planted slow-down of the candidate")
     axes.set_ylabel("called a regression, %")
     strip_frame(axes, grid="y")
@@ -83,7 +95,7 @@ def save_rates(rows: Sequence[SelftestRow], path: Path) -> None:
         rates_figure(rows).savefig(path)
 
 
-def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], label: str, colour: str, marker: str) -> None:
+def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], arm: _Arm) -> None:
     if not points:
         return
     places = [place for place, _share in points]
@@ -91,17 +103,18 @@ def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], label: str, colo
     lows = [100 * (share.value - (share.value if share.low is None else share.low)) for _place, share in points]
     highs = [100 * ((share.value if share.high is None else share.high) - share.value) for _place, share in points]
     axes.errorbar(
-        places, values, yerr=[lows, highs], fmt=marker, color=colour, label=label, capsize=3, markersize=6, zorder=3
+        places, values, yerr=[lows, highs], fmt=arm.marker, color=arm.colour, label=arm.label, capsize=3, zorder=3
     )
+    aside = {"left": 7, "center": 0, "right": -7}[arm.text_side]
     for place, value in zip(places, values, strict=True):
-        below = value > 90
         axes.annotate(
             f"{value:.3g} %",
             (place, value),
-            xytext=(7, -10 if below else 5),
+            xytext=(aside, 6),
             textcoords="offset points",
             fontsize=8.5,
             color=INK,
+            ha=arm.text_side,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.analysis.history import Point, Series, history_series
+from rtxbench.analysis.history import Point, Series, history_series, levels
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.style import INK, MUTED, SERIES_COLORS, STATE_COLORS, new_figure, strip_frame
 from rtxbench.report.words import anchor, machine_headings
@@ -57,13 +57,15 @@ def history_figure(series: Series) -> Drawing:
     for start, end, level in _levels(series):
         axes.hlines(_percent(level), start - 0.4, end - 0.6, color=INK, linewidth=1.8, zorder=2)
     for step in series.steps:
+        rises = step.after > step.before
         axes.axvline(step.first_point - 0.5, color=STATE_COLORS["refuted"], linewidth=1)
         axes.annotate(
             f"{100 * step.change_ratio:+.1f} %",
             (step.first_point - 0.5, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(4, -10),
+            xytext=(-4 if rises else 4, -10),  # on the side where the points are low
             textcoords="offset points",
+            ha="right" if rises else "left",
             fontsize=9,
             color=INK,
         )
@@ -82,9 +84,10 @@ def _commit_axis(axes: object, points: Sequence[Point]) -> None:
 
 def _levels(series: Series) -> list[tuple[int, int, float]]:
     """(first point, end, mean log-ratio) of each level."""
-    ends = [0, *(step.first_point for step in series.steps), len(series.points)]
-    values = [point.log_ratio.value for point in series.points]
-    return [(start, end, math.fsum(values[start:end]) / (end - start)) for start, end in itertools.pairwise(ends)]
+    found = [step.first_point for step in series.steps]
+    means = levels([point.log_ratio.value for point in series.points], found)
+    ends = itertools.pairwise([0, *found, len(series.points)])
+    return [(start, end, mean) for (start, end), mean in zip(ends, means, strict=True)]
 
 
 def _bounds(point: Point) -> tuple[float, float]:

@@ -93,8 +93,8 @@ def _figure(title: str, name: str, metric: str, groups: Sequence[ForestGroup]) -
         alt=f"Ratios of {words} on {title} with intervals. {spoken}.",
         caption=(
             f"Paired {words} ratios on {title}. Dot: geometric mean over launches; bar: its 95 % interval. "
-            "Solid line: no difference. Dashed mark: what the claim needs, where one rests on this pair. *: with a caution, "
-            "listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
+            "Solid line: no difference. Dashed mark: what the claim needs, where one rests on this pair. *: with a "
+            "caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
         ),
     )
 

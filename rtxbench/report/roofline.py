@@ -63,14 +63,9 @@ def draw_roofline(
 def _draw_roofs(axes: Axes, gemm: Mapping[str, float], memory: float, low: float, high: float) -> None:
     highest = max(gemm.values())
     axes.plot([low, highest / memory], [low * memory, highest], color=MUTED, linewidth=1.6)
-    axes.annotate(
-        format_quantity(memory, "B/s"),
-        (low * 1.15, low * memory * 1.15),
-        xytext=(2, 7),
-        textcoords="offset points",
-        color=MUTED,
-        fontsize=9,
-    )
+    below: dict[str, Any] = {"xytext": (8, -3), "textcoords": "offset points", "va": "top", "fontsize": 9}
+    middle = (low * highest / memory) ** 0.5
+    axes.annotate(f"memory {format_quantity(memory, 'B/s')}", (middle, middle * memory), color=MUTED, **below)
     for precision, roof in gemm.items():
         axes.plot([roof / memory, high], [roof, roof], color=precision_color(precision), linewidth=1.6)
         text = f"{precision} {format_quantity(roof, 'FLOP/s')}"
@@ -79,9 +74,16 @@ def _draw_roofs(axes: Axes, gemm: Mapping[str, float], memory: float, low: float
 
 
 def _name_axes(axes: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axes.set_xlabel("FLOPs per byte of memory traffic")
     axes.set_ylabel("FLOP/s of one device")
-    axes.yaxis.set_major_formatter(lambda value, _position: format_quantity(value, ""))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(
+        lambda value, _position: format_quantity(value, "").replace(".00", "").replace(".0 ", " ")
+    )
     axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
     axes.grid(visible=True, which="major")
     axes.tick_params(length=0, which="both")

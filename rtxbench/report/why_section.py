@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from rtxbench.analysis.bottleneck import Evidence
+from rtxbench.analysis.bottleneck import Evidence, diagnose
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.trace import HOST
@@ -31,10 +31,8 @@ _CEILING_TITLES: Final = {
 
 
 def why_section(context: Context) -> Section | None:
-    """Causes, roofline, ceilings and energy per machine. ``None`` where no case was measured."""
+    """Causes, roofline, ceilings and energy per machine. ``None`` where no run gathered any evidence."""
     latest = _latest(context.runs)
-    if not latest:
-        return None
     diagnoser = Diagnoser(context.runs)
     blocks: list[Block] = [
         Paragraph(
@@ -43,10 +41,19 @@ def why_section(context: Context) -> Section | None:
             "What rests on kernel names, shapes or counted traffic rather than on a sensor is called inferred."
         )
     ]
-    for machine, heading in machine_headings(context, latest):
+    found = {m: _machine(context.machines[m], records, context.runs, diagnoser) for m, records in latest.items()}
+    if not any(found.values()):
+        return None
+    for machine, heading in machine_headings(context, found):
         blocks.extend(heading)
-        blocks.extend(_machine(context.machines[machine], latest[machine], context.runs, diagnoser))
+        blocks.extend(found[machine] or [Paragraph(_NO_EVIDENCE, tone="muted")])
     return Section(id="why", title="Why it is not faster", blocks=tuple(blocks))
+
+
+_NO_EVIDENCE: Final = (
+    "Nothing was gathered here that would explain the step times. `rtxbench run` measures the device's ceilings and "
+    "profiles one step of each case after the timed work."
+)
 
 
 def _latest(runs: Iterable[LoadedRun]) -> dict[str, list[CaseRecord]]:
@@ -64,7 +71,7 @@ def _machine(
 ) -> list[Block]:
     title = machine_title(environment)
     evidence = [(record, diagnoser.evidence(record)) for record in records]
-    blocks: list[Block] = [_cause_table(title, records, diagnoser)]
+    blocks: list[Block] = _cause_blocks(title, evidence)
     for kind in ("gpu", "cpu"):
         figure = _roofline(environment, kind, [(r, e) for r, e in evidence if e.device_kind == kind])
         if figure is not None:
@@ -81,21 +88,19 @@ def _machine(
     return blocks
 
 
-def _cause_table(title: str, records: Sequence[CaseRecord], diagnoser: Diagnoser) -> Table:
+def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
+    """One row per case of which anything is known."""
     rows: list[tuple[Cell | str, ...]] = []
-    for record in records:
-        diagnosis = diagnoser.case(record)
-        if diagnosis is not None:
-            facts = "; ".join(diagnosis.evidence)
-            note = "inferred" if diagnosis.certainty == "inferred" else ""
-            rows.append(
-                (Cell(record.case.label, mono=True), Cell(diagnosis.title, note=note), facts, diagnosis.next_step)
-            )
-    return Table(
-        caption=f"What limits {plural(len(rows), 'measured case')} on {title}",
-        columns=(Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next")),
-        rows=tuple(rows),
-    )
+    for record, evidence in cases:
+        found = diagnose(evidence)
+        if found.code != "undetermined" or evidence.shares():
+            cause = Cell(found.title, note="inferred" if found.certainty == "inferred" else "")
+            rows.append((Cell(record.case.label, mono=True), cause, "; ".join(found.evidence), found.next_step))
+    if not rows:
+        return []
+    columns = (Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next"))
+    caption = f"What limits {plural(len(rows), 'measured case')} on {title}"
+    return [Table(caption=caption, columns=columns, rows=tuple(rows))]
 
 
 def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
@@ -151,7 +156,7 @@ def _ceiling_blocks(title: str, observations: Sequence[Observation]) -> list[Blo
 def _ceiling_row(observation: Observation) -> tuple[Cell | str, ...]:
     name, unit = _CEILING_TITLES[observation.metric]
     precision = observation.labels.get("precision")
-    where = f"{observation.labels.get('engine', '')}, {observation.labels.get('kind', '')}"
+    where = ", ".join(observation.labels[label] for label in ("engine", "kind") if label in observation.labels)
     head = Cell(f"{name}, {precision}" if precision else name)
     if not observation.values:
         return (head, where, "", "", observation.reason or "")

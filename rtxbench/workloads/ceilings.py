@@ -149,7 +149,9 @@ def _kernel_launch(budget_s: float, device: DeviceControls) -> Ceiling:
         return Ceiling("kernel_launch_s", (), {}, reason)
     call_s = min(_chain_times(1, budget_s / 4, device))
     times = _chain_times(_CHAIN_LENGTH, budget_s, device)
-    launches = tuple(max(t - call_s, 0.0) / (_CHAIN_LENGTH - 1) for t in times)
+    launches = tuple((t - call_s) / (_CHAIN_LENGTH - 1) for t in times if t > call_s)
+    if not launches:
+        return Ceiling("kernel_launch_s", (), {}, "the chain took no longer than its call: too much else was running")
     return Ceiling("kernel_launch_s", launches, {"chain": str(_CHAIN_LENGTH)})
 
 

@@ -13,7 +13,7 @@ from rtxbench.workloads.digits import Dataset, shifted_images
 from rtxbench.workloads.pipelines import article_layers, load_images, tf_data_pipeline
 from rtxbench.workloads.trial_messages import Train, Trained
 
-__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "run_training", "set_tf32"]
+__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "loss_scale_overflows", "run_training", "set_tf32"]
 
 
 class _PoolKey(NamedTuple):
@@ -138,7 +138,7 @@ def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trai
         epochs_to_target=None if reached is None else reached + 1,
         test_accuracy=accuracy_of(model, data.test[0], data.test[1], request.pixels),
         shifted_test_accuracy=None if shifted is None else accuracy_of(model, shifted, data.test[1], request.pixels),
-        loss_scale_overflows=_overflows(model),
+        loss_scale_overflows=loss_scale_overflows(model, len(epoch_s) * -(-len(data.train[0]) // request.batch_size)),
         finite=all(math.isfinite(value) for value in losses),
     )
 
@@ -155,12 +155,13 @@ def accuracy_of(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int32]
     return float((np.argmax(predicted, axis=1) == labels).mean())
 
 
-def _overflows(model: Any) -> int | None:
-    """Steps skipped because the scaled gradients were not finite."""
+def loss_scale_overflows(model: Any, steps: int) -> int | None:
+    """Of ``steps`` steps run since the model was fresh, those skipped because the scaled gradients were not finite.
+
+    The loss-scale optimizer's own ``iterations`` are its inner optimizer's, which counts only the steps it applied.
+    """
     inner = getattr(model.optimizer, "inner_optimizer", None)
-    if inner is None:
-        return None
-    return int(model.optimizer.iterations) - int(inner.iterations)
+    return None if inner is None else steps - int(inner.iterations)
 
 
 def device_kind() -> str:

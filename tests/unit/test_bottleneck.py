@@ -44,7 +44,9 @@ def test_the_control_is_compute_bound_on_the_matrix_unit():
     [
         # a model too small
         ({"flops_per_step": 1e9, "step_time_s": 0.003, "traffic_bytes_per_step": 1e7}, "launch-bound"),
-        ({"gpu_idle_ratio": 0.6, "flops_per_step": 1e12}, "launch-bound"),
+        ({"gpu_idle_ratio": 0.6, "flops_per_step": 1e12, "input_wait_ratio": 0.0}, "launch-bound"),
+        # an idle GPU, and nothing that tells launches from input
+        ({"gpu_idle_ratio": 0.6, "flops_per_step": 1e12}, "host-bound"),
         # a sleep in the input pipeline, which leaves the GPU idle too
         ({"input_wait_ratio": 0.5, "gpu_idle_ratio": 0.5, "flops_per_step": 1e12}, "input-bound"),
         # channels of 31 instead of 32: the products fall off the unit
@@ -158,7 +160,7 @@ def test_throttling_of_either_arm_comes_first():
             1.1,
             {"gpu_idle_ratio": 0.6, "flops_per_step": 1e12},
             {"gpu_idle_ratio": 0.7, "flops_per_step": 1e12},
-            "launch-bound",
+            "host-bound",
         ),
     ],
 )

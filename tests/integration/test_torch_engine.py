@@ -1,0 +1,123 @@
+"""The PyTorch engine on this machine's CPU: it trains, in the precision it says, in one process and in two."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_facts import facts, require
+
+require("torch")
+
+# Forward, weight gradients, and the one input gradient that is needed.
+MLP_FLOPS = 2 * 32 * (2 * 784 * 512 + 3 * 512 * 10)
+
+
+@pytest.fixture(scope="module")
+def one_device() -> dict[str, dict[str, Any]]:
+    """Facts of the article's MLP on one CPU, by what is special about the case."""
+    cases: dict[str, dict[str, Any]] = {
+        "float32": {},
+        "bfloat16": {"precision": "mixed_bfloat16"},
+        "float16": {"precision": "mixed_float16"},
+        "xla": {"compiler": "xla"},
+        "mirrored": {"placement": "mirrored-logical", "device_count": 2},
+        "compiled ddp": {"placement": "ddp-logical", "device_count": 2, "compiler": "inductor"},
+        "gpu": {"placement": "gpu"},
+    }
+    return dict(zip(cases, facts("torch", *cases.values()), strict=True))
+
+
+def test_training_lowers_the_loss(one_device: dict[str, Any]) -> None:
+    """Six steps on one batch fit it, in every precision: loss scaling keeps float16 alive."""
+    for name in ("float32", "bfloat16", "float16"):
+        losses = one_device[name]["losses"]
+        assert losses[-1] < 0.8 * losses[0], name
+
+
+def test_the_error_of_a_product_tells_the_precision(one_device: dict[str, Any]) -> None:
+    """float32, float16 and bfloat16 differ from float64 by amounts that no two of them share."""
+    assert one_device["float32"]["matmul_error"] < 1e-6
+    assert 1e-4 < one_device["float16"]["matmul_error"] < 1e-3
+    assert 1e-3 < one_device["bfloat16"]["matmul_error"] < 1e-2
+
+
+def test_flops_are_those_of_the_matrix_products(one_device: dict[str, Any]) -> None:
+    """PyTorch's counter gives exactly the products of forward and backward."""
+    value, how = one_device["float32"]["flops"]
+    assert value == MLP_FLOPS
+    assert "flop_counter" in how
+
+
+def test_no_allocator_statistics_on_a_cpu_is_said(one_device: dict[str, Any]) -> None:
+    """A missing peak is ``None`` with its reason, never 0."""
+    value, how = one_device["float32"]["peak"]
+    assert value is None
+    assert "CPU allocator" in how
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("xla", "no compiler 'xla'"),
+        ("mirrored", "mirrored-logical is a way of tensorflow"),
+        ("compiled ddp", "not shown to train the same model"),
+    ],
+)
+def test_what_torch_has_not_is_refused_with_the_reason(one_device: dict[str, Any], name: str, words: str) -> None:
+    """No case quietly runs as another one."""
+    assert one_device[name]["error"] == "UnavailableError"
+    assert words in one_device[name]["message"]
+
+
+def test_a_missing_gpu_is_said_not_worked_around(one_device: dict[str, Any]) -> None:
+    """A GPU case where PyTorch sees none is refused."""
+    if any(kind == "gpu" for _, kind, _ in one_device["gpu"]["devices"]):
+        pytest.skip("this machine has a GPU")
+    assert "PyTorch sees no GPU" in one_device["gpu"]["message"]
+
+
+def test_no_other_engine_is_imported(one_device: dict[str, Any]) -> None:
+    """The PyTorch engine needs neither TensorFlow nor JAX on a dense workload."""
+    assert "jax" not in one_device["float32"]["other_engines"]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 2e-2)])
+def test_two_processes_train_what_one_does(one_device: dict[str, Any], precision: str, tolerance: float) -> None:
+    """DDP over gloo follows one process's losses within the precision's rounding, and counts the same FLOPs."""
+    (both,) = facts("torch", {"placement": "ddp-logical", "device_count": 2, "precision": precision})
+    alone = one_device["bfloat16" if precision == "mixed_bfloat16" else "float32"]
+    assert both["losses"] == pytest.approx(alone["losses"], rel=tolerance)
+    assert both["flops"] == alone["flops"]
+
+
+@pytest.mark.timeout(180)
+def test_a_rank_that_dies_is_named_as_the_cause(tmp_path: Path) -> None:
+    """The second rank cannot start: the case fails with what that rank said, and nothing hangs."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif 'rtxbench.engines.torch_ddp' in sys.orig_argv:\n    sys.exit('planted fault')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    (fact,) = facts("torch", {"placement": "ddp-logical", "device_count": 2}, environment={"PYTHONPATH": path})
+    assert fact["error"] == "MeasurementError"
+    assert "planted fault" in fact["message"]
+
+
+@pytest.mark.slow
+def test_torch_compile_trains_the_same_model(one_device: dict[str, Any]) -> None:
+    """The compiler is an axis, not another experiment."""
+    (compiled,) = facts("torch", {"compiler": "inductor"})
+    if "error" in compiled and sys.platform != "linux":
+        pytest.skip(compiled["message"])
+    assert compiled["losses"] == pytest.approx(one_device["float32"]["losses"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_every_family_of_workload_takes_a_finite_step() -> None:
+    """Convolution and a transformer train in bfloat16."""
+    cases = [{"workload": w, "batch_size": 2, "precision": "mixed_bfloat16"} for w in ("cnn", "gpt2-mini")]
+    for fact in facts("torch", *cases):
+        assert fact["losses"][-1] < fact["losses"][0]
+    assert "dropout" in fact["versions"]["attention"]
