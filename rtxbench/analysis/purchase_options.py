@@ -311,7 +311,7 @@ def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
 
 
 def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
-    reasons = [f"measured here in {machine.stack}, {machine.label}"]
+    reasons = [f"measured here in {machine.stack}, {machine.label}", *filter(None, [machine.scaling])]
     basis = desk.basis
     if basis is not None and basis.own is machine:
         return (*reasons, "the ranked figures are predicted from this row")
