@@ -140,7 +140,7 @@ def _batch_check(row: Published, memory_bytes: float) -> BatchCheck:
 
 
 def compiled_checks() -> Iterator[CompiledCheck]:
-    """Fit the line to the smallest and largest batch of each workload and precision, check the one between."""
+    """Fit the line to two batch sizes of each workload and precision, check it on the third: between and beyond."""
     groups: dict[tuple[str, str], dict[int, int]] = {}
     for peak in compiled_peaks():
         groups.setdefault((peak.workload, peak.precision), {})[peak.batch_size] = peak.peak_bytes
@@ -148,15 +148,11 @@ def compiled_checks() -> Iterator[CompiledCheck]:
         if len(peaks) < 3:
             continue
         small, middle, large = sorted(peaks)
-        line = line_through({small: peaks[small], large: peaks[large]}, "")
-        yield CompiledCheck(
-            workload,
-            precision,
-            middle,
-            peaks[middle],
-            line.need_bytes(middle) / peaks[middle] - 1,
-            f"from batches {small} and {large}",
-        )
+        for ends, held_out, where in (((small, large), middle, "between"), ((small, middle), large, "beyond")):
+            line = line_through({batch: peaks[batch] for batch in ends}, "")
+            error_ratio = line.need_bytes(held_out) / peaks[held_out] - 1
+            how = f"{where} batches {ends[0]} and {ends[1]}"
+            yield CompiledCheck(workload, precision, held_out, peaks[held_out], error_ratio, how)
 
 
 def plan_checks() -> tuple[PlanCheck, ...]:
