@@ -1,4 +1,4 @@
-"""The bench suite runs on rtxbench's own pytest plugin, which an installed rtxbench registers."""
+"""The bench suite runs on rtxbench's own pytest plugin, which ``pyproject.toml`` names."""
 
 import pytest
 

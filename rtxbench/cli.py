@@ -69,7 +69,11 @@ def run(
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
-    path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    try:
+        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
+        typer.secho("rtxbench: interrupted; finished records are kept. Go on with --resume.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
@@ -131,7 +135,8 @@ def cards(
 ) -> None:
     """List the catalogue of cards, or one card with its sources and what of it is unverified."""
     from rtxbench.catalog.cards import COLUMNS, find_card, load_cards
-    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table
+    from rtxbench.catalog.cards_text import card_text, cards_json, cards_table, host_lines
+    from rtxbench.hardware.environment import cpu, gpus
 
     if header:
         typer.echo(",".join(COLUMNS))
@@ -141,7 +146,8 @@ def cards(
     if as_json:
         typer.echo(cards_json(chosen))
     else:
-        typer.echo(cards_table(known) if name is None else card_text(chosen[0]))
+        here = f"{cards_table(known)}\n{host_lines(cpu(), gpus({}), known)}" if name is None else card_text(chosen[0])
+        typer.echo(here)
 
 
 @app.command()
@@ -196,6 +202,7 @@ def trace(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
     out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
     interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the timeline (.png, .svg or .pdf).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
 ) -> None:
     """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
@@ -203,11 +210,21 @@ def trace(
 
     import msgspec
 
+    from rtxbench.analysis.bottleneck_evidence import recording_diagnosis
     from rtxbench.hardware.command import record_command, report_text
 
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
-    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n" + report_text(report), err=not as_json)
+    if figure is not None:
+        from rtxbench.report.recording import save_recording
+
+        save_recording(report, figure)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        diagnosis = recording_diagnosis(report.hardware)
+        why = f"\nlikely {diagnosis.text}\n  {diagnosis.next_step}" if diagnosis is not None else ""
+        typer.echo(f"\n{report_text(report)}{why}", err=True)
     raise typer.Exit(report.exit_code)
 
 
@@ -341,6 +358,3 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("rtxbench: interrupted; finished records are kept.", fg=typer.colors.RED, err=True)
-        sys.exit(130)

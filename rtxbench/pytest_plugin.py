@@ -7,6 +7,7 @@ then *replays* the block times through ``benchmark.pedantic`` on a virtual clock
 """
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,10 +19,10 @@ from rtxbench.errors import RtxbenchError
 
 if TYPE_CHECKING:
     from rtxbench.measure.session import GroupOutcome, Session
-    from rtxbench.measure.suite import Group
-    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord
+    from rtxbench.measure.suite import Group, Request
+    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord, Record
 
-__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "use_rtxbench_defaults"]
+__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "Trials", "use_rtxbench_defaults"]
 
 
 class _VirtualClock:
@@ -124,6 +125,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
     config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
     config.stash[_STATE] = _State(config)
+    if config.getoption("--workload") or config.getoption("--profile") != "quick":
+        _check_names(config)
+
+
+def _check_names(config: pytest.Config) -> None:
+    """A wrong name costs one line at the start, not a traceback at collection."""
+    from rtxbench.measure.suite import check
+
+    try:
+        check(_request(config, ()))
+    except RtxbenchError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -141,18 +154,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("claim")
     if marker is None or "arm" not in metafunc.fixturenames:
         return
-    try:
-        groups = _plan(metafunc.config, marker.args)
-    except RtxbenchError as error:
-        raise pytest.UsageError(str(error)) from error
+    groups = _plan(metafunc.config, marker.args)
     arms = [Arm(group, case) for group in groups for case in (*group.cases, *(case for case, _ in group.skipped))]
     metafunc.parametrize("arm", [_parameter(arm) for arm in arms])
 
 
 def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
-    from rtxbench.measure.suite import Request, plan
+    from rtxbench.measure.suite import plan
 
-    request = Request(
+    return plan(_request(config, claims), config.stash[_STATE].environment)
+
+
+def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":
+    from rtxbench.measure.suite import Request
+
+    return Request(
         profile=config.getoption("--profile"),
         engine=config.getoption("--engine"),
         claims=tuple(claims),
@@ -160,7 +176,6 @@ def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
         compilers=tuple(config.getoption("--compiler")),
         logical_devices=config.getoption("--logical-devices"),
     )
-    return plan(request, config.stash[_STATE].environment)
 
 
 def _parameter(arm: Arm) -> Any:
@@ -265,10 +280,65 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Measured:
     return Measured(request, benchmark)
 
 
+class Trials:
+    """What the ``trials`` fixture gives: measure a claim that is no throughput (`rtxbench.measure.trials`)."""
+
+    def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
+        self._config = request.config
+        self._benchmark = benchmark
+
+    def run(self, topic: str, shown: str | None = None) -> "list[Record]":
+        """Run one trial, store its records, and show a figure of it through pytest-benchmark.
+
+        Args:
+            topic: row of `rtxbench.measure.trials.TRIALS`.
+            shown: metric in seconds whose values are replayed; by default the duration of the whole trial.
+        """
+        from rtxbench.measure.trial_progress import TrialProgress
+        from rtxbench.measure.trials import measure_trial
+        from rtxbench.records import Observation
+
+        if self._config.getoption("--workload"):
+            pytest.skip("a trial has its own model; leave --workload out to run it")
+        session = self._config.stash[_STATE].open_session()
+        engine = self._config.getoption("--engine")
+        began = time.monotonic()
+        with _capture_suspended(self._config), TrialProgress(f"\n{topic}", sys.stderr) as progress:
+            records = measure_trial(topic, session, engine, progress.step)
+        observed = [record for record in records if isinstance(record, Observation)]
+        samples = [value for record in observed if record.metric == shown for value in record.values]
+        durations = samples or [time.monotonic() - began]
+        replayed = iter(durations)
+        self._benchmark.extra_info.update(run_id=session.run_id, records=len(records), shown=shown or "whole trial")
+        self._benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(replayed)), rounds=len(durations), iterations=1)
+        if not any(record.values for record in observed):
+            pytest.fail(f"{topic}: {observed[0].reason if observed else 'nothing was measured'}", pytrace=False)
+        return records
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest, benchmark: Any) -> Trials:
+    """Measure a claim about quality, tuning, data or deployment and show it through pytest-benchmark."""
+    return Trials(request, benchmark)
+
+
 @pytest.fixture(scope="session")
 def bench_session(request: pytest.FixtureRequest) -> "Iterator[Session]":
     """The run's `Session`, for bench functions that store records of their own."""
     return request.config.stash[_STATE].open_session()  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After the timed work: measure the ceilings and look at one step of each case, so that causes can be named."""
+    state = session.config.stash.get(_STATE, None)
+    if state is None or state.session is None or not state.session.can_explain:
+        return
+    if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR):
+        return
+    from rtxbench.measure.progress import Waiting
+
+    with _capture_suspended(session.config), Waiting("\ngathering what explains the figures", sys.stderr):
+        state.session.explain()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -319,10 +389,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _write_verdicts(terminalreporter: Any, path: Path) -> None:
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
     from rtxbench.analysis.claims import load_claims
     from rtxbench.analysis.verdicts import judge
     from rtxbench.store import load_run
 
+    width = max(60, get_terminal_size().columns)
+    terminalreporter.write_line("")
     for verdict in judge([load_run(path)], load_claims()):
         if not verdict.subject:
-            terminalreporter.write_line(f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}")
+            text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
+            for line in wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True):
+                terminalreporter.write_line(line)

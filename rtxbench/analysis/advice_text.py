@@ -40,7 +40,10 @@ def advice_text(advice: Advice, *, width: int | None = None, color: bool = False
     """
     from rich.console import Console
 
-    console = Console(width=width or _PLAIN_WIDTH, force_terminal=color, color_system="auto" if color else None)
+    # No markup: names and notes may hold square brackets, which are text here.
+    console = Console(
+        width=width or _PLAIN_WIDTH, force_terminal=color, color_system="auto" if color else None, markup=False
+    )
     with console.capture() as captured:
         for part in _parts(advice):
             console.print(part, highlight=False)
@@ -83,7 +86,7 @@ def _ranked_table(advice: Advice, ranked: Sequence[Option]) -> RenderableType:
     table.add_column("Card", no_wrap=True)
     for title in (f"{advice.unit}/s", "90 % range", "figure is"):
         table.add_column(title, justify="left" if title == "figure is" else "right", no_wrap=True)
-    for title in (f"{advice.currency}", "per 1000", "J each", "per million", "memory"):
+    for title in (advice.currency, "per 1000", "J each", "per million", "memory"):
         table.add_column(title, justify="left" if title == "memory" else "right", no_wrap=True)
     for option in ranked:
         table.add_row(*_cells(option))
@@ -91,7 +94,7 @@ def _ranked_table(advice: Advice, ranked: Sequence[Option]) -> RenderableType:
 
 
 def _cells(option: Option) -> tuple[str, ...]:
-    mark = " MSRP" if option.price is not None and option.price.is_launch_price else ""
+    mark = "*" if option.price is not None and option.price.is_launch_price else ""
     return (
         str(option.rank),
         option.name,
@@ -138,7 +141,7 @@ def _break_even_lines(pairs: Sequence[BreakEven], advice: Advice) -> Iterable[st
 
 
 def _counted(examples: float) -> str:
-    for factor, word in ((1e9, "billion"), (1e6, "million")):
+    for factor, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if examples >= factor:
             return f"{examples / factor:.3g} {word}"
     return f"{examples:,.0f}"
@@ -176,6 +179,9 @@ def _assumption_line(advice: Advice) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
+    for least, factor, prefix in ((1e9, 1e9, " G"), (1e6, 1e6, " M"), (1e4, 1e3, " k")):
+        if abs(value) >= least:
+            return f"{value / factor:.3g}{prefix}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

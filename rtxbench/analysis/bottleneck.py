@@ -49,6 +49,8 @@ class Evidence:
     """Measured product ceiling of one device, by precision."""
     memory_bytes_per_s: float | None = None
     kernel_launch_s: float | None = None
+    step_call_s: float | None = None
+    """Time of calling a traced function that does next to nothing: what every step pays once."""
     gpu_idle_ratio: float | None = None
     memory_activity_ratio: float | None = None
     """Time in which device memory was read or written, from a counter."""
@@ -96,8 +98,9 @@ class Evidence:
             shares["memory"] = min(share, 1.0)  # counted traffic is an upper bound: caches and fusion save some of it
         if self.memory_activity_ratio is not None:
             shares["memory"] = self.memory_activity_ratio
-        if self.kernels_per_step is not None and self.kernel_launch_s and self.step_time_s:
-            shares["launch"] = min(self.kernels_per_step * self.kernel_launch_s / self.step_time_s, 1.0)
+        if self.step_call_s is not None and self.step_time_s:
+            launches_s = (self.kernels_per_step or 0.0) * (self.kernel_launch_s or 0.0)
+            shares["launch"] = min((self.step_call_s + launches_s) / self.step_time_s, 1.0)
         return shares
 
     @property
@@ -161,11 +164,15 @@ def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     facts = []
     if e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= _WAIT_SHARE:
         facts.append(f"no kernel runs for {format_percent(e.gpu_idle_ratio, 0)} of the time")
-    if "launch" in shares and e.kernel_launch_s is not None:
-        cost = f"{e.kernels_per_step:.0f} kernels of at least {format_duration(e.kernel_launch_s)} each"
+    if "launch" in shares and e.step_call_s is not None:
+        cost = f"the call ({format_duration(e.step_call_s)})"
+        if e.kernels_per_step and e.kernel_launch_s:
+            cost += f" and {e.kernels_per_step:.0f} launches of at least {format_duration(e.kernel_launch_s)}"
         facts.append(f"{cost} explain {format_percent(shares['launch'], 0)} of the step")
     if "compute" in shares:
         facts.append(f"arithmetic explains {format_percent(shares['compute'], 0)}")
+    if shares.get("launch", 0.0) < _DOMINANT_SHARE and e.input_wait_ratio is None:
+        return Diagnosis("host-bound", tuple(facts), "measured")  # idle, and nothing tells launches from input
     return Diagnosis("launch-bound", tuple(facts), "measured" if e.gpu_idle_ratio is not None else "inferred")
 
 
@@ -188,7 +195,8 @@ def _compute_fact(shares: Mapping[str, float]) -> tuple[str, ...]:
 def _compute(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     achieved = format_quantity(e.achieved_flop_per_s or 0.0, "FLOP/s")
     ceiling = "float32" if e._slow_products else e.precision
-    share = f"{achieved} is {format_percent(shares['compute'], 0)} of this device's {ceiling} product ceiling"
+    portion = format_percent(shares["compute"], 0) if shares["compute"] < 1 else "all"
+    share = f"{achieved} is {portion} of this device's measured {ceiling} product ceiling"
     gain = e.matrix_gain
     has_unit = any(
         rate >= _MATRIX_GAIN * e.gemm_flop_per_s.get("float32", float("inf")) for rate in e.gemm_flop_per_s.values()
@@ -305,7 +313,7 @@ def _scaling(baseline: Evidence, candidate: Evidence, ratio: float) -> Diagnosis
     if observed is not None:
         return observed
     alone = diagnose(baseline)
-    if efficiency >= 0.9 or alone.code in ("launch-bound", "input-bound"):
+    if efficiency >= 0.9 or alone.code in ("launch-bound", "host-bound", "input-bound"):
         return None
     text = f"{candidate.device_count} devices reach {format_percent(efficiency, 0)} of linear scaling"
     return Diagnosis("communication-bound", (text,), "inferred")

@@ -15,7 +15,7 @@ from rtxbench.placement import placement_named
 from rtxbench.records import CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
 from rtxbench.store import LoadedRun
 
-__all__ = ["Diagnoser", "case_evidence"]
+__all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 
 _HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s")
 _HOST: Final = "host"
@@ -49,6 +49,7 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         gemm_flop_per_s=gemm,
         memory_bytes_per_s=ceilings.get("memory_bandwidth_bytes_per_s"),
         kernel_launch_s=ceilings.get("kernel_launch_s"),
+        step_call_s=ceilings.get("step_call_s"),
         gpu_idle_ratio=None if busy is None else 1 - busy,
         memory_activity_ratio=hardware.get("dram_activity_ratio", hardware.get("memory_controller_utilization_ratio")),
         input_wait_ratio=_value(step, "input_wait_ratio"),
@@ -103,6 +104,25 @@ def _working_gpus(hardware: HardwareSummary | None) -> list[dict[str, Summary]]:
 def _clock_loss(hardware: HardwareSummary | None) -> float | None:
     clocks = [s["sm_clock_hz"] for s in _working_gpus(hardware) if "sm_clock_hz" in s and s["sm_clock_hz"].maximum]
     return max((1 - clock.mean / clock.maximum for clock in clocks), default=None)
+
+
+def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
+    """What sensors alone say of a recorded program's GPUs; ``None`` where no GPU worked or nothing stands out."""
+    means = _gpu_means(hardware)
+    busy = means.get("gpu_utilization_ratio")
+    if busy is None:
+        return None
+    found = diagnose(
+        Evidence(
+            gpu_idle_ratio=1 - busy,
+            memory_activity_ratio=means.get("dram_activity_ratio", means.get("memory_controller_utilization_ratio")),
+            thermal_ratio=means.get("sw_thermal_slowdown_ratio"),
+            hardware_slowdown_ratio=means.get("hw_slowdown_ratio"),
+            power_cap_ratio=means.get("sw_power_cap_ratio"),
+            clock_loss_ratio=_clock_loss(hardware),
+        )
+    )
+    return found if found.code != "undetermined" else None
 
 
 class Diagnoser:

@@ -24,11 +24,16 @@ CAUSES: Final[Mapping[str, Cause]] = {
     ),
     "communication-bound": Cause(
         "waiting for the other devices",
-        "Raise the batch size per device so that each all-reduce is paid by more work, or use fewer devices.",
+        "Give each device more work between exchanges (a larger batch per device), or use fewer devices.",
     ),
     "launch-bound": Cause(
         "the device waits for the host: launching kernels costs more than computing them",
         "Raise the batch size, or compile the step (XLA, torch.compile) so that small operations are fused.",
+    ),
+    "host-bound": Cause(
+        "the GPU waits for the host",
+        "Time the loop once with one constant batch: if that is faster, speed up the input pipeline; if not, raise the "
+        "batch size or compile the step.",
     ),
     "compute-bound-matrix-unit": Cause(
         "limited by the matrix unit's arithmetic",

@@ -29,7 +29,6 @@ from rtxbench.analysis.prediction import (
     leave_one_card_out,
     training_points,
 )
-from rtxbench.analysis.sibling_models import SIBLING_CORRECTIONS, leave_one_model_out
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import curated
 
@@ -38,7 +37,6 @@ __all__ = [
     "Score",
     "class_transfer",
     "memory_scaled_batches",
-    "model_predictions",
     "nested_card_folds",
     "nested_model_folds",
     "pick_method",
@@ -103,13 +101,8 @@ def nested_card_folds(points: Points) -> Folds:
     return Folds(predicted, half_width, picked)
 
 
-def model_predictions(points: Points) -> dict[str, Floats]:
-    """Leave one model out on one card: predicted log throughput (n) under each correction."""
-    return {name: leave_one_model_out(points, *CHOSEN_METHOD, name) for name in SIBLING_CORRECTIONS}
-
-
 def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Folds:
-    """Of `model_predictions`, the correction and range picked by the errors on the other models."""
+    """Of `leave_one_model_out`, the correction and range picked by the errors on the other models."""
     errors = {name: predicted - points.log_throughput for name, predicted in predictions.items()}
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
     picked = {}

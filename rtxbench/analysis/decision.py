@@ -6,14 +6,13 @@ when it lies outside. Anything else is inconclusive.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtxbench.analysis.claims import Comparison
 from rtxbench.records import Estimate, VerdictState
 from rtxbench.stats import student_t
 
-__all__ = ["Decision", "decide", "holm_adjusted"]
+__all__ = ["Decision", "decide"]
 
 
 class Decision(NamedTuple):
@@ -90,14 +89,3 @@ def _tail(distance: float, error: float, n: int) -> float:
     if error == 0.0:
         return 0.0 if distance > 0 else 1.0
     return float(stdtr(n - 1, -distance / error))
-
-
-def holm_adjusted(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values (Holm 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted

@@ -8,9 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Final, NamedTuple
 
+from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.analysis.claims import Arm, Claim, Comparison, Limit
+from rtxbench.errors import UsageError
 from rtxbench.records import Case, CaseRecord, Environment, Flag, Observation, RatioRecord
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
@@ -100,6 +103,31 @@ class MachineEvidence:
             if record.status != "measured" and any(_arm_matches(record.case, arm) for arm in arms)
         ]
         return max(found, key=lambda record: record.finished_at, default=None)
+
+    @cached_property
+    def _diagnoser(self) -> Diagnoser:
+        return Diagnoser(self.runs)
+
+    def cause(self, record: RatioRecord) -> str | None:
+        """The bottleneck that explains a ratio; ``None`` where none was found."""
+        try:
+            diagnosis = self._diagnoser.ratio(record)
+        except UsageError:
+            return None  # a placement this version does not know: its records are judged, not explained
+        return None if diagnosis is None or diagnosis.code == "undetermined" else diagnosis.text
+
+    def saving(self, record: RatioRecord) -> str:
+        """How much of a saving in floating-point operations became time, where the arms are two workloads."""
+        arms = [self._cases.get(name) for name in (record.baseline_record, record.candidate_record)]
+        flops = [arm.measurement.flops_per_step for arm in arms if arm is not None and arm.measurement is not None]
+        known = [value for value in flops if value]
+        if len(known) != 2 or record.baseline.workload == record.candidate.workload or known[1] >= known[0]:
+            return ""
+        computation, spent = 1 - known[1] / known[0], 1 - 1 / record.ratio.value
+        return (
+            f" It computes {format_percent(computation, 0)} less and takes {format_percent(spent, 0)} less time: "
+            f"{format_percent(spent / computation, 0)} of the saving became time."
+        )
 
     def _problem(self, record: RatioRecord, comparison: Comparison) -> Problem | None:
         return (

@@ -5,9 +5,10 @@ driver's own context. Activations follow Korthikanti et al. 2022 (arXiv:2205.051
 and the same count done for the Llama form; full fine-tuning in mixed precision costs 18 bytes a parameter, in float32
 16 (float32 weights, gradients, two Adam moments; half-precision copies beside them).
 
-The answer is a range, not a number. The lower end is the tensors alone. The upper end adds what allocators and the
-backward pass's temporaries added to the activations in published measurements (docs/prediction.md has the check):
-*fits* means that even the upper end fits, *tight* that only the lower does, *no* that not even that does.
+The answer is a range, not a number. The lower end is the tensors alone, as a well tuned framework holds them. The
+upper end adds what allocators, temporaries and less tuned frameworks added in published measurements
+(docs/prediction.md has the check): *fits* means that even the upper end fits, *tight* that it depends on the
+framework, *no* that not even the tensors do.
 """
 
 import math
@@ -41,6 +42,9 @@ ACTIVATION_OVERHEAD_RATIO = 1.26
 """Upper end ÷ lower end of the activations: Hugging Face's BERT-large measurement (2,089 MiB an example against
 1,656 MiB of tensors), the worst of the published checks."""
 
+_LOSS_CHUNKS = 8
+"""Tuned frameworks compute the loss in chunks and never hold all logits (torchtune's default is 8)."""
+
 OPTIMIZER_SLOT_BYTES: Mapping[str, float] = {
     # Bytes per trained parameter.
     "adam": 8,  # two float32 moments
@@ -58,24 +62,35 @@ class TuningMethod(NamedTuple):
     """Frozen weights of the linear maps; ``None`` where everything is trained."""
     trained_bytes: Mapping[str, float]
     """Weights and gradients per *trained* parameter by kind of precision: ``full`` or ``half``."""
+    overhead_ratio: float
+    """Upper end ÷ lower end of weights, gradients and optimizer slots, from published peaks."""
     checkpointing: bool
     """Whether activations inside a layer are recomputed, as is usual for this method."""
     note: str
 
 
+_TORCHTUNE = "arXiv:2305.14314, section 3; overhead: torchtune 0.1's 9.29 GB for Llama-2-7B against 4.8 GB of tensors"
+
 TUNING_METHODS: Mapping[str, TuningMethod] = {
     "full": TuningMethod(
         None,
         {"full": 8, "half": 10},
+        1.03,
         False,
         "every weight trained; in mixed precision float32 master weights and gradients beside 2-byte copies",
     ),
-    "full-bf16": TuningMethod(None, {"half": 4}, True, "every weight trained and kept in bfloat16 only"),
-    "lora": TuningMethod(2, {"half": 8, "full": 8}, True, "16-bit frozen base, float32 adapters on every linear map"),
-    "int8-lora": TuningMethod(1, {"half": 8, "full": 8}, True, "8-bit frozen base (Dettmers et al., arXiv:2208.07339)"),
-    "qlora": TuningMethod(
-        4.127 / 8, {"half": 8, "full": 8}, True, "4-bit NF4 base, double quantisation (arXiv:2305.14314, section 3)"
+    "full-bf16": TuningMethod(None, {"half": 4}, 1.03, True, "every weight trained and kept in bfloat16 only"),
+    "lora": TuningMethod(
+        2,
+        {"half": 8, "full": 8},
+        1.18,
+        True,
+        "16-bit frozen base, float32 adapters on every linear map; overhead: torchtune 0.1's 17.18 GB for Llama-2-7B",
     ),
+    "int8-lora": TuningMethod(
+        1, {"half": 8, "full": 8}, 1.96, True, "8-bit frozen base (arXiv:2208.07339); overhead unpublished, as qlora"
+    ),
+    "qlora": TuningMethod(4.127 / 8, {"half": 8, "full": 8}, 1.96, True, _TORCHTUNE),
 }
 """Fine-tuning methods by name."""
 
@@ -106,17 +121,21 @@ class Need(NamedTuple):
     activations_bytes: float
     logits_bytes: float
     workspace_bytes: float
+    fixed_overhead_ratio: float
     context_bytes: float = CONTEXT_BYTES
 
     @property
     def low_bytes(self) -> float:
-        """The tensors and the context, perfectly packed."""
-        return sum(self)
+        """The tensors and the context, perfectly packed, with a loss computed in chunks of an eighth."""
+        fixed = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.workspace_bytes
+        return fixed + self.activations_bytes + self.logits_bytes / _LOSS_CHUNKS + self.context_bytes
 
     @property
     def high_bytes(self) -> float:
-        """With the overhead seen on real allocators."""
-        return self.low_bytes + (self.activations_bytes + self.logits_bytes) * (ACTIVATION_OVERHEAD_RATIO - 1)
+        """With all logits at once and the overheads seen on real allocators."""
+        fixed = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+        moving = (self.activations_bytes + self.logits_bytes) * ACTIVATION_OVERHEAD_RATIO
+        return fixed * self.fixed_overhead_ratio + moving + self.workspace_bytes + self.context_bytes
 
 
 def training_need(model: Model, setup: Setup) -> Need:
@@ -146,6 +165,7 @@ def training_need(model: Model, setup: Setup) -> Need:
         activations_bytes=_activation_bytes(model, setup, method, compute_bytes),
         logits_bytes=_logit_bytes(model, tokens, compute_bytes),
         workspace_bytes=_workspace_bytes(model, method),
+        fixed_overhead_ratio=method.overhead_ratio,
     )
 
 

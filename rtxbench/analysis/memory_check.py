@@ -10,6 +10,7 @@ from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
 
 __all__ = [
+    "PUBLISHED_PEAKS",
     "BatchCheck",
     "CompiledCheck",
     "PeakCheck",
@@ -19,12 +20,20 @@ __all__ = [
 ]
 
 _HF = "Hugging Face Transformers 4.27 documentation, perf_train_gpu_one (V100, PyTorch, AdamW, 512 tokens)"
-_HF_CONTEXT_MIB = 1343
-_HF_PEAKS = (
-    # (batch size, NVML's used MiB at the end of training), context included
-    (4, 14949),
-    (1, 8681),
+_TUNE_OLD = "torchtune 0.1 README: torch.cuda.max_memory_reserved, RTX 4090, batch 2, at most 512 tokens"
+_TUNE_NEW = "torchtune 0.4 README: RTX 4090, batch 2, packed to 2,048 tokens, torch.compile, loss in chunks"
+_MIB, _GB, _GIB = 2**20, 1e9, 2**30
+
+PUBLISHED_PEAKS: tuple[tuple[str, Setup, float, str], ...] = (
+    # (model, setup, published peak less the CUDA context in bytes, source)
+    ("bert-large", Setup(4, 512, "float32"), (14949 - 1343) * _MIB, _HF),
+    ("bert-large", Setup(1, 512, "float32"), (8681 - 1343) * _MIB, _HF),
+    ("llama-2-7b", Setup(2, 512, method="lora", rank=8), 17.18 * _GB, _TUNE_OLD),
+    ("llama-2-7b", Setup(2, 512, method="qlora", rank=8), 9.29 * _GB, _TUNE_OLD),
+    ("llama-3-8b", Setup(2, 2048, method="lora", rank=8), 16.2 * _GIB, _TUNE_NEW),
+    ("llama-3-8b", Setup(2, 2048, method="qlora", rank=8), 7.4 * _GIB, _TUNE_NEW),
 )
+"""Peaks other people measured on GPUs. Overheads in `rtxbench.analysis.memory` come from the first four."""
 _BATCH_MODELS = {"bert_base_squad": "bert-base", "bert_large_squad": "bert-large"}
 _SQUAD_TOKENS = 384
 _BATCH_STACK = "pytorch-1.13-ngc-22.10"
@@ -39,6 +48,13 @@ class PeakCheck(NamedTuple):
     published_bytes: float
     low_bytes: float
     high_bytes: float
+
+    @property
+    def outside_ratio(self) -> float:
+        """How far the published peak lies below the range (negative) or above it; 0 inside."""
+        if self.published_bytes < self.low_bytes:
+            return self.published_bytes / self.low_bytes - 1
+        return max(0.0, self.published_bytes / self.high_bytes - 1)
 
 
 class BatchCheck(NamedTuple):
@@ -68,19 +84,13 @@ class CompiledCheck(NamedTuple):
 
 
 def published_peak_checks() -> tuple[PeakCheck, ...]:
-    """BERT-large in float32 at two batch sizes."""
+    """Each of `PUBLISHED_PEAKS` beside its computed range."""
     checks = []
-    for batch, used_mib in _HF_PEAKS:
-        need = training_need(MODELS["bert-large"], Setup(batch_size=batch, tokens=512, precision="float32"))
-        checks.append(
-            PeakCheck(
-                f"bert-large, float32, batch {batch}, 512 tokens",
-                _HF,
-                (used_mib - _HF_CONTEXT_MIB) * 2**20,
-                need.low_bytes - CONTEXT_BYTES,
-                need.high_bytes - CONTEXT_BYTES,
-            )
-        )
+    for name, setup, published_bytes, source in PUBLISHED_PEAKS:
+        need = training_need(MODELS[name], setup)
+        what = f"{name}, {setup.method}, {setup.precision}, batch {setup.batch_size}, {setup.tokens} tokens"
+        low, high = need.low_bytes - CONTEXT_BYTES, need.high_bytes - CONTEXT_BYTES
+        checks.append(PeakCheck(what, source, published_bytes, low, high))
     return tuple(checks)
 
 

@@ -9,15 +9,14 @@ from rtxbench.analysis.cross_validation import (
     Score,
     class_transfer,
     memory_scaled_batches,
-    model_predictions,
     nested_card_folds,
     nested_model_folds,
     pick_method,
     score,
 )
-from rtxbench.analysis.memory_check import compiled_checks, published_batch_checks, published_peak_checks
+from rtxbench.analysis.memory_check import PeakCheck, compiled_checks, published_batch_checks, published_peak_checks
 from rtxbench.analysis.prediction import CHOSEN_METHOD, METHODS, Floats, Points, leave_one_card_out
-from rtxbench.analysis.sibling_models import CHOSEN_CORRECTION, SIBLING_CORRECTIONS
+from rtxbench.analysis.sibling_models import CHOSEN_CORRECTION, SIBLING_CORRECTIONS, leave_one_model_out
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import FILTERS, curated, load_published
 
@@ -26,7 +25,7 @@ __all__ = ["page"]
 
 def page(points: Points, cards: Mapping[str, Card]) -> str:
     """The whole page, Markdown."""
-    folds, by_model = nested_card_folds(points), model_predictions(points)
+    folds, by_model = nested_card_folds(points), leave_one_model_out(points, *CHOSEN_METHOD)
     model_folds = nested_model_folds(points, by_model)
     parts = (
         _head(score(points, folds), score(points, model_folds)),
@@ -174,7 +173,12 @@ from three years of PyTorch releases."""
 
 def _memory() -> str:
     peaks = [
-        (c.what, f"{c.published_bytes / 2**20:,.0f}", f"{c.low_bytes / 2**20:,.0f}", f"{c.high_bytes / 2**20:,.0f}")
+        (
+            c.what,
+            *(f"{value / 2**20:,.0f}" for value in (c.published_bytes, c.low_bytes, c.high_bytes)),
+            _outside(c),
+            c.source,
+        )
         for c in published_peak_checks()
     ]
     batches = [
@@ -182,7 +186,7 @@ def _memory() -> str:
         for c in published_batch_checks()
     ]
     lines = [
-        (c.workload, c.precision, str(c.batch_size), f"{c.peak_bytes / 2**20:,.0f}", f"{c.error_ratio:+.1%}", c.how)
+        (c.workload, c.precision, str(c.batch_size), _mib(c.peak_bytes), f"{c.error_ratio:+.1%}", c.how)
         for c in compiled_checks()
     ]
     errors = [abs(c.error_ratio) for c in compiled_checks()]
@@ -191,10 +195,10 @@ def _memory() -> str:
 
 Computed from dimensions (weights, gradients, optimizer slots, activations, logits, workspace, context), as a range.
 
-Against a published measurement on a GPU (allocator's share, MiB; the range's upper end is set by the first pair of
-rows, so only the fixed part and the rest test it):
+Against published measurements on GPUs (allocator's share, MiB). The overheads behind the upper end were read off the
+first four rows, so those test the lower end only:
 
-{_table(("case", "published", "lower end", "upper end"), peaks)}
+{_table(("case", "published", "lower end", "upper end", "published lies", "source"), peaks)}
 
 Against the largest batches people published per card (PyTorch, SQuAD at 384 tokens); the computed largest batch is a
 range, and the published one should lie in it. None of this was used to set the model:
@@ -207,6 +211,16 @@ checked on the third. JAX reports the compiler's plan; these are of a CPU, in fl
 median {np.median(errors):.1%}:
 
 {_table(("workload", "precision", "held-out batch", "peak, MiB", "error", "how"), lines)}"""
+
+
+def _mib(value_bytes: float) -> str:
+    return f"{value_bytes / 2**20:,.0f}"
+
+
+def _outside(check: PeakCheck) -> str:
+    if check.outside_ratio == 0:
+        return "inside"
+    return f"{abs(check.outside_ratio):.1%} {'above' if check.outside_ratio > 0 else 'below'}"
 
 
 def _row(label: str, scored: Score) -> str:

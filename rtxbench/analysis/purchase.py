@@ -91,6 +91,8 @@ class Option(_Frozen, frozen=True, kw_only=True):
     throughput_per_price: float | None = None
     memory: Memory | None = None
     owned: bool = False
+    comparable: bool = True
+    """False: one example is other work than in the ranked figures (another sequence length)."""
     excluded: str | None = None
     """Why it is out of the running: over budget, or too little memory."""
     cannot_say: str | None = None

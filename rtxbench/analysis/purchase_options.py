@@ -11,12 +11,12 @@ from rtxbench.analysis.cost import break_even_examples, break_even_hours_per_day
 from rtxbench.analysis.forecast import Forecast, Forecaster, Refusal
 from rtxbench.analysis.memory import FitState
 from rtxbench.analysis.own_machines import Owned, owned_machines
-from rtxbench.analysis.prediction import Case, Points, points_of
 from rtxbench.analysis.purchase import RANKINGS, Advice, BreakEven, Option, Question, rank_options
+from rtxbench.analysis.purchase_basis import Basis, choose_basis, no_basis_note, published_figure
 from rtxbench.analysis.purchase_memory import MemoryBasis, memory_basis, memory_on
 from rtxbench.catalog.cards import Card, find_card, load_cards
 from rtxbench.catalog.prices import Price, PriceList, load_prices, price_of
-from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
+from rtxbench.catalog.published import Published, curated
 from rtxbench.errors import UsageError
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.units import format_bytes
@@ -36,16 +36,6 @@ _SENSOR_NOTE = (
 )
 
 
-class _Basis(NamedTuple):
-    """The stack the ranked figures stand on, with its rows of the asked-for case."""
-
-    case: Case
-    rows: tuple[Published, ...]
-    anchors: Points | None
-    """One's own measurement, where that is the basis."""
-    note: str
-
-
 class _Desk(NamedTuple):
     """Everything an option is made from."""
 
@@ -53,7 +43,9 @@ class _Desk(NamedTuple):
     cards: Mapping[str, Card]
     prices: PriceList
     forecaster: Forecaster
-    basis: _Basis | None
+    basis: Basis | None
+    basis_note: str
+    """What the basis is; where there is none, why."""
     memory: MemoryBasis | None
 
 
@@ -75,8 +67,9 @@ def advise(
     _check_budget(question, wanted, prices)
     forecaster = forecaster or Forecaster(rows, cards)
     owned = owned_machines(question.workload, question.precision, runs, cards)
-    basis = _basis(question, rows, forecaster, owned)
-    desk = _Desk(question, cards, prices, forecaster, basis, memory_basis(question, runs))
+    basis = choose_basis(question, rows, forecaster, owned)
+    note = basis.note if basis else no_basis_note(question, rows)
+    desk = _Desk(question, cards, prices, forecaster, basis, note, memory_basis(question, runs))
     options = [option for card in wanted for option in _options_of(card, desk)]
     options += [_owned_option(machine, desk) for machine in owned]
     rank_by = question.rank_by or ("throughput" if question.budget is not None else "value")
@@ -86,7 +79,7 @@ def advise(
         currency=prices.currency,
         unit=_unit(basis),
         basis=basis.case.stack if basis else None,
-        basis_note=basis.note if basis else _no_basis_note(question, rows),
+        basis_note=note,
         ranked_by=rank_by,
         options=ranked,
         break_even=_break_even(ranked, desk),
@@ -131,76 +124,6 @@ def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList)
         )
 
 
-def _basis(
-    question: Question, rows: Sequence[Published], forecaster: Forecaster, owned: Sequence[Owned]
-) -> _Basis | None:
-    """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own."""
-    published = _published_cases(question, rows)
-    own = next((_own_basis(machine, question) for machine in owned if machine.card is not None), None)
-    if question.stack is not None:
-        known = published | ({"own": own} if own else {})
-        if question.stack not in known:
-            raise UsageError(
-                f"no training figure of {question.workload} in {question.precision} on the stack {question.stack!r}.",
-                next_step=f"Stacks that have one: {', '.join(known) or 'none'}.",
-            )
-        return known[question.stack]
-    usable = [b for b in published.values() if len(forecaster.anchors(b.case, "geforce"))]
-    if usable:
-        return max(usable, key=lambda basis: max(row.date for row in basis.rows))
-    return own or next(iter(published.values()), None)
-
-
-def _own_basis(machine: Owned, question: Question) -> _Basis:
-    assert machine.card is not None
-    case = Case(machine.stack, _published_name(question.workload), question.precision)
-    anchors = points_of([(machine.card, case, machine.batch_size, machine.throughput_per_s)])
-    return _Basis(case, (), anchors, f"your own measurement on {machine.name}")
-
-
-def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str, _Basis]:
-    stand_ins = {stand_in.model: stand_in.difference for stand_in in WORKLOAD_MODELS.get(question.workload, ())}
-    names = {question.workload: "as published", **stand_ins}
-    found: dict[str, list[Published]] = {}
-    for row in rows:
-        if row.task == "train" and row.model in names and row.precision == question.precision:
-            found.setdefault(row.stack, []).append(row)
-    return {
-        stack: _Basis(
-            Case(stack, members[0].model, question.precision),
-            tuple(members),
-            None,
-            f"{members[0].framework.split(',')[0]}; {names[members[0].model]}",
-        )
-        for stack, members in found.items()
-    }
-
-
-def _published_name(workload: str) -> str:
-    stand_ins = WORKLOAD_MODELS.get(workload, ())
-    return stand_ins[0].model if stand_ins else workload
-
-
-def _no_basis_note(question: Question, rows: Sequence[Published]) -> str:
-    precisions = sorted(
-        {
-            row.precision
-            for row in rows
-            if row.task == "train"
-            and row.model in (question.workload, *(m.model for m in WORKLOAD_MODELS.get(question.workload, ())))
-        }
-    )
-    if precisions:
-        return (
-            f"nothing is published of {question.workload} in {question.precision}, only in {', '.join(precisions)}: "
-            "ask for that, or measure your own card and pass its results"
-        )
-    return (
-        f"nothing is published of training {question.workload}: measure a card with `rtxbench run` and pass its "
-        "results, or ask about resnet50 or bert-base"
-    )
-
-
 def _options_of(card: Card, desk: _Desk) -> list[Option]:
     single = _judged(_single(card, desk), card, desk)
     if desk.question.max_devices < 2 or desk.basis is None:
@@ -212,15 +135,36 @@ def _options_of(card: Card, desk: _Desk) -> list[Option]:
 def _single(card: Card, desk: _Desk) -> Option:
     option = Option(name=card.name, card=card.name, power_w=card.power_limit_w, power_origin="board power (TDP)")
     if desk.basis is None:
-        return msgspec.structs.replace(option, cannot_say=_no_basis_note(desk.question, ()))
+        return msgspec.structs.replace(option, cannot_say=desk.basis_note)
     case = desk.basis.case
-    published = _published_figure(card.name, 1, desk.basis)
+    published = published_figure(card.name, 1, desk.basis)
     if published is not None:
-        return msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        option = msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        asked = desk.question.batch_size
+        if asked is None or asked == option.batch_size:
+            return option
+        return msgspec.structs.replace(option, why=(*option.why, f"nobody published batch {asked}"))
+    if desk.basis.own is not None and desk.basis.own.card == card:
+        return _same_as_own(option, desk.basis.own)
     return _predicted(option, card, desk.basis, desk)
 
 
-def _predicted(option: Option, card: Card, basis: _Basis, desk: _Desk) -> Option:
+def _same_as_own(option: Option, own: Owned) -> Option:
+    """Another card like one's own: what one's own gave."""
+    return msgspec.structs.replace(
+        option,
+        origin="measured",
+        stack=own.stack,
+        throughput_per_s=own.throughput_per_s,
+        low_per_s=own.low_per_s,
+        high_per_s=own.high_per_s,
+        batch_size=own.batch_size,
+        why=("measured on yours",),
+        sources=(own.record_id,),
+    )
+
+
+def _predicted(option: Option, card: Card, basis: Basis, desk: _Desk) -> Option:
     anchors = basis.anchors if basis.anchors is not None else desk.forecaster.anchors(basis.case, card.card_class)
     batch = desk.question.batch_size if basis.anchors is None else round(math.exp(float(basis.anchors.log_batch[0])))
     forecast = desk.forecaster.predict(card, basis.case, batch, anchors)
@@ -245,27 +189,9 @@ def _forecast_words(forecast: Forecast, card: Card, checked_on: Sequence[str]) -
     return (words, f"{checked_on[0]} is the only {card.architecture} card the method could be checked on")
 
 
-def _published_figure(card: str, devices: int, basis: _Basis) -> dict[str, object] | None:
-    """Geometric mean over hosts at the largest published batch, as fields of `Option`."""
-    mine = [row for row in basis.rows if row.card == card and row.device_count == devices]
-    if not mine:
-        return None
-    batch = max(row.batch_size or 0 for row in mine)
-    hosts = [row for row in mine if (row.batch_size or 0) == batch]
-    value = math.exp(sum(math.log(row.value) for row in hosts) / len(hosts))
-    return {
-        "throughput_per_s": value,
-        "low_per_s": min(row.value for row in hosts) if len(hosts) > 1 else None,
-        "high_per_s": max(row.value for row in hosts) if len(hosts) > 1 else None,
-        "batch_size": batch or None,
-        "why": (f"published {hosts[0].date} at batch {batch}",),
-        "sources": tuple(dict.fromkeys(row.path for row in hosts)),
-    }
-
-
 def _pair(card: Card, single: Option, desk: _Desk) -> Option | None:
     """Two of the card, where somebody published them in the same stack."""
-    published = None if desk.basis is None else _published_figure(card.name, 2, desk.basis)
+    published = None if desk.basis is None else published_figure(card.name, 2, desk.basis)
     if published is None or desk.basis is None or single.origin != "published" or not single.throughput_per_s:
         return None
     efficiency = float(str(published["throughput_per_s"])) / (2 * single.throughput_per_s)
@@ -359,17 +285,31 @@ def _owned_option(machine: Owned, desk: _Desk) -> Option:
         energy_per_example_j=None if power is None else energy_per_example_j(power, machine.throughput_per_s),
         memory=memory_on(machine.card, desk.memory) if machine.card and desk.memory else None,
         owned=True,
-        why=(
-            f"measured here in {machine.stack}, batch {machine.batch_size}, {machine.label}",
-            "another software stack than the ranked figures: not comparable with them to better than a factor of two"
-            if desk.basis is not None and desk.basis.case.stack != machine.stack
-            else "the ranked figures are predicted from this row",
-        ),
+        comparable=not _is_other_work(machine, desk.basis),
+        why=_owned_reasons(machine, desk),
         sources=(machine.record_id,),
     )
 
 
-def _unit(basis: _Basis | None) -> str:
+def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
+    return basis is not None and basis.tokens is not None and machine.tokens not in (None, basis.tokens)
+
+
+def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
+    reasons = [f"measured here in {machine.stack}, {machine.label}"]
+    basis = desk.basis
+    if basis is not None and basis.own is machine:
+        return (*reasons, "the ranked figures are predicted from this row")
+    if basis is not None and _is_other_work(machine, basis):
+        reasons.append(f"{machine.tokens} tokens an example against {basis.tokens}: not the same work")
+    elif basis is not None and basis.case.stack != machine.stack:
+        reasons.append("another software stack than the ranked figures: up to a factor of two lies in that alone")
+    if machine.precision != desk.question.precision:
+        reasons.append(f"it never ran {desk.question.precision}; this is its fastest other precision")
+    return tuple(reasons)
+
+
+def _unit(basis: Basis | None) -> str:
     if basis is not None and basis.rows:
         return basis.rows[0].unit.removesuffix("/s")
     return "examples"
@@ -402,7 +342,7 @@ def _ledger(option: Option) -> tuple[float, float, float]:
 def _notes(ranked: Sequence[Option], desk: _Desk) -> tuple[str, ...]:
     notes = [_SENSOR_NOTE]
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
-        notes.append("Launch prices are not today's prices: give yours with --prices prices.toml.")
+        notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
     if any(option.devices > 1 for option in ranked):
         notes.append(_P2P_NOTE)
     if any(option.origin == "predicted" for option in ranked):

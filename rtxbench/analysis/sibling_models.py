@@ -43,16 +43,20 @@ CHOSEN_CORRECTION = "none"
 """What leave-one-model-out chose; a test holds it to that."""
 
 
-def leave_one_model_out(points: Points, method: str, settings: Mapping[str, float], correction: str) -> Floats:
-    """Predicted log throughput (n) of each (card, model) without that model's rows on that card; NaN: no anchor."""
-    rule = SIBLING_CORRECTIONS[correction]
-    predicted = np.full(len(points), np.nan)
+def leave_one_model_out(points: Points, method: str, settings: Mapping[str, float]) -> dict[str, Floats]:
+    """Predicted log throughput (n) of each (card, model) without that model's rows on that card, per correction.
+
+    NaN where no anchor is left.
+    """
+    predicted = {name: np.full(len(points), np.nan) for name in SIBLING_CORRECTIONS}
     for card in np.unique(points.card):
         for model in np.unique(points.model[points.card == card]):
             out = (points.card == card) & (points.model == model)
             train, query = points.take(~out), points.take(out)
-            law = METHODS[method].fit(train, settings) if rule.use_law else _flat
-            predicted[out] = anchored(train, query, law) + _offsets(train, query, law, rule)
+            fitted = METHODS[method].fit(train, settings)
+            for name, rule in SIBLING_CORRECTIONS.items():
+                law = fitted if rule.use_law else _flat
+                predicted[name][out] = anchored(train, query, law) + _offsets(train, query, law, rule)
     return predicted
 
 

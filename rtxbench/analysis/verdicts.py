@@ -21,8 +21,9 @@ from typing import Final
 import msgspec
 
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
-from rtxbench.analysis.decision import decide, holm_adjusted
+from rtxbench.analysis.decision import decide
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
+from rtxbench.analysis.explained import with_causes
 from rtxbench.analysis.wording import (
     describe_observation,
     describe_pair,
@@ -33,6 +34,7 @@ from rtxbench.analysis.wording import (
     one_line,
 )
 from rtxbench.records import Case, Observation, Verdict, VerdictState
+from rtxbench.stats import holm_adjusted
 from rtxbench.store import LoadedRun
 
 __all__ = ["Claim", "judge", "load_claims"]
@@ -65,7 +67,8 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
         Per machine and claim: the verdict of the claim as a whole (empty ``subject``) followed by those of its
         subjects. Figures of two machines never enter one verdict.
     """
-    return [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    judged = [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    return with_causes(runs, judged)
 
 
 def _judge_machine(machine: MachineEvidence, claims: Sequence[Claim]) -> list[Verdict]:
@@ -135,7 +138,8 @@ def _judge_pairs(
         state=last.state,
         reason=last.reason,
         estimate=last.estimate,
-        explanation=explain(comparison, record, last.state),
+        explanation=explain(comparison, record, last.state) + machine.saving(record),
+        cause=machine.cause(record),
         next_step=how_to_decide(record) if last.state == "inconclusive" else None,
     )
     return _Subject(comparison.name, comparison.required, verdict, last.p_value, record.candidate)
@@ -238,8 +242,18 @@ def _whole(machine: MachineEvidence, entry: _JudgedClaim) -> Verdict:
         _verdict(machine, claim, state, because),
         estimate=required[0].verdict.estimate if len(required) == 1 else None,
         threshold_ratio=required[0].verdict.threshold_ratio if len(required) == 1 else None,
+        cause=_main_cause(required, state),
         evidence=tuple(dict.fromkeys(record for subject in required for record in subject.verdict.evidence)),
     )
+
+
+def _main_cause(required: Sequence[_Subject], state: VerdictState) -> str | None:
+    """The cause of the first subject that came out as the whole did, with its name where there are several."""
+    verdicts = [subject.verdict for subject in required if subject.verdict.cause is not None]
+    speaking = next((verdict for verdict in verdicts if verdict.state == state), None)
+    if speaking is None:
+        return None
+    return speaking.cause if len(required) == 1 else f"{speaking.subject}: {speaking.cause}"
 
 
 def _combine(claim: Claim, required: Sequence[_Subject]) -> tuple[VerdictState, tuple[str, str, str | None]]:

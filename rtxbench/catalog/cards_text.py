@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from rtxbench.catalog.cards import Card, tensor_rate_faults
+from rtxbench.catalog.cards import Card, match_device, tensor_rate_faults
+from rtxbench.records import Cpu, Gpu
 from rtxbench.units import format_bytes, format_quantity
 
-__all__ = ["card_text", "cards_json", "cards_table"]
+__all__ = ["card_text", "cards_json", "cards_table", "host_lines"]
 
 _ROW = "{:<26} {:<12} {:>7} {:>10} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 
@@ -39,6 +40,16 @@ def _line(card: Card) -> str:
         "-" if card.msrp_usd is None else f"{card.msrp_usd:,.0f}",
         card.launch_date or "-",
     )
+
+
+def host_lines(cpu: Cpu, gpus: Sequence[Gpu], cards: Mapping[str, Card]) -> str:
+    """The processor and the GPUs found here; no catalogue lists processors, a machine names its own."""
+    features = f", {' '.join(cpu.features)}" if cpu.features else ""
+    lines = [f"This machine: {cpu.name}, {cpu.physical_cores} cores, {format_bytes(cpu.memory_bytes)}{features}"]
+    for gpu in gpus:
+        card = match_device(gpu.name, gpu.memory_bytes, cards)
+        lines.append(f"              {gpu.name}: {card.name if card else 'not in the catalogue'}")
+    return "\n".join(lines)
 
 
 def card_text(card: Card) -> str:

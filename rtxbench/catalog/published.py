@@ -66,6 +66,8 @@ class PublishedModel(NamedTuple):
 
     model: str
     difference: str
+    tokens: int | None = None
+    """Sequence length of one example, where it is a language model."""
 
 
 WORKLOAD_MODELS: Mapping[str, tuple[PublishedModel, ...]] = {
@@ -73,9 +75,9 @@ WORKLOAD_MODELS: Mapping[str, tuple[PublishedModel, ...]] = {
         PublishedModel("resnet50", "same network at 224×224, in the publisher's framework"),
         PublishedModel("ResNet50", "Keras application at 224×224, XLA"),
     ),
-    "bert-base": (PublishedModel("bert_base_squad", "BERT-base fine-tuned on SQuAD, sequences of 384 tokens"),),
+    "bert-base": (PublishedModel("bert_base_squad", "BERT-base fine-tuned on SQuAD, sequences of 384 tokens", 384),),
     "bert-large": (
-        PublishedModel("bert_large_squad", "BERT-large fine-tuned on SQuAD, sequences of 384 tokens"),
+        PublishedModel("bert_large_squad", "BERT-large fine-tuned on SQuAD, sequences of 384 tokens", 384),
         PublishedModel("BERT-Large", "Keras with XLA"),
     ),
 }

@@ -38,7 +38,8 @@ def _tensorflow(kind: str) -> DeviceControls:
         scope=lambda: tf.device(devices[0].name),
         synchronize=synchronize,
         set_tf32=tf.config.experimental.enable_tensor_float_32_execution,
-        graph=lambda function: tf.function(function, jit_compile=False),
+        trace=lambda function: tf.function(function, jit_compile=False),
+        fuses=False,
     )
 
 
@@ -58,7 +59,8 @@ def _jax(kind: str) -> DeviceControls:
         scope=lambda: jax.default_device(device),
         synchronize=lambda tensor: tensor.block_until_ready(),
         set_tf32=set_tf32,
-        graph=None,
+        trace=jax.jit,
+        fuses=True,
     )
 
 
@@ -87,7 +89,8 @@ def _torch(kind: str) -> DeviceControls:
         scope=scope,
         synchronize=synchronize,
         set_tf32=set_tf32,
-        graph=lambda function: function,
+        trace=lambda function: function,
+        fuses=False,
     )
 
 

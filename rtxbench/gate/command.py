@@ -162,6 +162,7 @@ def _gate(request: Request, folder: Path, began_s: float) -> int:
         labels = {"baseline": baseline.label, "candidate": new.label, "dirty": str(new.dirty).lower()}
         labels |= {"reference": baseline.commit or baseline.asked, "commit": new.commit or new.asked}
         with open_journal(request.results_dir / "gate", environment, "gate") as journal:
+            labels["session"] = journal.run.run_id
             results = _measure(request, settings, sources, journal, labels)
             trees.check_unchanged(baseline)
             trees.check_unchanged(new)

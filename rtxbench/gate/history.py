@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtxbench.analysis.history import Point, Series, history_series
+from rtxbench.analysis.history import Series, history_series
 from rtxbench.errors import UsageError
+from rtxbench.gate.outcome import as_ratio, describe_change
 from rtxbench.store import load_results
 
 if TYPE_CHECKING:
@@ -48,18 +49,10 @@ def _table(series: Series) -> "Table":
     table = Table(title=title, title_justify="left")
     for heading in ("commit", "measured", "step time (95 %)", "outcome", "level changed"):
         table.add_column(heading)
-    steps = {step.index: step for step in series.steps}
+    steps = {step.first_point: step for step in series.steps}
     for index, point in enumerate(series.points):
         step = steps.get(index)
         change = "" if step is None else f"{100 * step.change_ratio:+.1f} % from here"
         commit = point.commit[:10] + ("+" if point.dirty else "")
-        table.add_row(commit, point.finished_at, _change(point), point.outcome, change)
+        table.add_row(commit, point.finished_at, describe_change(as_ratio(point.log_ratio)), point.outcome, change)
     return table
-
-
-def _change(point: Point) -> str:
-    estimate = point.log_ratio
-    text = f"{100 * estimate.value:+.1f} %"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} ({100 * estimate.low:+.1f} … {100 * estimate.high:+.1f} %)"

@@ -15,7 +15,7 @@ from rtxbench.units import format_duration, format_percent, format_ratio
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["CaseReport", "GateReport", "gate_report", "render_markdown", "render_table"]
+__all__ = ["CaseReport", "GateReport", "as_ratio", "describe_change", "gate_report", "render_markdown", "render_table"]
 
 _EXPLANATIONS = {
     "upper-bound-below-margin": "any slow-down is below the margin",
@@ -146,7 +146,7 @@ def _case_report(result: CaseResult) -> CaseReport:
         case=result.case,
         outcome=result.outcome,
         reason=result.reason,
-        step_time_ratio=_as_ratio(case_estimate(result)),
+        step_time_ratio=as_ratio(case_estimate(result)),
         smallest_effect_ratio=smallest_effect(result.state.confirmed or result.state.screened),
         launches=len(result.launches),
         screen_log_ratios=result.state.screened,
@@ -155,7 +155,8 @@ def _case_report(result: CaseResult) -> CaseReport:
     )
 
 
-def _as_ratio(log: Estimate | None) -> Estimate | None:
+def as_ratio(log: Estimate | None) -> Estimate | None:
+    """A log-ratio and its interval as a ratio."""
     if log is None:
         return None
     low, high = (None if bound is None else math.exp(bound) for bound in (log.low, log.high))

@@ -123,7 +123,7 @@ def render_rows(rows: Sequence[SelftestRow]) -> "Table":
     from rich.table import Table
 
     table = Table(title="gate self-test: share called a regression (95 % interval)", title_justify="left")
-    for heading in ("planted", "gates run", "found", "launches", "replayed gates", "found", "stored baseline, min:5%"):
+    for heading in ("planted", "gates run", "regression", "launches", "replayed", "regression", "stored min:5%"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
@@ -139,7 +139,7 @@ def render_rows(rows: Sequence[SelftestRow]) -> "Table":
 
 
 def share_text(share: Estimate | None) -> str:
-    """``95.0 % (83.1–99.4)``."""
+    """The share, and its interval on a line of its own."""
     if share is None or share.low is None or share.high is None:
         return "–"
-    return f"{format_percent(share.value)} ({100 * share.low:.1f}–{100 * share.high:.1f})"
+    return f"{format_percent(share.value)}\n{100 * share.low:.1f}–{100 * share.high:.1f}"

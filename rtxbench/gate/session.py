@@ -135,8 +135,8 @@ def measure_launch(
         KeyboardInterrupt: Ctrl-C; both workers have ended.
     """
     arms = [
-        _arm("baseline", baseline, candidate, case, 0.0),
-        _arm("candidate", candidate, baseline, case, settings.planted_ratio),
+        _arm("baseline", baseline, candidate, case, settings),
+        _arm("candidate", candidate, baseline, case, settings),
     ]
     pairing = measure_pairing(arms, settings.profile, seed=number)
     if pairing.interrupted:
@@ -188,7 +188,7 @@ def run_session(
     return [results[case] for case in settings.cases]
 
 
-def _arm(role: str, source: ArmSource, other: ArmSource, case: str, planted_ratio: float) -> Arm:
+def _arm(role: str, source: ArmSource, other: ArmSource, case: str, settings: Settings) -> Arm:
     environment = {
         # Only the arm's own tree: the caller's PYTHONPATH could put the other arm's code in its place.
         "PYTHONPATH": os.pathsep.join(map(str, source.search_path)),
@@ -203,7 +203,8 @@ def _arm(role: str, source: ArmSource, other: ArmSource, case: str, planted_rati
         spec=WorkerSpec("python", source.python, environment, source.root, ("-u", str(_WORKER_FILE))),
         name=role,
         isolated=True,
-        planted_slowdown_ratio=planted_ratio,
+        planted_slowdown_ratio=settings.planted_ratio if role == "candidate" else 0.0,
+        steps_unit=round(1 / settings.planted_ratio) if settings.planted_ratio else 1,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-__all__ = ["numpy_mlp", "tensorflow_mlp"]
+__all__ = ["gate_decisions", "numpy_mlp", "tensorflow_mlp"]
 
 
 def numpy_mlp() -> Callable[[], float]:
@@ -10,8 +10,8 @@ def numpy_mlp() -> Callable[[], float]:
     import numpy as np
 
     generator = np.random.default_rng(0)
-    images = generator.normal(size=(128, 784)).astype(np.float32)
-    labels = np.eye(10, dtype=np.float32)[generator.integers(0, 10, 128)]
+    images = generator.normal(size=(32, 784)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[generator.integers(0, 10, 32)]
     hidden = (generator.normal(size=(784, 512)) * 0.05).astype(np.float32)
     output = (generator.normal(size=(512, 10)) * 0.05).astype(np.float32)
 
@@ -40,5 +40,19 @@ def tensorflow_mlp() -> Callable[[], float]:
     def step() -> float:
         built.run(1)
         return 0.0
+
+    return step
+
+
+def gate_decisions() -> Callable[[], float]:
+    """A hundred gate decisions on fixed launches: the suite's own hot path in a self-test, gated by itself."""
+    import numpy as np
+
+    from rtxbench.analysis.gate import replay
+
+    launches = np.random.default_rng(0).normal(0.02, 0.015, (100, 17)).tolist()
+
+    def step() -> float:
+        return float(sum(used for _decision, used in map(replay, launches)))
 
     return step

@@ -133,12 +133,12 @@ def gpus(missing: dict[str, str]) -> tuple[Gpu, ...]:
     try:
         nvml = Nvml.open()
     except UnavailableError as error:
-        missing["gpus"] = error.message
+        missing["gpus"] = error.message.rstrip(".")
         return ()
     try:
         devices = nvml.devices()
     except UnavailableError as error:
-        missing["gpus"] = error.message
+        missing["gpus"] = error.message.rstrip(".")
         return ()
     finally:
         nvml.close()

@@ -226,7 +226,7 @@ class Session:
             self._gpus = self._nvml.devices()
         except UnavailableError as error:
             self._nvml = None
-            return error.message
+            return error.message.rstrip(".")
         return None
 
     def _write_header(self, gpu_missing: str | None) -> None:

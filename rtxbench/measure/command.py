@@ -1,5 +1,6 @@
 """What ``rtxbench run`` does: walk a plan group by group, show progress, store records, say what comes next."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 from rtxbench.errors import MeasurementError
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.progress import GroupProgress
+from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
-from rtxbench.measure.suite import Group, Request, plan
-from rtxbench.records import CaseRecord, Environment
-from rtxbench.store import load_results
+from rtxbench.measure.suite import TRIAL_CLAIMS, Group, Request, plan
+from rtxbench.measure.trial_progress import TrialProgress
+from rtxbench.measure.trials import measure_trial
+from rtxbench.records import CaseRecord, Environment, Observation
+from rtxbench.store import LoadedRun, load_results
 
 __all__ = ["run_plan"]
 
@@ -38,11 +41,22 @@ def run_plan(
     if resume:
         done = _finished_groups(results_dir, environment, profile)
         groups = [group for group in groups if group.name not in done]
-    if not groups:
+    trials = [claim for claim in request.claims or TRIAL_CLAIMS if claim in TRIAL_CLAIMS]
+    if request.workloads and not request.claims:
+        trials = []  # a trial has its own model; who names workloads asks for their throughput
+    if resume:
+        trials = [claim for claim in trials if claim not in _finished_trials(results_dir, environment, profile)]
+    if not groups and not trials:
         raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
     with Session(results_dir, profile, tuple(command), environment=environment) as session:
         for number, group in enumerate(groups, 1):
             _measure(session, group, number, len(groups), quiet=quiet)
+        for claim in trials:
+            with TrialProgress(claim, None if quiet else sys.stderr) as progress:
+                measure_trial(claim, session, request.engine, progress.step)
+        if session.can_explain:
+            with nullcontext() if quiet else Waiting("gathering what explains the figures"):
+                session.explain()
     return session.path
 
 
@@ -55,12 +69,22 @@ def _measure(session: Session, group: Group, number: int, groups: int, *, quiet:
 
 
 def _finished_groups(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
+    earlier = _earlier(results_dir, environment, profile)
+    return {record.group for loaded in earlier for record in loaded.of_kind(CaseRecord)}
+
+
+def _finished_trials(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
+    earlier = _earlier(results_dir, environment, profile)
+    return {record.topic for loaded in earlier for record in loaded.of_kind(Observation)}
+
+
+def _earlier(results_dir: Path, environment: Environment, profile: Profile) -> list[LoadedRun]:
+    """Runs of this machine, profile and commit."""
     folder = results_dir / environment.machine
     if not folder.is_dir():
-        return set()
-    earlier = [
+        return []
+    return [
         loaded
         for loaded in load_results([folder])
         if loaded.run.profile == profile.name and loaded.run.environment.commit == environment.commit
     ]
-    return {record.group for loaded in earlier for record in loaded.of_kind(CaseRecord)}

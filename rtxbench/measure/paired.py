@@ -58,6 +58,8 @@ class Arm:
     name: str = ""
     isolated: bool = False
     planted_slowdown_ratio: float = 0.0
+    steps_unit: int = 1
+    """A block's steps are a multiple of this; the same in both arms, it keeps their blocks equally long."""
 
     @property
     def key(self) -> str:
@@ -290,9 +292,7 @@ def _steps_for(arm: _LiveArm, block_s: float) -> int:
     """Steps that fill a block; a planted slowdown needs whole extra steps, hence a multiple of 1/δ."""
     steps = max(1, round(block_s / max(arm.step_s, 1e-7)))
     planted = arm.result.arm.planted_slowdown_ratio
-    if planted <= 0:
-        return steps
-    unit = round(1 / planted)
+    unit = max(arm.result.arm.steps_unit, round(1 / planted) if planted > 0 else 1)
     return unit * max(1, round(steps / unit))
 
 

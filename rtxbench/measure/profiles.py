@@ -36,6 +36,8 @@ class Profile:
     """No further launch is started once a group has taken this long (at least three are made)."""
     half_width_goal_ratio: float = 0.01
     """Stop adding launches when every ratio's interval is this narrow."""
+    ceiling_budget_s: float = 10.0
+    """Seconds for measuring the device's ceilings after the timed work; 0 gathers no evidence of causes at all."""
     solo_blocks: int = 4
     """Blocks of the baseline alone, once a launch, that show whether the arms disturb each other."""
 
@@ -60,6 +62,7 @@ PROFILES: Final[dict[str, Profile]] = {
             block_s=0.02,
             warm_up=WarmUpRule(window_blocks=3, block_s=0.01, cap_s=1.0),
             group_budget_s=60.0,
+            ceiling_budget_s=0.0,
         ),
         Profile(
             name="quick",

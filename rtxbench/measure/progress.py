@@ -10,7 +10,7 @@ from rtxbench.units import format_duration, format_percent, format_ratio
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["GroupProgress"]
+__all__ = ["GroupProgress", "Waiting"]
 
 
 class GroupProgress:
@@ -87,3 +87,22 @@ def _state(pairing: Pairing) -> str:
     ratio = format_ratio(exp(-sum(values) / len(values)))
     spread = f" ± {format_percent(width)}" if len(values) > 1 else ""
     return f"{ratio}{spread} after {pairing.launches} launches"
+
+
+class Waiting:
+    """Context manager that says what is being waited for and, when it is over, how long it took."""
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what = what
+        self._stream = stream or sys.stderr
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Waiting":
+        self._stream.write(f"{self._what} … ")
+        self._stream.flush()
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        took = format_duration(time.monotonic() - self._began)
+        self._stream.write(f"{took}\n" if kind is None else "stopped\n")
+        self._stream.flush()

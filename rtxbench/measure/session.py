@@ -13,6 +13,7 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
+from rtxbench.measure.evidence import explain
 from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile
@@ -65,6 +66,7 @@ class Session:
         self._record_hardware = record_hardware
         self._writer: RunWriter | None = None
         self._recorder: Recorder | None = None
+        self._measured_cases: list[CaseRecord] = []
         self._started = datetime.now(UTC)
         self._clocks = time.monotonic_ns(), time.time_ns()
         self.run_id = f"{self._started:%Y%m%dT%H%M%S}-{new_record_id()[:6]}"
@@ -99,6 +101,21 @@ class Session:
         if self._writer is None:
             self._writer = RunWriter(self._results_dir, self._header())
         self._writer.append(record)
+        if isinstance(record, CaseRecord) and record.status == "measured":
+            self._measured_cases.append(record)
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether there is something to explain and the profile has time for it."""
+        return self.profile.ceiling_budget_s > 0 and bool(self._measured_cases)
+
+    def explain(self) -> None:
+        """Gather and store what explains the run's throughputs: ceilings, and one profiled step per case.
+
+        Call it after the timed work: it starts processes of its own on the same devices.
+        """
+        for observation in explain(self.run_id, self._measured_cases, self.profile.ceiling_budget_s):
+            self.append(observation)
 
     def measure(
         self, group: Group, only: Collection[Case] | None = None, launch_done: LaunchDone = lambda number, pairing: None

@@ -11,11 +11,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from rtxbench.errors import UsageError
+from rtxbench.placement import PLACEMENTS
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Environment
 from rtxbench.workloads import workload_named
 
-__all__ = ["CLAIM_PLANS", "Group", "Request", "plan"]
+__all__ = ["CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "check", "plan"]
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,46 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
                 "full": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "resnet50", "bert-base", "gpt2")},
             },
         ),
+        _Plan(
+            claim="model-parallel",
+            workloads={
+                "smoke": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide",)},
+                "quick": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide",)},
+                "standard": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "bert-base")},
+                "full": {"cpu": ("mlp-wide",), "gpu": ("mlp-wide", "bert-base", "gpt2")},
+            },
+        ),
+        _Plan(
+            claim="architecture",
+            workloads={
+                "smoke": {"cpu": ("conv-full",), "gpu": ("conv-full",)},
+                "quick": {"cpu": ("bert-small", "conv-full"), "gpu": ("bert-base", "conv-full")},
+                "standard": {"cpu": ("bert-base", "conv-full"), "gpu": ("bert-base", "conv-full")},
+                "full": {"cpu": ("bert-base", "conv-full"), "gpu": ("bert-base", "conv-full")},
+            },
+        ),
+        _Plan(
+            claim="rtx-30-40",
+            workloads={
+                "smoke": {"cpu": ("bert-small",), "gpu": ("bert-small",)},
+                "quick": {"cpu": ("bert-base",), "gpu": ("bert-base",)},
+                "standard": {"cpu": ("bert-base",), "gpu": ("bert-base", "gpt2")},
+                "full": {"cpu": ("bert-base", "gpt2"), "gpu": ("bert-base", "gpt2")},
+            },
+        ),
+        _Plan(
+            claim="tuning",
+            workloads={
+                profile: {"cpu": ("digits-cnn",), "gpu": ("digits-cnn",)}
+                for profile in ("smoke", "quick", "standard", "full")
+            },
+        ),
     )
 }
 """Claims whose evidence is training throughput. Add a row to measure another one."""
+
+TRIAL_CLAIMS: Final = ("equal-quality", "augmentation", "tuning", "deployment", "model-parallel")
+"""Claims that `rtxbench.measure.trials` measures, besides throughput or instead of it."""
 
 _COMPILERS: Final = {
     "smoke": ("none",),
@@ -118,20 +156,26 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     Raises:
         UsageError: an unknown claim, workload or profile.
     """
-    _check(request)
+    check(request)
     groups: list[Group] = []
     for claim in request.claims or CLAIM_PLANS:
+        if claim not in CLAIM_PLANS:
+            continue  # measured by a trial alone
         for workload in _workloads(claim, request, environment):
             groups += _GROUPERS[claim](workload, request, environment)
     return groups
 
 
-def _check(request: Request) -> None:
+def check(request: Request) -> None:
+    """Refuse names that do not exist.
+
+    Raises:
+        UsageError: an unknown claim, workload or profile; the message offers what exists.
+    """
     for claim in request.claims:
-        if claim not in CLAIM_PLANS:
-            raise UsageError(
-                f"no throughput is measured for claim {claim!r}.", next_step=f"Choose from: {', '.join(CLAIM_PLANS)}."
-            )
+        if claim not in CLAIM_PLANS and claim not in TRIAL_CLAIMS:
+            known = ", ".join(dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS)))
+            raise UsageError(f"nothing is measured for claim {claim!r}.", next_step=f"Choose from: {known}.")
     for workload in request.workloads:
         workload_named(workload)
     if request.profile not in _COMPILERS:
@@ -196,7 +240,7 @@ def _precision_groups(workload: str, request: Request, environment: Environment)
 
 
 def _vision_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
-    """CPU float32 against the GPU in float32 and mixed precision, at the same batch size."""
+    """The GPU against the CPU in float32, and mixed precision against float32 on the GPU, at the same batch size."""
     if not environment.gpus:
         baseline = _case(workload, request, placement="cpu", kind="cpu")
         wanted = [_case(workload, request, placement="cpu", kind="cpu", precision="mixed_bfloat16")]
@@ -206,13 +250,14 @@ def _vision_groups(workload: str, request: Request, environment: Environment) ->
             for precision in ("float32", "mixed_float16")
         ]
         return [Group(f"vision/{workload}", "vision", workload, baseline, tuple(run), tuple(skipped))]
-    baseline = _case(workload, request, placement="cpu", kind="gpu")
-    wanted = [
-        _case(workload, request, placement="gpu", kind="gpu", precision=precision)
-        for precision in ("float32", "mixed_float16", "mixed_bfloat16")
-    ]
+    on_cpu = _case(workload, request, placement="cpu", kind="gpu")
+    on_gpu = _case(workload, request, placement="gpu", kind="gpu")
+    wanted = [replace(on_gpu, precision=precision) for precision in ("mixed_float16", "mixed_bfloat16")]
     run, skipped = _split(wanted, environment, "gpu")
-    return [Group(f"vision/{workload}", "vision", workload, baseline, tuple(run), tuple(skipped))]
+    return [
+        Group(f"vision/{workload}", "vision", workload, on_cpu, (on_gpu,)),
+        Group(f"vision-precision/{workload}", "vision", workload, on_gpu, tuple(run), tuple(skipped)),
+    ]
 
 
 def _data_parallel_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
@@ -242,10 +287,66 @@ def _logical_group(workload: str, request: Request) -> Group:
     return Group(f"data-parallel-check/{workload}", "data-parallel", workload, baseline, (same_batch,))
 
 
+def _model_parallel_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
+    """One device against the same model and batch split over all of them."""
+    name, count = f"model-parallel/{workload}", len(environment.gpus)
+    baseline = _case(workload, request, placement="gpu", kind="gpu")
+    split = replace(baseline, placement="model-parallel", device_count=max(2, count))
+    if count < 2:
+        reason = "needs two NVIDIA GPUs; this machine has " + ("one." if count else "none.")
+    elif request.engine not in PLACEMENTS["model-parallel"].engines:
+        reason = f"engine {request.engine} cannot split a Keras model over devices; run it with --engine jax."
+    else:
+        return [Group(name, "model-parallel", workload, baseline, (split,))]
+    return [Group(name, "model-parallel", workload, None, skipped=((split, reason),))]
+
+
+def _architecture_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
+    """A model against the same with less computation, at the same batch. Other workloads have no such counterpart."""
+    if workload not in _CHEAPER:
+        return []
+    kind = "gpu" if environment.gpus else "cpu"
+    baseline = _case(workload, request, placement=kind, kind=kind)
+    candidate = replace(baseline, workload=_CHEAPER[workload])
+    return [Group(f"architecture/{workload}", "architecture", workload, baseline, (candidate,))]
+
+
+def _card_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
+    """The card against the CPU beside it, in float32, at a batch that both can train."""
+    name = f"rtx-30-40/{workload}"
+    on_cpu = _case(workload, request, placement="cpu", kind="cpu")
+    on_gpu = replace(on_cpu, placement="gpu")
+    if not environment.gpus:
+        return [Group(name, "rtx-30-40", workload, None, skipped=((on_gpu, _NO_GPU),))]
+    return [Group(name, "rtx-30-40", workload, on_cpu, (on_gpu,))]
+
+
+def _batch_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
+    """The small digit classifier at the batch size of ``fit``'s default and at larger ones."""
+    if workload != "digits-cnn":
+        return []
+    kind = "gpu" if environment.gpus else "cpu"
+    baseline = replace(_case(workload, request, placement=kind, kind=kind), batch_size=_DEFAULT_BATCH)
+    larger = tuple(replace(baseline, batch_size=size) for size in _BATCHES[request.profile][kind])
+    return [Group(f"tuning/{workload}", "tuning", workload, baseline, larger)]
+
+
+_CHEAPER: Final = {"bert-base": "bert-base-half", "bert-small": "bert-small-half", "conv-full": "conv-separable"}
+_DEFAULT_BATCH: Final = 32
+_BATCHES: Final[dict[str, dict[str, tuple[int, ...]]]] = {
+    "smoke": {"cpu": (64,), "gpu": (64,)},
+    "quick": {"cpu": (256,), "gpu": (256, 2048)},
+    "standard": {"cpu": (64, 256, 1024), "gpu": (256, 2048, 16384)},
+    "full": {"cpu": (64, 128, 256, 512, 1024, 2048), "gpu": (64, 256, 1024, 4096, 16384)},
+}
 _NO_GPU: Final = "no NVIDIA GPU on this machine; run the same command on one that has it."
 
 _GROUPERS: Final = {
     "tensor-cores": _precision_groups,
     "vision": _vision_groups,
     "data-parallel": _data_parallel_groups,
+    "model-parallel": _model_parallel_groups,
+    "architecture": _architecture_groups,
+    "rtx-30-40": _card_groups,
+    "tuning": _batch_groups,
 }

@@ -185,9 +185,13 @@ class VerdictCard:
 
 @dataclass(frozen=True)
 class VerdictCards:
-    """Verdicts, each with its badge, estimate, interval, threshold, reason, cause and next step."""
+    """Verdicts, each with its badge, estimate, interval, threshold, reason, cause and next step.
+
+    With a ``summary`` they open on a click, under it.
+    """
 
     cards: tuple[VerdictCard, ...]
+    summary: str = ""
 
 
 Block: TypeAlias = Paragraph | Subheading | Code | Definitions | Table | Figure | VerdictCards

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rtxbench.report.base import Origin
 from rtxbench.report.sheet import Sheet, label_column_in, round_ticks, short_number
 from rtxbench.report.style import GRID, INK, MUTED, ORIGIN_BARS, PAGE_WIDTH_IN, PAPER
+from rtxbench.report.words import ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +36,10 @@ class Bar(NamedTuple):
     high: float | None
     color: str
     origin: Origin = "measured"
+    marked: bool = False
+    """Marked with *: something weakens it."""
     weak: bool = False
-    """Drawn pale and marked: a flag, a missing warm-up or a single launch weakens it."""
+    """Drawn pale: no verdict could rest on it."""
 
 
 class Panel(NamedTuple):
@@ -56,6 +59,7 @@ class ForestRow(NamedTuple):
     high: float | None
     threshold: float | None
     color: str
+    marked: bool = False
     weak: bool = False
 
 
@@ -121,7 +125,7 @@ def _end_cap(x: float, middle: float, *, cut: bool, reach: float = 0.04) -> list
 
 
 def _bar_text(bar: Bar) -> str:
-    mark = " *" if bar.weak else ""
+    mark = " *" if bar.marked else ""
     if bar.low is None or bar.high is None:
         return f"{short_number(bar.value, padded=True)}{mark}"
     half_ratio = (bar.high - bar.low) / 2 / bar.value
@@ -182,8 +186,7 @@ def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -
     if row.low is not None and row.high is not None:
         _draw_interval(sheet, axis, row, middle)
     sheet.dot(axis.at(row.value), middle, 0.045, row.color, alpha=alpha, edgecolor=PAPER)
-    interval = "" if row.low is None or row.high is None else f"  [{row.low:.2f}, {row.high:.2f}]"
-    sheet.text(axis.right + 0.14, middle, f"{row.value:.2f}×{interval}{' *' if row.weak else ''}")
+    sheet.text(axis.right + 0.14, middle, ratio_text(row.value, row.low, row.high) + (" *" if row.marked else ""))
 
 
 def _draw_interval(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -> None:

@@ -127,7 +127,7 @@ def _draw(figures: Iterable[Figure]) -> dict[str, _Drawn]:
             drawing = figure.build()
             svg, png = io.StringIO(), io.BytesIO()
             drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-            drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+            drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
             drawn[figure.name] = _Drawn(svg.getvalue(), png.getvalue())
     return drawn
 

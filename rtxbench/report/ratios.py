@@ -11,7 +11,15 @@ from rtxbench.records import Case, RatioRecord
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.figures import ForestGroup, ForestRow, forest
 from rtxbench.report.style import precision_color
-from rtxbench.report.words import anchor, interval_text, is_functional_check, machine_headings, machine_title, plural
+from rtxbench.report.words import (
+    anchor,
+    interval_text,
+    is_functional_check,
+    machine_headings,
+    machine_title,
+    plural,
+    ratio_text,
+)
 from rtxbench.units import format_percent, format_ratio
 
 __all__ = ["ratios_section"]
@@ -74,18 +82,19 @@ def _figures(
 
 
 def _figure(title: str, name: str, metric: str, groups: Sequence[ForestGroup]) -> Figure:
+    words = metric.replace("_", " ")
     spoken = "; ".join(
         f"{group.title}: " + ", ".join(f"{row.label} {format_ratio(row.value)}" for row in group.rows)
         for group in groups
     )
     return Figure(
         name=name,
-        build=partial(forest, tuple(groups), f"{metric} ratio, first ÷ second (logarithmic axis)"),
-        alt=f"Ratios of {metric} on {title} with intervals. {spoken}.",
+        build=partial(forest, tuple(groups), f"{words} ratio, first ÷ second (logarithmic axis)"),
+        alt=f"Ratios of {words} on {title} with intervals. {spoken}.",
         caption=(
-            f"Paired {metric} ratios on {title}. Dot: geometric mean over launches; bar: its 95 % interval. "
-            "Solid line: no difference. Dashed mark: what the claim needs, where a claim rests on this pair. Pale dots "
-            "marked * carry a caution, listed in the table."
+            f"Paired {words} ratios on {title}. Dot: geometric mean over launches; bar: its 95 % interval. "
+            "Solid line: no difference. Dashed mark: what the claim needs, where one rests on this pair. *: with a "
+            "caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
         ),
     )
 
@@ -110,7 +119,8 @@ def _row(pair: dict[str, Any], members: Sequence[dict[str, Any]], thresholds: Ma
         high=pair["ratio_high"],
         threshold=thresholds.get(pair["record_id"]),
         color=precision_color(case.precision),
-        weak=bool(_cautions(pair)),
+        marked=bool(_cautions(pair)),
+        weak=pair["invalid"] or not pair["warmup_ok"] or pair["ratio_low"] is None,
     )
 
 
@@ -174,9 +184,12 @@ def _table_row(pair: dict[str, Any], threshold: float | None) -> tuple[Cell | st
     interval = interval_text(pair["ratio_low"], pair["ratio_high"], pair["confidence_ratio"])
     several = f"{pair['replicate']}es" if pair["replicate"] == "launch" else f"{pair['replicate']}s"
     return (
-        pair["workload"],
+        Cell(pair["workload"], note="" if pair["metric"] == "throughput" else pair["metric"].replace("_", " ")),
         Cell(pair["comparison"], note=f"{pair['candidate']} ÷ {pair['baseline']}"),
-        Cell(format_ratio(pair["ratio"]), note=f"{interval}, {plural(pair['replicates'], pair['replicate'], several)}"),
+        Cell(
+            ratio_text(pair["ratio"], None, None),
+            note=f"{interval}, {plural(pair['replicates'], pair['replicate'], several)}",
+        ),
         "" if threshold is None else format_ratio(threshold),
         "" if smallest is None else format_percent(smallest),
         _cautions(pair),

@@ -1,12 +1,16 @@
 """Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
 
 from rtxbench.report.base import SectionFunction
+from rtxbench.report.gate_section import gate_section
 from rtxbench.report.guide import guide_section
+from rtxbench.report.history_section import history_section
 from rtxbench.report.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.purchase_section import purchase_section
 from rtxbench.report.ratios import ratios_section
 from rtxbench.report.throughput import throughput_section
 from rtxbench.report.timeline import timeline_section
 from rtxbench.report.verdicts import verdicts_section
+from rtxbench.report.why_section import why_section
 
 __all__ = ["SECTIONS"]
 
@@ -14,7 +18,11 @@ SECTIONS: tuple[SectionFunction, ...] = (
     verdicts_section,
     ratios_section,
     throughput_section,
+    why_section,
     timeline_section,
+    purchase_section,
+    gate_section,
+    history_section,
     unmeasured_section,
     machines_section,
     runs_section,

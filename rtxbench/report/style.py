@@ -107,8 +107,10 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "lines.linewidth": 1.6,
     # Text stays text (selectable, in the page's own font), and a "$" in a name is a dollar sign, not mathematics.
     "svg.fonttype": "none",
+    "svg.hashsalt": "rtxbench",  # else the ids of clip paths differ from one run to the next
     "text.parse_math": False,
     "text.usetex": False,
+    "text.hinting": "none",
     "axes.formatter.use_mathtext": False,
 }
 

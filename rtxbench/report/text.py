@@ -111,7 +111,8 @@ def _figure(block: Any, folder: str) -> str:
 
 
 def _verdict_cards(block: Any, _folder: str) -> str:
-    return "\n\n".join(_card(card) for card in block.cards)
+    summary = [f"*{escape_markdown(block.summary)}*"] if block.summary else []
+    return "\n\n".join([*summary, *(_card(card) for card in block.cards)])
 
 
 def _card(card: VerdictCard) -> str:

@@ -76,7 +76,7 @@ def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[
 
 _ERROR_BARS: Final = (
     "Error bars: 95 % interval of the mean over process launches (Student's t), also written behind each value. "
-    "Pale bars marked * carry a caution, listed in the table."
+    "*: with a caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
 )
 
 
@@ -106,7 +106,8 @@ def _bar(label: str, case: dict[str, Any]) -> Bar:
         low=case["throughput_low_per_s"],
         high=case["throughput_high_per_s"],
         color=precision_color(case["precision"]),
-        weak=bool(_cautions(case)),
+        marked=bool(_cautions(case)),
+        weak=case["invalid"] or not case["warmup_ok"] or case["throughput_low_per_s"] is None,
     )
 
 

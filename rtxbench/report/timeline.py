@@ -20,7 +20,7 @@ from rtxbench.units import format_duration, format_percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["Lane", "Track", "draw_timeline", "timeline_section"]
+__all__ = ["Lane", "Track", "draw_timeline", "timeline_section", "tracks_of"]
 
 _BINS: Final = 420
 """Points a line is drawn with; a longer trace is shown as the mean and the range of each stretch of time."""
@@ -99,7 +99,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
         trace = load_trace(path)
     except RecordError as error:
         return [Paragraph(f"The recording of run {loaded.run.run_id} is left out: {error}", tone="caution")]
-    tracks, lanes = _tracks(trace, environment), _lanes(loaded)
+    tracks, lanes = tracks_of(trace, environment), _lanes(loaded)
     blocks: list[Block] = [
         Paragraph(f"Recorder: {event.code}, {event.detail}", tone="caution") for event in trace.events
     ]
@@ -136,7 +136,7 @@ def _recorder_cost(trace: Trace) -> str:
     return ", ".join(parts) + "."
 
 
-def _tracks(trace: Trace, environment: Environment) -> list[Track]:
+def tracks_of(trace: Trace, environment: Environment) -> list[Track]:
     """Quantities with at least two samples, GPUs' first; one line per GPU."""
     names = {gpu.uuid: f"GPU {gpu.index}" for gpu in environment.gpus}
     gpus = {device: names.get(device, device) for device in trace.series if device != HOST}

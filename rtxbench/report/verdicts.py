@@ -18,13 +18,13 @@ from rtxbench.report.base import (
     VerdictCard,
     VerdictCards,
 )
-from rtxbench.report.words import anchor, machine_title, one_line
+from rtxbench.report.words import anchor, machine_title, one_line, plural, ratio_text
 from rtxbench.units import format_ratio
 
 __all__ = ["estimate_text", "verdicts_section"]
 
 _UNDECIDABLE: Final = {"not-measured", "not-testable"}
-"""Shown after the claims that were put to the test."""
+"""States that no measurement on this machine stands behind."""
 
 _KINDS: Final = (
     ("claim", "What is claimed"),
@@ -44,8 +44,20 @@ def verdicts_section(context: Context) -> Section | None:
         of_kind = [v for v in context.verdicts if not v.subject and _kind(context, v.claim) == kind]
         if of_kind:
             blocks += [Subheading(heading), _overview(context, of_kind, targets)]
-    blocks += [Subheading("Each verdict with its evidence"), VerdictCards(cards)]
+    blocks += [Subheading("Each verdict with its evidence"), *_evidence(cards)]
     return Section(id="verdicts", title="Verdicts", blocks=(_lead(context), *blocks))
+
+
+def _evidence(cards: Sequence[VerdictCard]) -> list[Block]:
+    """Cards of what was put to the test in the open, the rest folded away."""
+    decided = tuple(card for card in cards if card.verdict.state not in _UNDECIDABLE)
+    rest = tuple(card for card in cards if card.verdict.state in _UNDECIDABLE)
+    blocks: list[Block] = [VerdictCards(decided)] if decided else []
+    if rest:
+        blocks.append(
+            VerdictCards(rest, summary=f"{plural(len(rest), 'verdict')} without a measurement: why, and what to run")
+        )
+    return blocks
 
 
 def _lead(context: Context) -> Paragraph:
@@ -69,7 +81,7 @@ def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
         own = verdict.estimate is not None or (verdict.claim, verdict.machine) in with_parts
         said = (verdict.state, verdict.reason, verdict.explanation, verdict.cause, verdict.next_step)
         groups.setdefault((verdict.claim, verdict.machine if own else said), []).append(verdict)
-    return sorted(groups.values(), key=lambda group: group[0].state in _UNDECIDABLE)
+    return list(groups.values())
 
 
 def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Table:
@@ -97,15 +109,12 @@ def _overview_cell(verdict: Verdict | None, targets: Mapping[tuple[str, str], st
 
 
 def estimate_text(verdict: Verdict) -> str:
-    """``1.42× [1.40×, 1.44×], needs 1.1×`` as far as it is known."""
-    parts = []
-    if (estimate := verdict.estimate) is not None:
-        known = estimate.low is not None and estimate.high is not None
-        interval = f" [{format_ratio(estimate.low)}, {format_ratio(estimate.high)}]" if known else ""  # type: ignore[arg-type]
-        parts.append(f"{format_ratio(estimate.value)}{interval}")
-        if verdict.threshold_ratio is not None:
-            parts.append(f"needs {format_ratio(verdict.threshold_ratio)}")
-    return ", ".join(parts)
+    """``1.42× [1.40, 1.44], needs 1.10×`` as far as it is known."""
+    estimate = verdict.estimate
+    if estimate is None:
+        return ""
+    needs = "" if verdict.threshold_ratio is None else f", needs {format_ratio(verdict.threshold_ratio)}"
+    return ratio_text(estimate.value, estimate.low, estimate.high) + needs
 
 
 def _title(context: Context, claim: str) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "machine_title",
     "one_line",
     "plural",
+    "ratio_text",
 ]
 
 
@@ -69,6 +70,13 @@ def code_spans(text: str) -> list[tuple[bool, str]]:
     if len(pieces) % 2 == 0:  # an unpaired backtick is just a character
         return [(False, text)]
     return [(number % 2 == 1, piece) for number, piece in enumerate(pieces) if piece]
+
+
+def ratio_text(value: float, low: float | None, high: float | None) -> str:
+    """``1.83× [1.81, 1.85]``, with a third decimal where the interval is too narrow for two."""
+    digits = 3 if low is not None and high is not None and high - low < 0.02 else 2 if value < 10 else 1
+    interval = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}×{interval}"
 
 
 def is_functional_check(placement: str) -> bool:

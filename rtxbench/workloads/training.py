@@ -13,7 +13,7 @@ from rtxbench.workloads.digits import Dataset, shifted_images
 from rtxbench.workloads.pipelines import article_layers, load_images, tf_data_pipeline
 from rtxbench.workloads.trial_messages import Train, Trained
 
-__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "run_training", "set_tf32"]
+__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "loss_scale_overflows", "run_training", "set_tf32"]
 
 
 class _PoolKey(NamedTuple):
@@ -95,6 +95,7 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
     x_validation, y_validation = as_inputs(data.validation[0], request.pixels), data.validation[1]
     layers = None if request.augmentation == "none" else article_layers(flip=request.augmentation == "article")
     rng = np.random.default_rng(request.seed)
+    target = request.target_accuracies.get(data.name)
     course = _Course([], [], [])
     for _ in range(request.epochs):
         order = rng.permutation(len(x))
@@ -102,7 +103,7 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
         loss, accuracy = model.evaluate(x_validation, y_validation, batch_size=500, verbose=0)
         course.losses.append(float(loss))
         course.accuracies.append(float(accuracy))
-        if request.stop_at_target and request.target_accuracy is not None and accuracy >= request.target_accuracy:
+        if request.stop_at_target and target is not None and accuracy >= target:
             break
     return _summary(request, data, model, course)
 
@@ -121,7 +122,7 @@ def _one_epoch(model: Any, x: NDArray[np.float32], y: NDArray[np.int32], batch_s
 
 def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trained:
     epoch_s, accuracies, losses = course
-    target = request.target_accuracy
+    target = request.target_accuracies.get(data.name)
     reached = None if target is None else next((i for i, value in enumerate(accuracies) if value >= target), None)
     shifted = shifted_images(data.test[0]) if request.shifted_test else None
     return Trained(
@@ -132,11 +133,12 @@ def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trai
         epoch_s=tuple(epoch_s),
         validation_accuracy=tuple(accuracies),
         validation_loss=tuple(value if math.isfinite(value) else None for value in losses),
+        target_accuracy=target,
         time_to_target_s=None if reached is None else sum(epoch_s[: reached + 1]),
         epochs_to_target=None if reached is None else reached + 1,
         test_accuracy=accuracy_of(model, data.test[0], data.test[1], request.pixels),
         shifted_test_accuracy=None if shifted is None else accuracy_of(model, shifted, data.test[1], request.pixels),
-        loss_scale_overflows=_overflows(model),
+        loss_scale_overflows=loss_scale_overflows(model, len(epoch_s) * -(-len(data.train[0]) // request.batch_size)),
         finite=all(math.isfinite(value) for value in losses),
     )
 
@@ -153,12 +155,13 @@ def accuracy_of(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int32]
     return float((np.argmax(predicted, axis=1) == labels).mean())
 
 
-def _overflows(model: Any) -> int | None:
-    """Steps skipped because the scaled gradients were not finite."""
+def loss_scale_overflows(model: Any, steps: int) -> int | None:
+    """Of ``steps`` steps run since the model was fresh, those skipped because the scaled gradients were not finite.
+
+    The loss-scale optimizer's own ``iterations`` are its inner optimizer's, which counts only the steps it applied.
+    """
     inner = getattr(model.optimizer, "inner_optimizer", None)
-    if inner is None:
-        return None
-    return int(model.optimizer.iterations) - int(inner.iterations)
+    return None if inner is None else steps - int(inner.iterations)
 
 
 def device_kind() -> str:

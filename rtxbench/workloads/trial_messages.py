@@ -49,8 +49,8 @@ class Train(_Message, frozen=True, kw_only=True):
     batch_size: int = 64
     learning_rate: float = 1e-3
     epochs: int = 5
-    target_accuracy: float | None = None
-    """Validation accuracy to clock; ``stop_at_target`` ends the run there."""
+    target_accuracies: dict[str, float] = {}
+    """Data set → validation accuracy to clock; ``stop_at_target`` ends the run there."""
     stop_at_target: bool = False
     pixels: Literal["raw", "normalised"] = "normalised"
     """Pixels as stored, 0-255, or divided by 255."""
@@ -69,6 +69,8 @@ class Trained(_Message, frozen=True, kw_only=True):
     validation_accuracy: tuple[float, ...]
     validation_loss: tuple[float | None, ...]
     """``None`` where not finite."""
+    target_accuracy: float | None
+    """The one clocked: that of the data set used."""
     time_to_target_s: float | None
     epochs_to_target: int | None
     test_accuracy: float

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -114,3 +115,15 @@ def test_several_cases_make_one_outcome() -> None:
 def test_exit_codes_are_the_documented_ones() -> None:
     """0 pass, 1 regression, 6 inconclusive; 2 to 5 belong to errors."""
     assert gate.EXIT_CODES == {"pass": 0, "regression": 1, "inconclusive": 6}
+
+
+def test_the_documented_constants_are_the_codes() -> None:
+    """docs/method.md states the looks, levels, launches and exit codes that the gate really has."""
+    page = (Path(__file__).parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
+    looks = ", ".join(str(look.launches) for look in gate.LOOKS)
+    alphas = ", ".join(f"{look.alpha:.3f}" for look in gate.LOOKS)
+    assert f"α = {alphas} at J = {looks}" in page
+    assert f"confirm on {gate.CONFIRM_LAUNCHES} fresh launches" in page
+    assert f"m is {gate.DEFAULT_MARGIN_RATIO:.0%}".replace("%", " %") in page
+    for outcome, code in gate.EXIT_CODES.items():
+        assert f"{outcome}  (exit {code})" in page

@@ -1,9 +1,12 @@
 """What is planned on which machine."""
 
 import pytest
+from msgspec.structs import replace
 
+from rtxbench.analysis.claims import load_claims
 from rtxbench.errors import UsageError
-from rtxbench.measure.suite import Request, plan
+from rtxbench.measure.suite import CLAIM_PLANS, TRIAL_CLAIMS, Request, plan
+from rtxbench.measure.trials import TRIALS
 from rtxbench.records import Cpu, Environment, Gpu
 from rtxbench.workloads import WORKLOADS, workload_named
 
@@ -76,7 +79,7 @@ def test_logical_devices_are_marked_as_a_check() -> None:
     ("request_", "message"),
     [
         (Request(workloads=("resnet5",)), "resnet50"),
-        (Request(claims=("dlss",)), "no throughput"),
+        (Request(claims=("dlss",)), "nothing is measured"),
         (Request(profile="fast"), "unknown profile"),
     ],
 )
@@ -92,3 +95,34 @@ def test_a_scaled_down_workload_names_what_it_stands_for() -> None:
         if workload.scaled_down_from:
             assert workload.scaled_down_from in WORKLOADS
     assert workload_named("resnet50-64px").scaled_down_from == "resnet50"
+
+
+def test_vision_compares_precisions_on_the_gpu_itself() -> None:
+    """Mixed precision is held against float32 on the same GPU, not only against the CPU."""
+    groups = plan(Request(claims=("vision",)), machine("RTX 4090"))
+    on_gpu = [group for group in groups if group.baseline is not None and group.baseline.placement == "gpu"]
+    assert on_gpu
+    for group in on_gpu:
+        assert {case.precision for case in group.candidates} == {"mixed_float16", "mixed_bfloat16"}
+
+
+def test_architecture_changes_the_model_and_nothing_else() -> None:
+    """The cheaper model trains at the same batch, precision and place."""
+    for group in plan(Request(claims=("architecture",)), machine()):
+        (candidate,) = group.candidates
+        assert group.baseline is not None
+        assert candidate.workload != group.baseline.workload
+        assert replace(candidate, workload=group.baseline.workload) == group.baseline
+
+
+def test_the_trials_named_are_the_trials_there_are() -> None:
+    """The plan's list of trials and the trials themselves agree."""
+    assert set(TRIAL_CLAIMS) == set(TRIALS)
+    assert plan(Request(claims=("deployment",)), machine()) == []
+
+
+def test_every_claim_can_be_measured_or_says_why_not() -> None:
+    """No claim of the suite is left without a plan, a trial or a reason."""
+    measured = {*CLAIM_PLANS, *TRIAL_CLAIMS}
+    for claim in load_claims():
+        assert claim.id in measured or claim.not_testable or claim.kind == "finding", claim.id

@@ -356,3 +356,25 @@ def test_supported_means_the_whole_interval_is_above_one(ratio: float, spread: l
         assert record.ratio.high is not None
         assert record.ratio.high < threshold * 0.95
     assert math.isfinite(record.ratio.value)
+
+
+def test_a_cheaper_model_says_how_much_of_the_saving_became_time() -> None:
+    """Half the computation at 1.5 times the speed is two thirds of the saving, and the verdict says so."""
+    part = CLAIMS["architecture"].comparisons[0]
+    records = paired(*arms_of(part), 1.5)
+    flops = (4e9, 2e9)
+    for index, value in enumerate(flops):
+        case = records[index]
+        measurement = msgspec.structs.replace(case.measurement, flops_per_step=value)  # type: ignore[union-attr]
+        records[index] = msgspec.structs.replace(case, measurement=measurement)
+    subject = judge([loaded_run(records, environment(1))], [CLAIMS["architecture"]])[1]
+    assert "50 % less" in subject.explanation
+    assert "67 % of the saving became time" in subject.explanation
+
+
+def test_a_verdict_carries_its_cause() -> None:
+    """Where the records say why, the verdict does: a baseline that multiplies in TF32 leaves little to gain."""
+    records = paired(FLOAT32, FLOAT16, 1.0)
+    measurement = msgspec.structs.replace(records[0].measurement, numerics={"matmul_relative_error": 3e-4})  # type: ignore[union-attr]
+    records[0] = msgspec.structs.replace(records[0], measurement=measurement)
+    assert "TF32" in (whole(records, SPEED).cause or "")

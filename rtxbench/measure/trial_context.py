@@ -1,0 +1,200 @@
+"""What every trial needs: the worker, the run's records, the scale, and progress; and how replies become records."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rtxbench.errors import MeasurementError
+from rtxbench.measure.summary import new_record_id, now
+from rtxbench.measure.trial_scale import Scale
+from rtxbench.records import Case, Environment, Observation, RatioRecord, Record
+from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
+from rtxbench.workloads.trial_messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
+
+__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms"]
+
+
+@dataclass
+class TrialContext:
+    """One trial's surroundings.
+
+    Args:
+        run_id: of the run the records belong to.
+        environment: of this machine.
+        engine: tensorflow, jax or torch.
+        scale: how much to train.
+        ask: sends a request to the worker and returns its reply.
+        append: stores a record.
+        fresh_worker: ends the worker; the next request gets a new one.
+        progress: told (what is being done, done, of how many).
+    """
+
+    run_id: str
+    environment: Environment
+    engine: str
+    scale: Scale
+    ask: Callable[[TrialRequest], TrialReply]
+    append: Callable[[Record], None]
+    fresh_worker: Callable[[], None] = lambda: None
+    progress: Callable[[str, int, int], None] = lambda what, done, count: None
+    records: list[Record] = field(default_factory=list)
+    """Everything this trial stored."""
+
+    def store(self, record: Record) -> None:
+        """Append to the results file at once."""
+        self.append(record)
+        self.records.append(record)
+
+    def answer(self, request: TrialRequest) -> TrialReply:
+        """The worker's reply; a worker that died becomes a `TrialFailed`, so that the other trials go on."""
+        try:
+            return self.ask(request)
+        except MeasurementError as error:
+            return TrialFailed(key=request.key, kind="died", message=error.message, next_step=error.next_step)
+
+
+@dataclass
+class ArmRuns:
+    """One arm of a trial: its trainings by seed, or why it was given up."""
+
+    name: str
+    case: Case | None = None
+    runs: dict[int, Trained] = field(default_factory=dict)
+    failure: str | None = None
+    observations: dict[str, Observation] = field(default_factory=dict)
+    """Metric → its stored record."""
+
+    @property
+    def trained(self) -> list[Trained]:
+        """The trainings in order of seed."""
+        return [self.runs[seed] for seed in sorted(self.runs)]
+
+
+def case_of(context: TrialContext, dataset: str, kind: str, request: Train, variant: str = "") -> Case:
+    """The case a training stands for. The data set is part of the workload's name, so that sets never mix."""
+    return Case(
+        workload="mnist-cnn" if dataset == "mnist" else "digits-cnn",
+        batch_size=request.batch_size,
+        precision=request.precision,
+        placement=kind,
+        engine=context.engine,
+        variant=variant,
+    )
+
+
+def train_arms(
+    context: TrialContext, title: str, arms: Mapping[str, Callable[[int], Train]], seeds: Sequence[int]
+) -> tuple[dict[str, ArmRuns], bool]:
+    """Train every arm from every seed, arms in turning order within a seed so that a drift meets all of them.
+
+    An arm whose training fails is given up with its reason; the others go on.
+
+    Args:
+        context: of the trial.
+        title: for progress.
+        arms: name → seed → request.
+        seeds: the replicates.
+
+    Returns:
+        The arms, and whether Ctrl-C ended it early: the seeds finished by then are in the arms.
+    """
+    found = {name: ArmRuns(name) for name in arms}
+    names, done = list(arms), 0
+    try:
+        for number, seed in enumerate(seeds):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                context.progress(f"{title}: {name}, seed {seed}", done, len(seeds) * len(names))
+                done += 1
+                if found[name].failure is None:
+                    _train_once(context, found[name], arms[name](seed), seed)
+    except KeyboardInterrupt:
+        return found, True
+    return found, False
+
+
+def _train_once(context: TrialContext, arm: ArmRuns, request: Train, seed: int) -> None:
+    reply = context.answer(request)
+    if not isinstance(reply, Trained):
+        arm.failure = reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
+        return
+    if not reply.finite:
+        arm.failure = f"the loss was not finite from seed {seed}"
+        return
+    arm.runs[seed] = reply
+
+
+def observe(
+    context: TrialContext,
+    topic: str,
+    metric: str,
+    values: Iterable[float],
+    *,
+    case: Case | None = None,
+    labels: dict[str, str] | None = None,
+    replicate: str = "seed",
+    reason: str | None = None,
+) -> Observation:
+    """Store one observed figure with its mean and interval over replicates; or why there is none."""
+    kept = tuple(float(value) for value in values)
+    record = Observation(
+        record_id=new_record_id(),
+        run_id=context.run_id,
+        topic=topic,
+        metric=metric,
+        values=kept,
+        replicate=replicate,
+        finished_at=now(),
+        case=case,
+        estimate=launch_estimate(kept) if kept else None,
+        labels=labels or {},
+        reason=reason if not kept else None,
+    )
+    context.store(record)
+    return record
+
+
+def paired_by_seed(
+    context: TrialContext,
+    topic: str,
+    metric: str,
+    arms: tuple[ArmRuns, ArmRuns],
+    values: Callable[[Trained], float | None],
+    evidence: str,
+) -> RatioRecord | None:
+    """Store candidate ÷ baseline of ``metric``, paired by seed; ``None`` where a seed has no value on either side.
+
+    Args:
+        context: of the trial.
+        topic: claim id.
+        metric: of the ratio; above 1 the candidate is better.
+        arms: baseline, candidate.
+        values: what of a training is compared; ``None`` where it has none (target not reached).
+        evidence: metric of the observations that hold each arm's own values.
+    """
+    baseline, candidate = arms
+    seeds = sorted(baseline.runs.keys() & candidate.runs.keys())
+    pairs = [(values(baseline.runs[seed]), values(candidate.runs[seed])) for seed in seeds]
+    logs = tuple(math.log(b / a) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0)
+    observed = baseline.observations.get(evidence), candidate.observations.get(evidence)
+    if not logs or len(logs) < len(pairs) or observed[0] is None or observed[1] is None:
+        return None
+    assert baseline.case is not None
+    assert candidate.case is not None
+    record = RatioRecord(
+        record_id=new_record_id(),
+        run_id=context.run_id,
+        group=f"{topic}/{metric}",
+        baseline=baseline.case,
+        candidate=candidate.case,
+        baseline_record=observed[0].record_id,
+        candidate_record=observed[1].record_id,
+        metric=metric,
+        replicate="seed",
+        log_ratios=logs,
+        ratio=ratio_estimate(logs),
+        smallest_effect_ratio=smallest_effect(logs),
+        warmup_ok=True,  # traced before the clock; each seed is one whole training
+        finished_at=now(),
+    )
+    context.store(record)
+    return record

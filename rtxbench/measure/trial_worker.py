@@ -1,0 +1,119 @@
+"""The coordinator's end of the trial worker (`rtxbench.workloads.trials`). Imports no engine."""
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO
+
+import msgspec
+
+from rtxbench.errors import MeasurementError
+from rtxbench.workloads.trial_messages import TrialReply, TrialRequest, decode_trial_reply, encode_trial
+
+__all__ = ["TrialWorker"]
+
+_STDERR_TAIL_BYTES = 2000
+
+
+class TrialWorker:
+    """A worker process that is started when it is first asked, and again after it died.
+
+    Args:
+        engine: tensorflow, jax or torch, as ``KERAS_BACKEND``.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._buffer = b""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, ``None`` while no process runs."""
+        return None if self._process is None else self._process.pid
+
+    def ask(self, request: TrialRequest, limit_s: float = 900.0) -> TrialReply:
+        """Send one request and wait for its reply.
+
+        Raises:
+            MeasurementError: the worker died (out of memory, most often) or said nothing for ``limit_s`` seconds.
+        """
+        process = self._process or self._start()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(encode_trial(request))
+            process.stdin.flush()
+        except OSError as error:
+            raise self._died() from error
+        try:
+            return self._reply(process, time.monotonic() + limit_s, limit_s)
+        except BaseException:
+            self.close()  # a reply that comes late would answer the next request
+            raise
+
+    def close(self) -> None:
+        """End the process, if one runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._buffer = b""
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        environment = {
+            **os.environ,
+            "KERAS_BACKEND": self._engine,
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rtxbench.workloads.trials"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends its worker
+        )
+        return self._process
+
+    def _reply(self, process: "subprocess.Popen[bytes]", deadline: float, limit_s: float) -> TrialReply:
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise MeasurementError(
+                        f"the trial worker said nothing for {limit_s:.0f} s.",
+                        next_step="A smaller profile may help; a hung driver needs a reboot.",
+                    )
+                chunk = os.read(process.stdout.fileno(), 65536)
+                if not chunk:
+                    raise self._died()
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            return decode_trial_reply(line)
+        except msgspec.MsgspecError as error:
+            raise MeasurementError(
+                f"the trial worker broke the protocol: {error}.", next_step="Report this with the command you ran."
+            ) from error
+
+    def _died(self) -> MeasurementError:
+        assert self._process is not None
+        assert self._log is not None
+        code = self._process.wait()
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
+        tail = self._log.read().decode(errors="replace").strip().splitlines()
+        self.close()
+        return MeasurementError(
+            f"the trial worker died (exit status {code}): {tail[-1][:200] if tail else 'it printed nothing'}.",
+            next_step="Lower the batch size, or run `rtxbench doctor`.",
+        )

@@ -1,0 +1,131 @@
+"""The main job through its real front: pytest-benchmark, real workers, real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rtxbench.records import CaseRecord, RatioRecord
+from rtxbench.store import load_results
+
+pytest.importorskip("tensorflow", reason="the bench suite's default engine is TensorFlow")
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ["--profile", "smoke", "--workload", "mlp"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+def bench(results: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "bench/bench_precision.py"]
+    command += ["--benchmark-only", "--results", str(results), *SMOKE, *options]
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder that one smoke run has filled."""
+    folder = tmp_path_factory.mktemp("results")
+    finished = bench(folder, "--benchmark-json", str(folder / "table.json"))
+    (folder / "output.txt").write_text(finished.stdout + finished.stderr)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder
+
+
+def test_the_native_table_shows_the_measured_step_times(results: Path) -> None:
+    """pytest-benchmark's median equals the median of the record's own blocks: the replay is exact."""
+    (run,) = load_results([results])
+    stored = json.loads((results / "table.json").read_text())
+    for row in stored["benchmarks"]:
+        record = next(r for r in run.of_kind(CaseRecord) if r.record_id == row["extra_info"]["record_id"])
+        launches = record.measurement.launches
+        steps = [(end - start) / 1e9 / launch.steps_per_block for launch in launches for start, end in launch.blocks_ns]
+        assert row["stats"]["median"] == pytest.approx(sorted(steps)[len(steps) // 2], rel=0.5)
+        assert row["stats"]["total"] == pytest.approx(sum(steps), rel=1e-6)
+        assert row["extra_info"]["throughput_per_s"] == pytest.approx(record.measurement.throughput_per_s.value)
+
+
+def test_the_run_stores_every_case_and_its_ratio(results: Path) -> None:
+    """Measured cases, skipped cases with their reasons, the ratio with its launches, the environment, the trace."""
+    (run,) = load_results([results])
+    cases = run.of_kind(CaseRecord)
+    assert {case.status for case in cases} == {"measured", "skipped"}
+    assert all(case.reason for case in cases if case.status == "skipped")
+    assert {case.hardware is not None for case in cases if case.status == "measured"} == {True}
+    (ratio,) = run.of_kind(RatioRecord)
+    assert len(ratio.log_ratios) == 2
+    assert run.run.environment.packages["tensorflow"]
+    assert run.path.with_suffix(".trace.jsonl").exists()
+
+
+def test_the_terminal_says_throughput_ratio_verdict_and_the_next_step(results: Path) -> None:
+    """The person who ran it reads the outcome without opening a file."""
+    output = (results / "output.txt").read_text()
+    assert re.search(r"tensor-cores: mlp/mixed_bfloat16/cpu/b128 .*× \[", output)
+    assert re.search(r"tensor-cores +not-measured", output)
+    assert "next:    python -m rtxbench.report" in output
+
+
+def test_two_runs_compare_natively(results: Path) -> None:
+    """``--benchmark-compare`` reads what an earlier run saved; ``-k`` measures the chosen case with its baseline."""
+    finished = bench(results, "--benchmark-compare", "-k", "mixed_bfloat16 and cpu")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "0001_rtxbench" in finished.stdout
+    assert "1 passed" in finished.stdout
+
+
+def test_an_unknown_workload_is_a_usage_error_with_the_nearest_name(tmp_path: Path) -> None:
+    """A typing error costs a sentence, not a traceback."""
+    finished = bench(tmp_path, "--workload", "resnet5")
+    assert finished.returncode in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert "Did you mean resnet50" in finished.stdout + finished.stderr
+
+
+def test_ctrl_c_keeps_the_records_of_finished_groups(tmp_path: Path) -> None:
+    """An interrupt during the run leaves a results file that loads, and says that records are kept."""
+    command = [sys.executable, "-m", "rtxbench", "run", "--claim", "tensor-cores", "--results", str(tmp_path)]
+    command += ["--profile", "smoke", "--workload", "mlp", "--workload", "mlp-wide"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not _records(tmp_path):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "kept" in errors
+    (run,) = load_results([tmp_path])
+    assert any(case.status == "measured" for case in run.of_kind(CaseRecord))
+
+
+def _records(folder: Path) -> bool:
+    runs = [path for path in folder.rglob("*.jsonl") if not path.name.endswith(".trace.jsonl")]
+    return any(path.read_text().count("\n") >= 3 for path in runs)
+
+
+@pytest.mark.parametrize("arguments", [["rtxbench", "--help"], ["rtxbench.report", "--help"], ["rtxbench", "cards"]])
+def test_the_fronts_import_no_engine(arguments: list[str]) -> None:
+    """Help, report and catalogue start without TensorFlow, Keras, JAX or PyTorch."""
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = {arguments!r}\n"
+        "try:\n    runpy.run_module(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'tensorflow', 'keras', 'keras_hub', 'jax', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr

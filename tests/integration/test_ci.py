@@ -1,0 +1,169 @@
+"""The ready-made CI files, run as far as they can be without the service: real scripts, real gates, a tiny project."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.test_gate import PROJECT, SLEEPING, commit, git
+
+ACTION = PROJECT / ".github" / "actions" / "gate"
+DOCS = PROJECT / "docs" / "ci.md"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A clone with an origin, a base branch and a topic branch that is three times slower."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    git(origin, "init", "--quiet", "--initial-branch=main")
+    (origin / "pyproject.toml").write_text('[tool.rtxbench.gate]\ncases = ["train:case"]\n')
+    commit(origin, SLEEPING.format(step_s=0.002))
+    folder = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(origin), str(folder))
+    git(folder, "checkout", "--quiet", "-b", "topic")
+    commit(folder, SLEEPING.format(step_s=0.006))
+    return folder
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder with an ``rtxbench`` command that runs this tree, in blocks of milliseconds."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command = folder / "rtxbench"
+    command.write_text(
+        f"#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} -c 'from rtxbench.cli import main; main()' \"$@\""
+        " --profile smoke --no-recorder\n"
+    )
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def run(script: str, folder: Path, tools: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run shell lines as a CI runner does."""
+    environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", **variables}
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def action_run(folder: Path, tools: Path, **inputs: str) -> tuple[int, dict[str, str], str]:
+    """Run the action's script with these inputs: (exit code, outputs, step summary)."""
+    output, summary = tools / "output", tools / "summary"
+    for path in (output, summary):
+        path.write_text("")
+    result = run(
+        f"bash {ACTION / 'gate.sh'}",
+        folder,
+        tools,
+        GITHUB_OUTPUT=str(output),
+        GITHUB_STEP_SUMMARY=str(summary),
+        **inputs,
+    )
+    outputs = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    return result.returncode, outputs, summary.read_text()
+
+
+def test_action_fails_a_slower_pull_request(project: Path, tools: Path) -> None:
+    """Against the merge base of the pull request, three times slower is a regression with a summary."""
+    code, outputs, summary = action_run(project, tools, GATE_BASE_REF="main")
+    assert (code, outputs["outcome"], outputs["exit-code"]) == (1, "regression", "1")
+    assert "origin/main...HEAD" in summary
+    assert (project / outputs["markdown"]).is_file()
+
+
+def test_action_passes_on_inconclusive_unless_told_otherwise(project: Path, tools: Path) -> None:
+    """No time to decide is a warning by default and a failure when asked for."""
+    inputs = {"GATE_BASE_REF": "main", "GATE_BUDGET": "0.2s"}
+    assert action_run(project, tools, **inputs)[0] == 0
+    code, outputs, _summary = action_run(project, tools, **inputs, GATE_ON_INCONCLUSIVE="fail")
+    assert (code, outputs["outcome"]) == (6, "inconclusive")
+
+
+def test_action_reports_errors_as_errors(project: Path, tools: Path) -> None:
+    """A case that does not exist is neither a pass nor a regression, and the summary says why."""
+    code, outputs, summary = action_run(project, tools, GATE_BASE_REF="main", GATE_CASES="train:absent\n")
+    assert (code, outputs["outcome"]) == (4, "error")
+    assert "absent" in summary
+
+
+def test_action_does_not_run_code_in_names(project: Path, tools: Path) -> None:
+    """A revision named after a command is a revision that does not exist."""
+    hostile = "$(touch pwned)`touch pwned`"
+    code, outputs, _summary = action_run(project, tools, GATE_BASELINE=hostile)
+    assert (code, outputs["outcome"]) == (2, "error")
+    assert not (project / "pwned").exists()
+
+
+def loaded(path: Path) -> dict[Any, Any]:
+    """A YAML file; YAML 1.1 reads the key ``on`` as true."""
+    content = yaml.safe_load(path.read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def test_action_declares_what_its_script_reads() -> None:
+    """Every variable of the script is set by the action, every input is used, no input is pasted into a script."""
+    action = loaded(ACTION / "action.yml")
+    assert action["runs"]["using"] == "composite"
+    steps = action["runs"]["steps"]
+    (gate,) = (step for step in steps if step.get("id") == "gate")
+    script = (ACTION / "gate.sh").read_text()
+    assert set(re.findall(r"GATE_[A-Z_]+", script)) - {"GATE_"} == set(gate["env"])
+    used = set(re.findall(r"inputs\.([\w-]+)", (ACTION / "action.yml").read_text()))
+    assert used == set(action["inputs"])
+    assert not any("${{" in step.get("run", "") for step in steps)
+
+
+def test_the_project_gates_itself() -> None:
+    """The workflow uses the action with inputs it has, with the full history, on cases that exist."""
+    workflow = loaded(PROJECT / ".github" / "workflows" / "gate.yml")
+    steps = workflow["jobs"]["gate"]["steps"]
+    assert steps[0]["with"]["fetch-depth"] == 0
+    (gate,) = (step for step in steps if step.get("uses") == "./.github/actions/gate")
+    assert set(gate["with"]) <= set(loaded(ACTION / "action.yml")["inputs"])
+    table = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["rtxbench"]["gate"]
+    for case in table["cases"]:
+        module, _, function = case.partition(":")
+        step = getattr(__import__(module, fromlist=[function]), function)()
+        assert isinstance(step(), float)
+
+
+def documented(language: str, having: str) -> str:
+    """The one code block of the page in that language that has the text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if having in block)
+    return str(block)
+
+
+def test_documented_workflow_fits_the_action() -> None:
+    """The example to copy names inputs the action has and fetches the history."""
+    workflow = yaml.safe_load(documented("yaml", "runs-on"))
+    steps = workflow["jobs"]["gate"]["steps"]
+    assert steps[0]["with"]["fetch-depth"] == 0
+    assert set(steps[-1]["with"]) <= set(loaded(ACTION / "action.yml")["inputs"])
+
+
+def test_documented_gitlab_job_runs(project: Path, tools: Path) -> None:
+    """The GitLab job's script, run here on a tiny project, fails the slower branch and leaves its artifacts."""
+    job = yaml.safe_load(documented("yaml", "CI_MERGE_REQUEST_DIFF_BASE_SHA"))["throughput-gate"]
+    script = "\n".join(line for line in job["script"] if "pip install" not in line)
+    base = git(project, "rev-parse", "origin/main")
+    result = run(script, project, tools, CI_MERGE_REQUEST_DIFF_BASE_SHA=base, CI_PROJECT_DIR=str(project))
+    assert result.returncode == 1, result.stderr
+    for path in job["artifacts"]["paths"]:
+        assert (project / path).exists()
+    assert job["allow_failure"]["exit_codes"] == [6]
