@@ -41,7 +41,7 @@ def run(
     claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
     workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
-    engine: Annotated[str, typer.Option(help="tensorflow, jax or torch.")] = "tensorflow",
+    engine: Annotated[str, typer.Option(help="tensorflow, jax, torch or all.")] = "tensorflow",
     compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
