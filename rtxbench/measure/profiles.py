@@ -34,6 +34,8 @@ class Profile:
     warm_up: WarmUpRule
     group_budget_s: float
     """No further launch is started once a group has taken this long (at least three are made)."""
+    retries: int = 0
+    """How often a group is measured again when its environment was invalid."""
     half_width_goal_ratio: float = 0.01
     """Stop adding launches when every ratio's interval is this narrow."""
     ceiling_budget_s: float = 10.0
@@ -81,6 +83,7 @@ PROFILES: Final[dict[str, Profile]] = {
             block_s=0.25,
             warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=60.0),
             group_budget_s=900.0,
+            retries=2,
         ),
         Profile(
             name="full",
@@ -90,6 +93,7 @@ PROFILES: Final[dict[str, Profile]] = {
             block_s=0.5,
             warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=180.0),
             group_budget_s=3600.0,
+            retries=2,
         ),
     )
 }
