@@ -49,7 +49,7 @@ def test_a_missing_figure_has_its_reason_on_the_page() -> None:
 def test_a_slow_pipeline_is_called_input_bound_only_when_certain() -> None:
     """Half the speed kept in both repeats is input-bound; the pipeline compared with itself is not."""
     section = section_of("augmentation")
-    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    table = next(block for block in section.blocks if isinstance(block, Table))
     assert {str(row[0]): row[-1] for row in table.rows} == {"no augmentation": "no", "Keras layers in tf.data": "yes"}
 
 
@@ -63,3 +63,12 @@ def test_every_figure_has_axes_in_words_and_units() -> None:
         assert any(unit in axes.get_xlabel() for unit in ("%", "ms", "batch size"))
         assert figure.alt
         assert figure.caption.endswith(".")
+
+
+def test_published_figures_are_marked_and_beside_the_verdict() -> None:
+    """Every throughput in the table of RTX 30 and 40 cards carries the mark of where it comes from."""
+    section = section_of("model-parallel")
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert len(table.rows) > 10
+    assert all(row[-1].origin == "published" for row in table.rows)
+    assert all(str(row[0]).startswith(("GeForce RTX 30", "GeForce RTX 40")) for row in table.rows)
