@@ -151,7 +151,7 @@ def _judge_limit(
     base = Verdict(
         claim=claim.id,
         machine=machine.machine,
-        subject=f"{limit.name}, {subject}" if subject else limit.name,
+        subject=f"{limit.name} ({subject})" if subject else limit.name,
         state="inconclusive",
         reason="too-few-replicates",
         explanation=f"{len(record.values)} values were measured; a verdict needs {limit.minimum_values}.",
@@ -291,7 +291,11 @@ def _not_measured(machine: MachineEvidence, claim: Claim) -> Verdict:
     if lacking is not None:
         return _verdict(machine, claim, "not-measured", lacking)
     skipped = machine.skipped(claim)
-    detail = "" if skipped is None else f" {skipped.case.label} was {skipped.status}: {skipped.reason}."
+    detail = (
+        ""
+        if skipped is None
+        else f" {skipped.case.label} was {skipped.status}: {(skipped.reason or 'no reason given').rstrip('.')}."
+    )
     step = f"Run `{claim.reproduce}`." if claim.reproduce else "Measure the cases its comparisons name."
     reason = "not-run" if skipped is None else "case-skipped"
     explanation = f"No record of this machine speaks for it.{detail}"

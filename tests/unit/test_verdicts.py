@@ -386,3 +386,13 @@ def test_a_placement_of_another_version_is_judged_without_a_cause() -> None:
     verdict = whole(paired(cases[0], cases[1], 2.0), SPEED)
     assert verdict.state == "supported"
     assert verdict.cause is None
+
+
+def test_the_reason_of_one_claims_case_is_not_told_of_another() -> None:
+    """A skipped data-parallel case says nothing about equal-quality, whose selectors it happens to fit."""
+    case = Case(workload="mlp", batch_size=256, placement="mirrored", device_count=2, precision="mixed_float16")
+    skipped = case_record(case, status="skipped", reason="needs two GPUs.", measurement=None, group="data-parallel/mlp")
+    assert whole([skipped], CLAIMS["equal-quality"]).reason == "not-run"
+    verdict = whole([skipped], CLAIMS["data-parallel"])
+    assert verdict.reason == "case-skipped"
+    assert ".." not in verdict.explanation
