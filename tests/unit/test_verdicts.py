@@ -210,10 +210,12 @@ def change_last(records: list[Record], **changes: object) -> list[Record]:
 
 INVALID = (Flag(code="hw-slowdown", severity="invalid", detail="3 % of samples"),)
 GOOD = paired(FLOAT32, FLOAT16, 2.0)
+UNFINISHED = (Flag(code="not-converged", severity="invalid", detail="augmented was still improving"),)
 PRECONDITIONS = {
     "warm-up": change_last(GOOD, warmup_ok=False),
     "half-evidence": GOOD[1:],
     "invalid-environment": change_last(GOOD, flags=INVALID),
+    "not-converged": change_last(GOOD, flags=UNFINISHED),
     "too-few-replicates": paired(FLOAT32, FLOAT16, 2.0, spread=SPREAD[:4]),
     "interval-too-wide": paired(FLOAT32, FLOAT16, 2.0, spread=[10 * value for value in SPREAD]),
     "loss-not-finite": [
