@@ -230,9 +230,12 @@ def trace(
 def gate(
     baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
     candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
-    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
-    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
-    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
+    ] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through (default 5%).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most (default 10m).")] = None,
     python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
     baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
     candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
@@ -240,7 +243,7 @@ def gate(
         bool | None,
         typer.Option(
             "--install/--no-install",
-            help="Build an environment per arm [default: only where their dependencies differ].",
+            help="Build an environment per arm (default: only where their dependencies differ).",
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
