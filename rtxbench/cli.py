@@ -41,7 +41,7 @@ def run(
     claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
     workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
-    engine: Annotated[str, typer.Option(help="tensorflow, jax or torch.")] = "tensorflow",
+    engine: Annotated[str, typer.Option(help="tensorflow, jax, torch or all.")] = "tensorflow",
     compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
@@ -358,3 +358,27 @@ def main() -> None:
     except RtxbenchError as error:
         typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
+
+
+@app.command()
+def merge(
+    results: Annotated[list[Path], typer.Argument(help="Results files or folders, from any machine.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets results/<machine>/<run>.jsonl.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Bring results from several machines into one folder: each run once, machines apart, nothing overwritten."""
+    import msgspec
+
+    from rtxbench.analysis.merge import merge_results
+
+    merged = merge_results(results, out)
+    if as_json:
+        typer.echo(msgspec.json.encode(msgspec.to_builtins(merged, enc_hook=str)))
+        return
+    for path in merged.written:
+        typer.echo(f"wrote      {path}")
+    for path in merged.present:
+        typer.echo(f"there      {path}")
+    for path in merged.duplicates:
+        typer.echo(f"duplicate  {path}")
+    typer.echo(f"{len(merged.written)} runs of {len(merged.machines)} machines\nnext:      rtxbench report {out}")

@@ -107,7 +107,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rtxbench", "rtxbench: measured training throughput")
     group.addoption("--profile", default="quick", help="smoke, quick (default), standard or full")
     group.addoption("--results", default="results", metavar="DIR", help="folder of the records (default: results)")
-    group.addoption("--engine", default="tensorflow", help="tensorflow, jax or torch")
+    group.addoption("--engine", default="tensorflow", help="tensorflow, jax, torch or all")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
     group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
     group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")

@@ -89,12 +89,9 @@ class _Program:
         jitted = jax.jit(step, donate_argnums=0, out_shardings=(placed, None))
         lowered = jitted.lower(self.initial_state, *batch)
         self.flops = _flops(lowered)
-        if compiler == "none":
-            self.call: Callable[..., Any] = step
-            self.memory: Any = None
-        else:
-            self.call = lowered.compile()
-            self.memory = self.call.memory_analysis()
+        compiled = None if compiler == "none" else lowered.compile()
+        self.call: Callable[..., Any] = compiled or step
+        self.memory: Any = compiled.memory_analysis() if compiled else None
 
     def peak_memory(self) -> Finding:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
@@ -135,11 +132,15 @@ class _JaxEngine:
             with_logical_cpus(self.jax, case.device_count, untouched=self.active is None)
         device = self._device(case)
         batch = workload.batch(case.batch_size, np.random.default_rng(seed))
-        with _translated_errors(self.jax), self.jax.default_matmul_precision(_matmul_precision(case)):
-            with keras.device(f"{device.platform}:{device.id}"), distribution_for(case) as place:
-                parts = build_parts(workload, case, seed)
-                placed = self.jax.tree.map(place, batch)
-                program = _Program(self.jax, parts, placed, case.compiler)
+        with (
+            _translated_errors(self.jax),
+            self.jax.default_matmul_precision(_matmul_precision(case)),
+            keras.device(f"{device.platform}:{device.id}"),
+            distribution_for(case) as place,
+        ):
+            parts = build_parts(workload, case, seed)
+            placed = self.jax.tree.map(place, batch)
+            program = _Program(self.jax, parts, placed, case.compiler)
         self._attention = attention_kernel(parts.model, self.name)
         return _JaxStep(self, case, program, placed)
 

@@ -66,9 +66,11 @@ class ReplicaStep:
         return lambda inputs, labels: loss_of(labels, model(inputs, training=True)).mean()
 
     def activate(self) -> None:
+        """Set the process-wide TF32 switches of this case."""
         set_tf32(self._torch, precision_named(self._case.precision).tf32)
 
     def run(self, steps: int) -> None:
+        """Run ``steps`` steps; returns when the device has finished the last one."""
         import keras
 
         with translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
@@ -91,6 +93,7 @@ class ReplicaStep:
         return loss.detach()
 
     def loss(self) -> float | None:
+        """Mean loss of the last step over this process's share of the batch."""
         return None if self.last_loss is None else float(self.last_loss)
 
     def flops(self) -> Finding:
@@ -116,6 +119,7 @@ class ReplicaStep:
         )
 
     def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots."""
         return self._parts.state_bytes()
 
 

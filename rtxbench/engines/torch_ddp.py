@@ -38,7 +38,7 @@ class DdpStep:
     """Rank 0's end of a case trained by several processes.
 
     Raises:
-        UnavailableError: fewer GPUs than the case asks for, a batch they cannot share, or a second group in one process.
+        UnavailableError: too few GPUs, a batch they cannot share, or a second group in one process.
         MeasurementError: a rank did not start.
     """
 
@@ -68,6 +68,7 @@ class DdpStep:
         """Every rank set its switches when it was built; a group trains one case only."""
 
     def run(self, steps: int) -> None:
+        """Run ``steps`` steps on every rank; returns when all have finished the last one."""
         try:
             with translated_errors(self._torch):
                 _broadcast(self._torch, self._case, steps)
@@ -76,12 +77,15 @@ class DdpStep:
             raise self._explained(error) from error
 
     def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
         return self._replica.loss()
 
     def flops(self) -> Finding:
+        """One rank's count times the ranks; made before the ranks' gradients were tied together."""
         return self._replica.flops()
 
     def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
         return self._replica.state_bytes()
 
     def close(self) -> None:

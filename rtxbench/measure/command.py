@@ -10,7 +10,7 @@ from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
-from rtxbench.measure.suite import TRIAL_CLAIMS, Group, Request, plan
+from rtxbench.measure.suite import ALL_ENGINES, TRIAL_CLAIMS, Group, Request, plan
 from rtxbench.measure.trial_progress import TrialProgress
 from rtxbench.measure.trials import measure_trial
 from rtxbench.records import CaseRecord, Environment, Observation
@@ -41,6 +41,7 @@ def run_plan(
     if resume:
         done = _finished_groups(results_dir, environment, profile)
         groups = [group for group in groups if group.name not in done]
+    engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
     trials = [claim for claim in request.claims or TRIAL_CLAIMS if claim in TRIAL_CLAIMS]
     if request.workloads and not request.claims:
         trials = []  # a trial has its own model; who names workloads asks for their throughput
@@ -53,7 +54,7 @@ def run_plan(
             _measure(session, group, number, len(groups), quiet=quiet)
         for claim in trials:
             with TrialProgress(claim, None if quiet else sys.stderr) as progress:
-                measure_trial(claim, session, request.engine, progress.step)
+                measure_trial(claim, session, engine, progress.step)
         if session.can_explain:
             with nullcontext() if quiet else Waiting("gathering what explains the figures"):
                 session.explain()

@@ -7,13 +7,13 @@ observation with its reason; it never fails a run.
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from rtxbench.engines.evidence_worker import Answer, CaseRequest, CeilingRequest, EvidenceFigure
+from rtxbench.measure.interpreters import worker_spec
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.placement import placement_named
 from rtxbench.precision import PRECISIONS, why_not
@@ -83,8 +83,9 @@ def _ask(
 ) -> list[Answer]:
     """One answer per request; a worker that dies or hangs leaves failures in place of the answers it owes."""
     text = b"".join(msgspec.json.encode(request) + b"\n" for request in requests)
-    command = [sys.executable, "-m", "rtxbench.engines.evidence_worker", engine]
-    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **variables}
+    spec = worker_spec(engine)
+    command = [spec.python, "-m", "rtxbench.engines.evidence_worker", engine]
+    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.environment, **variables}
     why = "the evidence process ended early"
     try:
         output = subprocess.run(

@@ -14,8 +14,8 @@ from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
 from rtxbench.measure.evidence import explain
+from rtxbench.measure.interpreters import worker_spec
 from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
-from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record
@@ -218,11 +218,4 @@ def _invalid(outcome: GroupOutcome) -> bool:
 
 
 def _arm(case: Case) -> Arm:
-    environment = {}
-    if case.engine == "jax":
-        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    return Arm(
-        case=case,
-        spec=WorkerSpec(engine=case.engine, environment=environment),
-        isolated=placement_named(case.placement).isolated,
-    )
+    return Arm(case=case, spec=worker_spec(case.engine), isolated=placement_named(case.placement).isolated)

@@ -4,53 +4,23 @@
 or can run only pathologically, stays in the plan with its reason, so that a report can say why there is no figure.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
 
+from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
+from rtxbench.measure.engine_groups import engine_groups
+from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, case_of, compilers_of, on_engine, split_runnable
 from rtxbench.placement import PLACEMENTS
-from rtxbench.precision import PRECISIONS, why_not
-from rtxbench.records import Case, Environment
+from rtxbench.precision import PRECISIONS
+from rtxbench.records import Environment
 from rtxbench.workloads import workload_named
 
-__all__ = ["CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "check", "plan"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cases interleaved in the same launches: the baseline and what is compared with it."""
-
-    name: str
-    """``claim/workload``, for example ``tensor-cores/resnet50``."""
-    claim: str
-    workload: str
-    baseline: Case | None
-    """``None`` where nothing of the group can run on this machine."""
-    candidates: tuple[Case, ...] = ()
-    skipped: tuple[tuple[Case, str], ...] = ()
-    """Cases that belong here but cannot run on this machine, with the reason."""
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        """Everything that can run, baseline first."""
-        return () if self.baseline is None else (self.baseline, *self.candidates)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for, beyond the profile's defaults."""
-
-    profile: str = "quick"
-    engine: str = "tensorflow"
-    claims: tuple[str, ...] = ()
-    workloads: tuple[str, ...] = ()
-    compilers: tuple[str, ...] = ()
-    logical_devices: int = 0
-    """Above 1: also run MirroredStrategy over that many logical CPU devices, as a functional check."""
-    batch_size: int | None = None
+__all__ = ["ALL_ENGINES", "CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "check", "plan"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +38,15 @@ _ALL = (*_SPEED, "mobilenetv3", "convnext-tiny", "gpt2")
 CLAIM_PLANS: Final[dict[str, _Plan]] = {
     row.claim: row
     for row in (
+        _Plan(
+            claim="engines",
+            workloads={
+                "smoke": {"cpu": ("mlp",), "gpu": ("mlp",)},
+                "quick": {"cpu": ("mlp", "mlp-wide", "resnet50-64px"), "gpu": ("mlp-wide", "resnet50", "bert-base")},
+                "standard": {"cpu": (*_SPEED[:3], "resnet50-64px", "bert-small"), "gpu": _SPEED},
+                "full": {"cpu": _SPEED, "gpu": _ALL},
+            },
+        ),
         _Plan(
             claim="tensor-cores",
             workloads={
@@ -142,12 +121,7 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
 TRIAL_CLAIMS: Final = ("equal-quality", "augmentation", "tuning", "deployment", "model-parallel")
 """Claims that `rtxbench.measure.trials` measures, besides throughput or instead of it."""
 
-_COMPILERS: Final = {
-    "smoke": ("none",),
-    "quick": ("none",),
-    "standard": ("none", "xla"),
-    "full": ("none", "xla"),
-}
+ALL_ENGINES: Final = "all"
 
 
 def plan(request: Request, environment: Environment) -> list[Group]:
@@ -157,6 +131,8 @@ def plan(request: Request, environment: Environment) -> list[Group]:
         UsageError: an unknown claim, workload or profile.
     """
     check(request)
+    if request.engine == ALL_ENGINES:
+        return _plan_for_all(request, environment)
     groups: list[Group] = []
     for claim in request.claims or CLAIM_PLANS:
         if claim not in CLAIM_PLANS:
@@ -166,20 +142,33 @@ def plan(request: Request, environment: Environment) -> list[Group]:
     return groups
 
 
+def _plan_for_all(request: Request, environment: Environment) -> list[Group]:
+    """The plan once per engine. Group names are unique within a run: the reference engine's are plain."""
+    groups = plan(on_engine("tensorflow", request), environment)
+    for engine in COMPILERS:
+        if engine != "tensorflow":
+            own = plan(on_engine(engine, request), environment)
+            groups += [dataclasses.replace(g, name=f"{g.name}@{engine}") for g in own if g.claim != "engines"]
+    return groups
+
+
 def check(request: Request) -> None:
     """Refuse names that do not exist.
 
     Raises:
-        UsageError: an unknown claim, workload or profile; the message offers what exists.
+        UsageError: an unknown claim, workload, engine or profile; the message offers what exists.
     """
+    if request.engine not in (*COMPILERS, ALL_ENGINES):
+        known = ", ".join((*COMPILERS, ALL_ENGINES))
+        raise UsageError(f"unknown engine {request.engine!r}.", next_step=f"Choose from: {known}.")
     for claim in request.claims:
         if claim not in CLAIM_PLANS and claim not in TRIAL_CLAIMS:
             known = ", ".join(dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS)))
             raise UsageError(f"nothing is measured for claim {claim!r}.", next_step=f"Choose from: {known}.")
     for workload in request.workloads:
         workload_named(workload)
-    if request.profile not in _COMPILERS:
-        raise UsageError(f"unknown profile {request.profile!r}.", next_step=f"Choose from: {', '.join(_COMPILERS)}.")
+    if request.profile not in PROFILE_NAMES:
+        raise UsageError(f"unknown profile {request.profile!r}.", next_step=f"Choose from: {', '.join(PROFILE_NAMES)}.")
 
 
 def _workloads(claim: str, request: Request, environment: Environment) -> Sequence[str]:
@@ -188,52 +177,20 @@ def _workloads(claim: str, request: Request, environment: Environment) -> Sequen
     return CLAIM_PLANS[claim].workloads[request.profile]["gpu" if environment.gpus else "cpu"]
 
 
-def _case(workload: str, request: Request, *, placement: str, kind: str, devices: int = 1, **changes: str) -> Case:
-    batch_size = request.batch_size or workload_named(workload).batch_sizes[kind] * devices
-    return Case(
-        workload=workload,
-        batch_size=batch_size,
-        placement=placement,
-        engine=request.engine,
-        device_count=devices,
-        **changes,
-    )
-
-
-def _split(cases: Sequence[Case], environment: Environment, kind: str) -> tuple[list[Case], list[tuple[Case, str]]]:
-    """Cases that can run and those that cannot, with the reason."""
-    run: list[Case] = []
-    skipped: list[tuple[Case, str]] = []
-    for case in cases:
-        reason = why_not(
-            case.precision,
-            device_kind=kind,
-            compiler=case.compiler,
-            compute_capability=_compute_capability(environment) if kind == "gpu" else None,
-        )
-        run, skipped = (run, [*skipped, (case, reason)]) if reason else ([*run, case], skipped)
-    return run, skipped
-
-
-def _compute_capability(environment: Environment) -> float | None:
-    text = environment.gpus[0].compute_capability if environment.gpus else None
-    return float(text) if text else None
-
-
 def _precision_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
     """The same model in every precision on the best device; on a CPU-only machine the GPU's cases are skipped."""
     kind = "gpu" if environment.gpus else "cpu"
-    compilers = request.compilers or _COMPILERS[request.profile]
-    baseline = _case(workload, request, placement=kind, kind=kind)
+    compilers = request.compilers or compilers_of(request)
+    baseline = case_of(workload, request, placement=kind, kind=kind)
     wanted = [
-        _case(workload, request, placement=kind, kind=kind, precision=precision, compiler=compiler)
+        case_of(workload, request, placement=kind, kind=kind, precision=precision, compiler=compiler)
         for compiler in compilers
         for precision in PRECISIONS
     ]
-    run, skipped = _split([case for case in wanted if case != baseline], environment, kind)
+    run, skipped = split_runnable([case for case in wanted if case != baseline], environment, kind)
     if not environment.gpus:
         skipped += [
-            (_case(workload, request, placement="gpu", kind="gpu", precision=precision), _NO_GPU)
+            (case_of(workload, request, placement="gpu", kind="gpu", precision=precision), _NO_GPU)
             for precision in PRECISIONS
         ]
     return [Group(f"tensor-cores/{workload}", "tensor-cores", workload, baseline, tuple(run), tuple(skipped))]
@@ -242,18 +199,18 @@ def _precision_groups(workload: str, request: Request, environment: Environment)
 def _vision_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
     """The GPU against the CPU in float32, and mixed precision against float32 on the GPU, at the same batch size."""
     if not environment.gpus:
-        baseline = _case(workload, request, placement="cpu", kind="cpu")
-        wanted = [_case(workload, request, placement="cpu", kind="cpu", precision="mixed_bfloat16")]
-        run, skipped = _split(wanted, environment, "cpu")
+        baseline = case_of(workload, request, placement="cpu", kind="cpu")
+        wanted = [case_of(workload, request, placement="cpu", kind="cpu", precision="mixed_bfloat16")]
+        run, skipped = split_runnable(wanted, environment, "cpu")
         skipped += [
-            (_case(workload, request, placement="gpu", kind="cpu", precision=precision), _NO_GPU)
+            (case_of(workload, request, placement="gpu", kind="cpu", precision=precision), _NO_GPU)
             for precision in ("float32", "mixed_float16")
         ]
         return [Group(f"vision/{workload}", "vision", workload, baseline, tuple(run), tuple(skipped))]
-    on_cpu = _case(workload, request, placement="cpu", kind="gpu")
-    on_gpu = _case(workload, request, placement="gpu", kind="gpu")
+    on_cpu = case_of(workload, request, placement="cpu", kind="gpu")
+    on_gpu = case_of(workload, request, placement="gpu", kind="gpu")
     wanted = [replace(on_gpu, precision=precision) for precision in ("mixed_float16", "mixed_bfloat16")]
-    run, skipped = _split(wanted, environment, "gpu")
+    run, skipped = split_runnable(wanted, environment, "gpu")
     return [
         Group(f"vision/{workload}", "vision", workload, on_cpu, (on_gpu,)),
         Group(f"vision-precision/{workload}", "vision", workload, on_gpu, tuple(run), tuple(skipped)),
@@ -266,13 +223,13 @@ def _data_parallel_groups(workload: str, request: Request, environment: Environm
     name = f"data-parallel/{workload}"
     groups = []
     if count >= 2:
-        baseline = _case(workload, request, placement="gpu", kind="gpu")
-        weak = _case(workload, request, placement="mirrored", kind="gpu", devices=count)
+        baseline = case_of(workload, request, placement="gpu", kind="gpu")
+        weak = case_of(workload, request, placement=_DATA_PARALLEL[request.engine], kind="gpu", devices=count)
         strong = replace(weak, batch_size=baseline.batch_size)
         groups.append(Group(name, "data-parallel", workload, baseline, (strong, weak)))
     else:
         reason = "needs two NVIDIA GPUs; this machine has " + ("one." if count else "none.")
-        wanted = _case(workload, request, placement="mirrored", kind="gpu", devices=2)
+        wanted = case_of(workload, request, placement=_DATA_PARALLEL[request.engine], kind="gpu", devices=2)
         groups.append(Group(name, "data-parallel", workload, None, skipped=((wanted, reason),)))
     if request.logical_devices > 1:
         groups.append(_logical_group(workload, request))
@@ -281,16 +238,17 @@ def _data_parallel_groups(workload: str, request: Request, environment: Environm
 
 def _logical_group(workload: str, request: Request) -> Group:
     devices = request.logical_devices
-    baseline = _case(workload, request, placement="cpu", kind="cpu")
-    mirrored = _case(workload, request, placement="mirrored-logical", kind="cpu", devices=devices)
-    same_batch = replace(mirrored, batch_size=baseline.batch_size // devices * devices)
+    baseline = case_of(workload, request, placement="cpu", kind="cpu")
+    placement = f"{_DATA_PARALLEL[request.engine]}-logical"
+    parallel = case_of(workload, request, placement=placement, kind="cpu", devices=devices)
+    same_batch = replace(parallel, batch_size=baseline.batch_size // devices * devices)
     return Group(f"data-parallel-check/{workload}", "data-parallel", workload, baseline, (same_batch,))
 
 
 def _model_parallel_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
     """One device against the same model and batch split over all of them."""
     name, count = f"model-parallel/{workload}", len(environment.gpus)
-    baseline = _case(workload, request, placement="gpu", kind="gpu")
+    baseline = case_of(workload, request, placement="gpu", kind="gpu")
     split = replace(baseline, placement="model-parallel", device_count=max(2, count))
     if count < 2:
         reason = "needs two NVIDIA GPUs; this machine has " + ("one." if count else "none.")
@@ -306,7 +264,7 @@ def _architecture_groups(workload: str, request: Request, environment: Environme
     if workload not in _CHEAPER:
         return []
     kind = "gpu" if environment.gpus else "cpu"
-    baseline = _case(workload, request, placement=kind, kind=kind)
+    baseline = case_of(workload, request, placement=kind, kind=kind)
     candidate = replace(baseline, workload=_CHEAPER[workload])
     return [Group(f"architecture/{workload}", "architecture", workload, baseline, (candidate,))]
 
@@ -314,7 +272,7 @@ def _architecture_groups(workload: str, request: Request, environment: Environme
 def _card_groups(workload: str, request: Request, environment: Environment) -> list[Group]:
     """The card against the CPU beside it, in float32, at a batch that both can train."""
     name = f"rtx-30-40/{workload}"
-    on_cpu = _case(workload, request, placement="cpu", kind="cpu")
+    on_cpu = case_of(workload, request, placement="cpu", kind="cpu")
     on_gpu = replace(on_cpu, placement="gpu")
     if not environment.gpus:
         return [Group(name, "rtx-30-40", workload, None, skipped=((on_gpu, _NO_GPU),))]
@@ -326,11 +284,12 @@ def _batch_groups(workload: str, request: Request, environment: Environment) -> 
     if workload != "digits-cnn":
         return []
     kind = "gpu" if environment.gpus else "cpu"
-    baseline = replace(_case(workload, request, placement=kind, kind=kind), batch_size=_DEFAULT_BATCH)
+    baseline = replace(case_of(workload, request, placement=kind, kind=kind), batch_size=_DEFAULT_BATCH)
     larger = tuple(replace(baseline, batch_size=size) for size in _BATCHES[request.profile][kind])
     return [Group(f"tuning/{workload}", "tuning", workload, baseline, larger)]
 
 
+_DATA_PARALLEL: Final = {"tensorflow": "mirrored", "jax": "data-parallel", "torch": "ddp"}
 _CHEAPER: Final = {"bert-base": "bert-base-half", "bert-small": "bert-small-half", "conv-full": "conv-separable"}
 _DEFAULT_BATCH: Final = 32
 _BATCHES: Final[dict[str, dict[str, tuple[int, ...]]]] = {
@@ -342,6 +301,7 @@ _BATCHES: Final[dict[str, dict[str, tuple[int, ...]]]] = {
 _NO_GPU: Final = "no NVIDIA GPU on this machine; run the same command on one that has it."
 
 _GROUPERS: Final = {
+    "engines": engine_groups,
     "tensor-cores": _precision_groups,
     "vision": _vision_groups,
     "data-parallel": _data_parallel_groups,

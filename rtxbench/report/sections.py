@@ -1,6 +1,7 @@
 """Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
 
 from rtxbench.report.base import SectionFunction
+from rtxbench.report.claims_section import claims_section
 from rtxbench.report.gate_section import gate_section
 from rtxbench.report.guide import guide_section
 from rtxbench.report.history_section import history_section
@@ -17,6 +18,7 @@ __all__ = ["SECTIONS"]
 SECTIONS: tuple[SectionFunction, ...] = (
     verdicts_section,
     ratios_section,
+    claims_section,
     throughput_section,
     why_section,
     timeline_section,

@@ -76,6 +76,15 @@ def test_unequal_thermal_slowdown_between_arms_voids():
     assert codes(pair_flags(hot, WINDOWS[:1], WINDOWS[1:])) == {"thermal-slowdown-unequal": "invalid"}
 
 
+@pytest.mark.parametrize(
+    ("half_width", "expected"), [(None, {}), (0.02, {}), (0.05, {"cpu-pressure-shows": "invalid"})]
+)
+def test_cpu_pressure_voids_only_with_a_wide_interval(half_width, expected):
+    """A busy host is a caution; that it hurt is shown by the interval."""
+    busy = trace(host={"psi_cpu_some_ratio": 0.6})
+    assert codes(pair_flags(busy, WINDOWS[:1], WINDOWS[1:], half_width_ratio=half_width)) == expected
+
+
 def mark(t_s, pid, sm, watched):
     return Mark(int(t_s * SECOND_NS), "edge", {GPU: (GpuProcessSeen(pid, None, sm, watched),)})
 

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from rtxbench.analysis.claims import load_claims
+from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
 from rtxbench.measure.suite import CLAIM_PLANS, TRIAL_CLAIMS, Request, plan
 from rtxbench.measure.trials import TRIALS
@@ -126,3 +127,53 @@ def test_every_claim_can_be_measured_or_says_why_not() -> None:
     measured = {*CLAIM_PLANS, *TRIAL_CLAIMS}
     for claim in load_claims():
         assert claim.id in measured or claim.not_testable or claim.kind == "finding", claim.id
+
+
+def test_every_engine_is_planned_with_the_compiler_its_users_get() -> None:
+    """JAX compiles, the others do not unless asked; a longer profile adds what can be asked for."""
+    quick = {e: plan(Request(engine=e, claims=("tensor-cores",)), machine())[0].baseline for e in COMPILERS}
+    assert {engine: case.compiler for engine, case in quick.items()} == {
+        "tensorflow": "none",
+        "jax": "xla",
+        "torch": "none",
+    }
+    (group, *_) = plan(Request(engine="torch", claims=("tensor-cores",), profile="standard"), machine())
+    assert {case.compiler for case in group.cases} == {"none", "inductor"}
+
+
+def test_several_gpus_are_used_in_each_engines_own_way() -> None:
+    """MirroredStrategy, DataParallel and DDP are the same claim on three engines."""
+    two = machine("RTX 4090", "RTX 4090")
+    ways = {e: plan(Request(engine=e, claims=("data-parallel",)), two)[0].candidates[0].placement for e in COMPILERS}
+    assert ways == {"tensorflow": "mirrored", "jax": "data-parallel", "torch": "ddp"}
+
+
+def test_engines_are_compared_at_one_batch_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each group of the comparison holds one workload, one batch, one precision, and every engine that is there."""
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    for group in plan(Request(claims=("engines",), profile="standard"), machine()):
+        assert len({(case.workload, case.batch_size, case.precision, case.placement) for case in group.cases}) == 1
+        assert {case.engine for case in group.cases} == {"tensorflow", "jax", "torch"}
+
+
+def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one engine there is nothing to compare: nothing is measured, and the record says what to install."""
+    why = {"tensorflow": None, "jax": "jax is not installed here", "torch": "torch is not installed here"}
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", why.__getitem__)
+    for group in plan(Request(claims=("engines",)), machine()):
+        assert group.cases == ()
+        assert {reason for _, reason in group.skipped} == {"jax is not installed here", "torch is not installed here"}
+
+
+def test_all_engines_give_every_group_once_per_engine_under_its_own_name() -> None:
+    """`--engine all`: names are unique, and the comparison of engines is not repeated."""
+    names = [group.name for group in plan(Request(engine="all"), machine())]
+    assert len(names) == len(set(names))
+    assert {"tensor-cores/mlp", "tensor-cores/mlp@jax", "tensor-cores/mlp@torch"} <= set(names)
+    assert not any(name.startswith("engines/") and "@" in name for name in names)
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    """A misspelt engine never measures another one."""
+    with pytest.raises(UsageError, match="tensorflow, jax, torch, all"):
+        plan(Request(engine="pytorch"), machine())

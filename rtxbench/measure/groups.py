@@ -1,0 +1,100 @@
+"""What a plan is made of: a user's request, groups of cases, and the cases this machine can run."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rtxbench.engines.refusals import COMPILERS, default_compiler
+from rtxbench.precision import why_not
+from rtxbench.records import Case, Environment
+from rtxbench.workloads import workload_named
+
+__all__ = ["PROFILE_NAMES", "Group", "Request", "case_of", "compilers_of", "on_engine", "split_runnable"]
+
+PROFILE_NAMES: Final = ("smoke", "quick", "standard", "full")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases interleaved in the same launches: the baseline and what is compared with it."""
+
+    name: str
+    """``claim/workload``, for example ``tensor-cores/resnet50``."""
+    claim: str
+    workload: str
+    baseline: Case | None
+    """``None`` where nothing of the group can run on this machine."""
+    candidates: tuple[Case, ...] = ()
+    skipped: tuple[tuple[Case, str], ...] = ()
+    """Cases that belong here but cannot run on this machine, with the reason."""
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Everything that can run, baseline first."""
+        return () if self.baseline is None else (self.baseline, *self.candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, beyond the profile's defaults."""
+
+    profile: str = "quick"
+    engine: str = "tensorflow"
+    """tensorflow, jax, torch, or all: every group once per engine."""
+    claims: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    compilers: tuple[str, ...] = ()
+    logical_devices: int = 0
+    """Above 1: also run MirroredStrategy over that many logical CPU devices, as a functional check."""
+    batch_size: int | None = None
+
+
+def on_engine(engine: str, request: Request) -> Request:
+    """The same request on one engine."""
+    return dataclasses.replace(request, engine=engine)
+
+
+def compilers_of(request: Request) -> tuple[str, ...]:
+    """What the engine's users get by default; with time to spend, also what they can ask for.
+
+    JAX has only one that trains at a speed anyone would use.
+    """
+    default = default_compiler(request.engine)
+    return (default,) if request.profile in ("smoke", "quick") or default == "xla" else COMPILERS[request.engine]
+
+
+def case_of(workload: str, request: Request, *, placement: str, kind: str, devices: int = 1, **changes: str) -> Case:
+    """One case of the request: the workload's batch size per device, the engine's usual compiler unless changed."""
+    changes.setdefault("compiler", default_compiler(request.engine))
+    batch_size = request.batch_size or workload_named(workload).batch_sizes[kind] * devices
+    return Case(
+        workload=workload,
+        batch_size=batch_size,
+        placement=placement,
+        engine=request.engine,
+        device_count=devices,
+        **changes,
+    )
+
+
+def split_runnable(
+    cases: Sequence[Case], environment: Environment, kind: str
+) -> tuple[list[Case], list[tuple[Case, str]]]:
+    """Cases that can run and those that cannot, with the reason."""
+    run: list[Case] = []
+    skipped: list[tuple[Case, str]] = []
+    for case in cases:
+        reason = why_not(
+            case.precision,
+            device_kind=kind,
+            compiler=case.compiler,
+            compute_capability=_compute_capability(environment) if kind == "gpu" else None,
+        )
+        run, skipped = (run, [*skipped, (case, reason)]) if reason else ([*run, case], skipped)
+    return run, skipped
+
+
+def _compute_capability(environment: Environment) -> float | None:
+    text = environment.gpus[0].compute_capability if environment.gpus else None
+    return float(text) if text else None
