@@ -356,9 +356,11 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
     if record is None or record.estimate is None:
         return ""
     estimate = record.estimate
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return text(estimate.value)
-    return Cell(text(estimate.value), note=f"{text(max(estimate.low, 0.0))} to {text(estimate.high)}")
+    # A quantity that cannot be negative has no lower bound where the interval says it might be.
+    note = f"{text(estimate.low)} to {text(estimate.high)}" if estimate.low > 0 else f"up to {text(estimate.high)}"
+    return Cell(text(estimate.value), note=note)
 
 
 def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]) -> Table:
