@@ -1,4 +1,4 @@
-"""The coordinator's end of the trial worker (`rtxbench.workloads.trials`). Imports no engine."""
+"""The coordinator's end of the trial worker (`rtxbench.measure.trial_server`). Imports no engine."""
 
 import os
 import selectors
@@ -75,7 +75,7 @@ class TrialWorker:
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rtxbench.workloads.trials"],
+            [sys.executable, "-m", "rtxbench.measure.trial_server", self._engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,4 +1,4 @@
-"""Requests and replies of the trial worker (`rtxbench.workloads.trials`): one JSON line each. No engine here."""
+"""Requests and replies of the trial worker (`rtxbench.measure.trial_server`): one JSON line each. No engine here."""
 
 from typing import Literal, TypeAlias
 

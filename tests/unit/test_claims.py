@@ -6,6 +6,7 @@ import pytest
 from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
 from rtxbench.errors import UsageError
 
+ROOT = Path(__file__).parent.parent.parent
 GOOD = """
 [[claim]]
 id = "my-4070"
@@ -98,3 +99,13 @@ def test_the_template_is_a_claim_that_loads(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(TEMPLATE, encoding="utf-8")
     assert load_claims(path)[0].id == "my-4070-mixed"
+
+
+def test_every_command_that_reproduces_a_claim_names_files_that_exist() -> None:
+    """A reader who copies the command finds the bench files, and docs/claims.md tells the same commands."""
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    for claim in load_claims():
+        files = [word for word in claim.reproduce.split() if word.startswith("bench/")]
+        assert all((ROOT / name).is_file() for name in files), claim.id
+        assert f"`{claim.id}`" in page
+        assert claim.reproduce in page

@@ -1,13 +1,14 @@
-"""The process that trains for accuracy: ``python -m rtxbench.workloads.trials``, driven line by line.
+"""The process that trains for accuracy: ``python -m rtxbench.measure.trial_server ENGINE``, driven line by line.
 
-One Keras backend (``KERAS_BACKEND``), any number of trials; see `rtxbench.workloads.trial_messages`. It ends when its
-stdin closes, hence also when the coordinator dies.
+It owns one engine and answers any number of trials; see `rtxbench.workloads.trial_messages`. It ends when its stdin
+closes, hence also when the coordinator dies.
 """
 
 import os
 import sys
 from typing import BinaryIO
 
+from rtxbench.engines import load_engine
 from rtxbench.errors import RtxbenchError
 from rtxbench.workloads import deploying, probing, training
 from rtxbench.workloads.trial_messages import (
@@ -66,9 +67,9 @@ def _run(request: TrialRequest, pool: training.ModelPool) -> TrialReply:
 
 def main() -> None:
     """Serve requests on stdin until it closes. Whatever the framework prints goes to stderr."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a framework's chatter on stdout must not corrupt the protocol
+    load_engine(sys.argv[1])  # finds the CUDA libraries and lets GPU memory grow, before Keras starts the framework
     serve(sys.stdin.buffer, replies)
 
 
