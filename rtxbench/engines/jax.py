@@ -15,6 +15,7 @@ from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
 from rtxbench.engines.keras_model import ModelParts, attention_kernel, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -72,6 +73,10 @@ class _JaxStep:
     def flops(self) -> Finding:
         return self._program.flops
 
+    def work(self) -> StepWork:
+        """Traffic as the compiler counts it, after fusion where the program is compiled."""
+        return StepWork(None, self._program.traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
+
     def state_bytes(self) -> Finding:
         leaves = self._engine.jax.tree.leaves(self._state)
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
@@ -92,6 +97,7 @@ class _Program:
         compiled = None if compiler == "none" else lowered.compile()
         self.call: Callable[..., Any] = compiled or step
         self.memory: Any = compiled.memory_analysis() if compiled else None
+        self.traffic_bytes = _bytes_accessed(compiled or lowered)
 
     def peak_memory(self) -> Finding:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
@@ -204,6 +210,13 @@ def _state_of(parts: ModelParts) -> Any:
     model, optimizer, _ = parts
     groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
     return tuple([variable.value for variable in group] for group in groups)
+
+
+def _bytes_accessed(program: Any) -> float | None:
+    """Of a lowered program each operation's own traffic, of a compiled one each fusion's."""
+    analysis = program.cost_analysis() or {}
+    count = analysis.get("bytes accessed")
+    return float(count) if count and count > 0 else None
 
 
 def _flops(lowered: Any) -> Finding:
