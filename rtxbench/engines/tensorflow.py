@@ -90,6 +90,9 @@ class _TensorFlowStep:
     def state_bytes(self) -> Finding:
         return self._parts.state_bytes()
 
+    def notes(self) -> dict[str, str]:
+        return self._parts.notes("tensorflow")
+
 
 class _TensorFlowEngine:
     name = "tensorflow"

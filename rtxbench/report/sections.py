@@ -1,6 +1,7 @@
 """Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
 
 from rtxbench.report.base import SectionFunction
+from rtxbench.report.engines_section import engines_section
 from rtxbench.report.gate_section import gate_section
 from rtxbench.report.guide import guide_section
 from rtxbench.report.history_section import history_section
@@ -18,6 +19,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     verdicts_section,
     ratios_section,
     throughput_section,
+    engines_section,
     why_section,
     timeline_section,
     purchase_section,
