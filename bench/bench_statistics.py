@@ -1,14 +1,13 @@
 """What the statistics promise, printed: interval coverage and the gate's operating characteristics (simulated)."""
 
-from typing import Any
-
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtxbench.analysis.operating import coverage_table, gate_table
 
 
 @pytest.mark.benchmark(group="statistics")
-def bench_coverage_of_the_95_percent_interval(benchmark: Any) -> None:
+def test_coverage_of_the_95_percent_interval(benchmark: BenchmarkFixture) -> None:
     """Coverage at J = 5 and 8 in four noise regimes is nominal within 1.5 points."""
     rows = benchmark.pedantic(coverage_table, rounds=1, iterations=1)
     for row in rows:
@@ -17,7 +16,7 @@ def bench_coverage_of_the_95_percent_interval(benchmark: Any) -> None:
 
 
 @pytest.mark.benchmark(group="statistics")
-def bench_gate_false_alarms_and_power(benchmark: Any) -> None:
+def test_gate_false_alarms_and_power(benchmark: BenchmarkFixture) -> None:
     """No false alarm at 0 %, at least 95 % found at 5 %, in four noise regimes."""
     rows = benchmark.pedantic(gate_table, kwargs={"gates": 300}, rounds=1, iterations=1)
     for row in rows:

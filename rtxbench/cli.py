@@ -215,16 +215,14 @@ def trace(
 
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
+    diagnosis = recording_diagnosis(report.hardware)
+    if diagnosis is not None:
+        report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
     if figure is not None:
         from rtxbench.report.recording import save_recording
 
         save_recording(report, figure)
-    if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
-    else:
-        diagnosis = recording_diagnosis(report.hardware)
-        why = f"\nlikely {diagnosis.text}\n  {diagnosis.next_step}" if diagnosis is not None else ""
-        typer.echo(f"\n{report_text(report)}{why}", err=True)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else f"\n{report_text(report)}", err=not as_json)
     raise typer.Exit(report.exit_code)
 
 
@@ -232,9 +230,12 @@ def trace(
 def gate(
     baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
     candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
-    cases: Annotated[list[str] | None, typer.Option(help="module:function that returns a step; repeatable.")] = None,
-    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through [default: 5%].")] = None,
-    budget: Annotated[str | None, typer.Option(help="Time to spend at most [default: 10m].")] = None,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
+    ] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through (default 5%).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most (default 10m).")] = None,
     python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
     baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
     candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
@@ -242,7 +243,7 @@ def gate(
         bool | None,
         typer.Option(
             "--install/--no-install",
-            help="Build an environment per arm [default: only where their dependencies differ].",
+            help="Build an environment per arm (default: only where their dependencies differ).",
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",

@@ -288,10 +288,12 @@ def _group_records(rng: random.Random, run: Run, workload: _Workload, start_ns: 
         yield record
     for candidate in measured[1:]:
         yield _ratio(rng, run, measured[0], candidate)
-    yield from _parallel_records(rng, run, workload, measured[0])
+    yield from _parallel_records(rng, run, workload, measured[0], start_ns)
 
 
-def _parallel_records(rng: random.Random, run: Run, workload: _Workload, one: CaseRecord) -> Iterator[Record]:
+def _parallel_records(
+    rng: random.Random, run: Run, workload: _Workload, one: CaseRecord, start_ns: int
+) -> Iterator[Record]:
     if workload.name not in {"resnet50", "bert-base"}:
         return
     case = Case(
@@ -316,7 +318,7 @@ def _parallel_records(rng: random.Random, run: Run, workload: _Workload, one: Ca
         case=case,
         status="measured",
         finished_at=_FINISHED,
-        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, 10**9, 3),
+        measurement=_measurement(rng, workload, case, one.measurement.throughput_per_s.value * 1.86, start_ns, 3),
         hardware=_hardware(run.environment, True),
     )
     yield two

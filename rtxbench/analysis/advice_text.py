@@ -64,7 +64,8 @@ def _parts(advice: Advice) -> Iterable[RenderableType]:
         yield from (f"  {o.rank}. {o.name}: {'; '.join(o.why)}." for o in ranked[:5])
     yield from _break_even_lines(advice.break_even, advice)
     yield from _unranked_lines(advice)
-    yield _assumption_line(advice)
+    if ranked:
+        yield _assumption_line(advice)
     yield from (f"Note: {note}" for note in advice.notes)
 
 

@@ -3,7 +3,7 @@
 Every assumption is a field of `Assumptions` and is printed beside the figures.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from rtxbench.errors import UsageError
 
@@ -13,7 +13,7 @@ _DAYS_PER_YEAR = 365.25
 _JOULES_PER_KWH = 3.6e6
 
 
-class Assumptions(NamedTuple):
+class Assumptions(msgspec.Struct, frozen=True):
     """What a cost rests on besides the card. Money is in the price list's currency."""
 
     electricity_per_kwh: float = 0.30

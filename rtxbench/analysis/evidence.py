@@ -8,12 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Final, NamedTuple
 
-from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.analysis.claims import Arm, Claim, Comparison, Limit
-from rtxbench.errors import UsageError
 from rtxbench.records import Case, CaseRecord, Environment, Flag, Observation, RatioRecord
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
@@ -103,18 +100,6 @@ class MachineEvidence:
             if record.status != "measured" and any(_arm_matches(record.case, arm) for arm in arms)
         ]
         return max(found, key=lambda record: record.finished_at, default=None)
-
-    @cached_property
-    def _diagnoser(self) -> Diagnoser:
-        return Diagnoser(self.runs)
-
-    def cause(self, record: RatioRecord) -> str | None:
-        """The bottleneck that explains a ratio; ``None`` where none was found."""
-        try:
-            diagnosis = self._diagnoser.ratio(record)
-        except UsageError:
-            return None  # a placement this version does not know: its records are judged, not explained
-        return None if diagnosis is None or diagnosis.code == "undetermined" else diagnosis.text
 
     def saving(self, record: RatioRecord) -> str:
         """How much of a saving in floating-point operations became time, where the arms are two workloads."""

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-from rtxbench.analysis.memory_models import Model
+from rtxbench.analysis.memory_models import Model, Network
 from rtxbench.errors import UsageError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "fit_state",
     "largest_batch",
     "line_through",
+    "network_need",
     "training_need",
 ]
 
@@ -41,6 +42,10 @@ CONTEXT_BYTES = 0.65 * 2**30
 ACTIVATION_OVERHEAD_RATIO = 1.26
 """Upper end ÷ lower end of the activations: Hugging Face's BERT-large measurement (2,089 MiB an example against
 1,656 MiB of tensors), the worst of the published checks."""
+
+CONVOLUTION_OVERHEAD_RATIO = 1.45
+"""The same for convolutional networks (cuDNN's workspace, gradients of large maps): what puts ResNet-50's published
+batches on 24 and 40 GB cards inside the range."""
 
 _LOSS_CHUNKS = 8
 """Tuned frameworks compute the loss in chunks and never hold all logits (torchtune's default is 8)."""
@@ -122,6 +127,7 @@ class Need(NamedTuple):
     logits_bytes: float
     workspace_bytes: float
     fixed_overhead_ratio: float
+    activation_overhead_ratio: float = ACTIVATION_OVERHEAD_RATIO
     context_bytes: float = CONTEXT_BYTES
 
     @property
@@ -134,7 +140,7 @@ class Need(NamedTuple):
     def high_bytes(self) -> float:
         """With all logits at once and the overheads seen on real allocators."""
         fixed = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-        moving = (self.activations_bytes + self.logits_bytes) * ACTIVATION_OVERHEAD_RATIO
+        moving = (self.activations_bytes + self.logits_bytes) * self.activation_overhead_ratio
         return fixed * self.fixed_overhead_ratio + moving + self.workspace_bytes + self.context_bytes
 
 
@@ -166,6 +172,29 @@ def training_need(model: Model, setup: Setup) -> Need:
         logits_bytes=_logit_bytes(model, tokens, compute_bytes),
         workspace_bytes=_workspace_bytes(model, method),
         fixed_overhead_ratio=method.overhead_ratio,
+    )
+
+
+def network_need(network: Network, setup: Setup) -> Need:
+    """What one full training step of a convolutional network holds on one device.
+
+    Raises:
+        UsageError: unknown optimizer, or another method than full training.
+    """
+    if setup.method != "full":
+        raise UsageError(f"{network.name} has no {setup.method} form.", next_step="Use full.")
+    method, slot_bytes = TUNING_METHODS["full"], _looked_up(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
+    kind = "full" if setup.precision in ("float32", "tf32") else "half"
+    compute_bytes = 4 if kind == "full" else 2
+    return Need(
+        weights_bytes=network.parameters * (method.trained_bytes[kind] - 4),
+        gradients_bytes=network.parameters * 4,
+        optimizer_bytes=network.parameters * slot_bytes,
+        activations_bytes=float(setup.batch_size * network.saved_elements * compute_bytes),
+        logits_bytes=0.0,
+        workspace_bytes=64 * 2**20,
+        fixed_overhead_ratio=method.overhead_ratio,
+        activation_overhead_ratio=CONVOLUTION_OVERHEAD_RATIO,
     )
 
 

@@ -3,8 +3,16 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from rtxbench.analysis.memory import CONTEXT_BYTES, Need, Setup, largest_batch, line_through, training_need
-from rtxbench.analysis.memory_models import MODELS
+from rtxbench.analysis.memory import (
+    CONTEXT_BYTES,
+    Need,
+    Setup,
+    largest_batch,
+    line_through,
+    network_need,
+    training_need,
+)
+from rtxbench.analysis.memory_models import MODELS, NETWORKS
 from rtxbench.analysis.purchase_memory import compiled_peaks
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
@@ -14,7 +22,9 @@ __all__ = [
     "BatchCheck",
     "CompiledCheck",
     "PeakCheck",
+    "PlanCheck",
     "compiled_checks",
+    "plan_checks",
     "published_batch_checks",
     "published_peak_checks",
 ]
@@ -34,7 +44,7 @@ PUBLISHED_PEAKS: tuple[tuple[str, Setup, float, str], ...] = (
     ("llama-3-8b", Setup(2, 2048, method="qlora", rank=8), 7.4 * _GIB, _TUNE_NEW),
 )
 """Peaks other people measured on GPUs. Overheads in `rtxbench.analysis.memory` come from the first four."""
-_BATCH_MODELS = {"bert_base_squad": "bert-base", "bert_large_squad": "bert-large"}
+_BATCH_MODELS = {"bert_base_squad": "bert-base", "bert_large_squad": "bert-large", "resnet50": "resnet50"}
 _SQUAD_TOKENS = 384
 _BATCH_STACK = "pytorch-1.13-ngc-22.10"
 _UNCATALOGUED_GB = {"V100 16GB": 16, "H100 PCIe 80GB": 80}
@@ -69,6 +79,15 @@ class BatchCheck(NamedTuple):
     def inside(self) -> bool:
         """Whether the published batch lies in the range."""
         return self.smallest_largest <= self.published_batch <= self.largest_largest
+
+
+class PlanCheck(NamedTuple):
+    """A compiler's plan for a CPU beside the range computed for a GPU."""
+
+    what: str
+    plan_bytes: int
+    low_bytes: float
+    high_bytes: float
 
 
 class CompiledCheck(NamedTuple):
@@ -106,13 +125,14 @@ def published_batch_checks() -> tuple[BatchCheck, ...]:
 
 
 def _batch_check(row: Published, memory_bytes: float) -> BatchCheck:
-    model = MODELS[_BATCH_MODELS[row.model]]
+    name = _BATCH_MODELS[row.model]
 
     def need(batch: int) -> Need:
-        return training_need(model, Setup(batch_size=batch, tokens=_SQUAD_TOKENS, precision=row.precision))
+        setup = Setup(batch_size=batch, tokens=_SQUAD_TOKENS, precision=row.precision)
+        return network_need(NETWORKS[name], setup) if name in NETWORKS else training_need(MODELS[name], setup)
 
     return BatchCheck(
-        f"{model.name}, {row.precision}, {row.card}",
+        f"{name}, {row.precision}, {row.card}",
         row.batch_size or 0,
         largest_batch(lambda batch: need(batch).high_bytes, memory_bytes),
         largest_batch(lambda batch: need(batch).low_bytes, memory_bytes),
@@ -120,7 +140,7 @@ def _batch_check(row: Published, memory_bytes: float) -> BatchCheck:
 
 
 def compiled_checks() -> Iterator[CompiledCheck]:
-    """Fit the line to the smallest and largest batch of each workload and precision, check the one between."""
+    """Fit the line to two batch sizes of each workload and precision, check it on the third: between and beyond."""
     groups: dict[tuple[str, str], dict[int, int]] = {}
     for peak in compiled_peaks():
         groups.setdefault((peak.workload, peak.precision), {})[peak.batch_size] = peak.peak_bytes
@@ -128,15 +148,28 @@ def compiled_checks() -> Iterator[CompiledCheck]:
         if len(peaks) < 3:
             continue
         small, middle, large = sorted(peaks)
-        line = line_through({small: peaks[small], large: peaks[large]}, "")
-        yield CompiledCheck(
-            workload,
-            precision,
-            middle,
-            peaks[middle],
-            line.need_bytes(middle) / peaks[middle] - 1,
-            f"from batches {small} and {large}",
-        )
+        for ends, held_out, where in (((small, large), middle, "between"), ((small, middle), large, "beyond")):
+            line = line_through({batch: peaks[batch] for batch in ends}, "")
+            error_ratio = line.need_bytes(held_out) / peaks[held_out] - 1
+            how = f"{where} batches {ends[0]} and {ends[1]}"
+            yield CompiledCheck(workload, precision, held_out, peaks[held_out], error_ratio, how)
+
+
+def plan_checks() -> tuple[PlanCheck, ...]:
+    """The largest surveyed batch of each workload whose need is also computed; contexts left out."""
+    largest = {(peak.workload, peak.precision): peak for peak in sorted(compiled_peaks(), key=lambda p: p.batch_size)}
+    checks = []
+    for (workload, precision), peak in largest.items():
+        setup = Setup(batch_size=peak.batch_size, precision=precision)
+        if workload in NETWORKS:
+            need = network_need(NETWORKS[workload], setup)
+        elif workload in MODELS:
+            need = training_need(MODELS[workload], setup)
+        else:
+            continue
+        what = f"{workload}, {precision}, batch {peak.batch_size}"
+        checks.append(PlanCheck(what, peak.peak_bytes, need.low_bytes - CONTEXT_BYTES, need.high_bytes - CONTEXT_BYTES))
+    return tuple(checks)
 
 
 def _memory_bytes(card: str, cards: dict[str, Card]) -> float:

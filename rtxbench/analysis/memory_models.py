@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from rtxbench.errors import UsageError
 
-__all__ = ["MODELS", "Model", "model_named"]
+__all__ = ["MODELS", "NETWORKS", "Model", "Network", "model_named"]
 
 
 class Model(NamedTuple):
@@ -99,6 +99,28 @@ MODELS: Mapping[str, Model] = {
     )
 }
 """Named models, smallest first."""
+
+
+class Network(NamedTuple):
+    """One convolutional network: what full training of it holds, in elements."""
+
+    name: str
+    parameters: int
+    saved_elements: int
+    """Per example: outputs of convolutions (batch normalisation keeps its input), of ReLU and pooling, the input."""
+    source: str
+
+
+_RESNET = "He et al. 2015, arXiv:1512.03385, as keras.applications.ResNet50; elements summed over its layers' outputs"
+
+NETWORKS: Mapping[str, Network] = {
+    row.name: row
+    for row in (
+        Network("resnet50", 25_636_712, 10_587_136 + 9_081_856 + 202_752 + 150_528, _RESNET),
+        Network("resnet50-64px", 25_636_712, 864_256 + 741_376 + 18_432 + 12_288, _RESNET),
+    )
+}
+"""Convolutional networks by the suite's workload name."""
 
 
 def model_named(name: str) -> Model:

@@ -27,6 +27,8 @@ class Owned(NamedTuple):
     batch_size: int
     power_w: float | None
     record_id: str
+    scaling: str = ""
+    """What several of its cards gave on the same workload, in words."""
 
 
 def owned_machines(
@@ -37,15 +39,36 @@ def owned_machines(
     The asked-for precision counts first; a device that never ran it (float16 on a CPU) is shown in its fastest other.
     """
     found: dict[tuple[str, str], list[Owned]] = {}
+    parallel: dict[str, list[CaseRecord]] = {}
     for loaded in runs:
         environment = loaded.run.environment
         for record in loaded.of_kind(CaseRecord):
-            if record.case.workload == workload and _is_usable(record):
+            if record.case.workload != workload or record.measurement is None:
+                continue
+            if _is_usable(record):
                 key = (environment.machine, record.case.placement)
                 found.setdefault(key, []).append(_owned(environment, record, cards))
+            elif record.case.placement == "mirrored":
+                parallel.setdefault(environment.machine, []).append(record)
+    best = {
+        key: max(rows, key=lambda owned: (owned.precision == precision, owned.throughput_per_s))
+        for key, rows in found.items()
+    }
     return tuple(
-        max(rows, key=lambda owned: (owned.precision == precision, owned.throughput_per_s)) for rows in found.values()
+        owned._replace(scaling=_scaling(owned, parallel.get(machine, ()))) if placement == "gpu" else owned
+        for (machine, placement), owned in best.items()
     )
+
+
+def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
+    """Weak scaling of the same precision: several cards at the same batch each, against one."""
+    for record in parallel:
+        case, count = record.case, record.case.device_count
+        same = case.precision == owned.precision and case.batch_size == count * owned.batch_size and not case.variant
+        if same and count > 1 and record.measurement is not None:
+            efficiency = record.measurement.throughput_per_s.value / (count * owned.throughput_per_s)
+            return f"{count} of them gave {efficiency:.0%} of {count} times one, measured here"
+    return ""
 
 
 def _is_usable(record: CaseRecord) -> bool:

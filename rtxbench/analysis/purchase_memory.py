@@ -6,8 +6,17 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from rtxbench.analysis.memory import Line, Setup, fit_state, largest_batch, line_through, training_need
-from rtxbench.analysis.memory_models import MODELS, model_named
+from rtxbench.analysis.memory import (
+    Line,
+    Need,
+    Setup,
+    fit_state,
+    largest_batch,
+    line_through,
+    network_need,
+    training_need,
+)
+from rtxbench.analysis.memory_models import MODELS, NETWORKS, model_named
 from rtxbench.analysis.purchase import Memory, Question, split_memory_model
 from rtxbench.catalog.cards import Card
 from rtxbench.records import CaseRecord
@@ -64,7 +73,7 @@ def memory_basis(question: Question, runs: Sequence[LoadedRun]) -> MemoryBasis |
     measured = _measured_line(question, runs)
     if measured is not None:
         return _from_line(question, measured)
-    if question.workload in MODELS:
+    if question.workload in MODELS or question.workload in NETWORKS:
         return _analytic(question.workload, "full", question, asked_batch=question.batch_size)
     compiled = _compiled_line(question)
     return None if compiled is None else _from_line(question, compiled)
@@ -86,23 +95,22 @@ def memory_on(card: Card, basis: MemoryBasis) -> Memory:
 
 
 def _analytic(name: str, method: str, question: Question, asked_batch: int | None) -> MemoryBasis:
-    model = model_named(name)
-
-    def setup(batch: int) -> Setup:
-        return Setup(
+    def need(batch: int) -> Need:
+        setup = Setup(
             batch_size=batch,
             tokens=question.tokens,
             precision=question.precision,
             optimizer=question.optimizer,
             method=method,
         )
+        return network_need(NETWORKS[name], setup) if name in NETWORKS else training_need(model_named(name), setup)
 
-    training_need(model, setup(1))  # a wrong method or optimizer is told now
-    tokens = question.tokens or model.tokens
+    need(1)  # a wrong model, method or optimizer is told now
+    tokens = "" if name in NETWORKS else f", {question.tokens or model_named(name).tokens} tokens"
     return MemoryBasis(
-        model=f"{name}, {method} fine-tuning, {tokens} tokens",
-        low_bytes=lambda batch: training_need(model, setup(batch)).low_bytes,
-        high_bytes=lambda batch: training_need(model, setup(batch)).high_bytes,
+        model=f"{name}, {method} {'training' if name in NETWORKS else 'fine-tuning'}{tokens}",
+        low_bytes=lambda batch: need(batch).low_bytes,
+        high_bytes=lambda batch: need(batch).high_bytes,
         asked_batch=asked_batch,
         how="computed from the model's dimensions",
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,10 @@ from rtxbench.catalog.cards import Card, find_card, load_cards
 from rtxbench.catalog.prices import Price, PriceList, load_prices, price_of
 from rtxbench.catalog.published import Published, curated
 from rtxbench.errors import UsageError
+from rtxbench.precision import precision_named
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.units import format_bytes
+from rtxbench.workloads import WORKLOADS
 
 __all__ = ["advise", "answer"]
 
@@ -63,6 +66,8 @@ def advise(
         UsageError: an unknown card, stack, ranking or model; an impossible assumption; a budget below every card.
     """
     question.assumptions.checked()
+    precision_named(question.precision)
+    _check_workload(question.workload, rows)
     wanted = _wanted_cards(question, cards)
     _check_budget(question, wanted, prices)
     forecaster = forecaster or Forecaster(rows, cards)
@@ -108,6 +113,16 @@ def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
     if question.cards:
         return list(dict.fromkeys(find_card(name, cards) for name in question.cards))
     return [card for card in cards.values() if card.card_class != "datacenter"]
+
+
+def _check_workload(workload: str, rows: Sequence[Published]) -> None:
+    """A workload is one of the suite's or a published model's name."""
+    known = [*WORKLOADS, *dict.fromkeys(row.model for row in rows if row.task == "train")]
+    if workload in known:
+        return
+    near = get_close_matches(workload, known, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Try resnet50 or bert-base."
+    raise UsageError(f"no workload or published model is called {workload!r}.", next_step=hint)
 
 
 def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList) -> None:
@@ -212,7 +227,7 @@ def _pair(card: Card, single: Option, desk: _Desk) -> Option | None:
 def _judged(option: Option, card: Card, desk: _Desk) -> Option:
     """The option with price, energy, cost, memory, and whether it is out of the running."""
     unit_price = price_of(card, desk.prices)
-    price = unit_price._replace(amount=unit_price.amount * option.devices) if unit_price else None
+    price = msgspec.structs.replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
     memory = memory_on(card, desk.memory) if desk.memory else None
     option = msgspec.structs.replace(option, price=price, memory=memory, **_economics(option, price, desk.question))
     return msgspec.structs.replace(option, excluded=_excluded(option, desk), why=(*option.why, *_reasons(option, card)))
@@ -296,7 +311,7 @@ def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
 
 
 def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
-    reasons = [f"measured here in {machine.stack}, {machine.label}"]
+    reasons = [f"measured here in {machine.stack}, {machine.label}", *filter(None, [machine.scaling])]
     basis = desk.basis
     if basis is not None and basis.own is machine:
         return (*reasons, "the ranked figures are predicted from this row")
@@ -340,7 +355,7 @@ def _ledger(option: Option) -> tuple[float, float, float]:
 
 
 def _notes(ranked: Sequence[Option], desk: _Desk) -> tuple[str, ...]:
-    notes = [_SENSOR_NOTE]
+    notes = [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
         notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
     if any(option.devices > 1 for option in ranked):

@@ -139,7 +139,6 @@ def _judge_pairs(
         reason=last.reason,
         estimate=last.estimate,
         explanation=explain(comparison, record, last.state) + machine.saving(record),
-        cause=machine.cause(record),
         next_step=how_to_decide(record) if last.state == "inconclusive" else None,
     )
     return _Subject(comparison.name, comparison.required, verdict, last.p_value, record.candidate)
@@ -242,18 +241,8 @@ def _whole(machine: MachineEvidence, entry: _JudgedClaim) -> Verdict:
         _verdict(machine, claim, state, because),
         estimate=required[0].verdict.estimate if len(required) == 1 else None,
         threshold_ratio=required[0].verdict.threshold_ratio if len(required) == 1 else None,
-        cause=_main_cause(required, state),
         evidence=tuple(dict.fromkeys(record for subject in required for record in subject.verdict.evidence)),
     )
-
-
-def _main_cause(required: Sequence[_Subject], state: VerdictState) -> str | None:
-    """The cause of the first subject that came out as the whole did, with its name where there are several."""
-    verdicts = [subject.verdict for subject in required if subject.verdict.cause is not None]
-    speaking = next((verdict for verdict in verdicts if verdict.state == state), None)
-    if speaking is None:
-        return None
-    return speaking.cause if len(required) == 1 else f"{speaking.subject}: {speaking.cause}"
 
 
 def _combine(claim: Claim, required: Sequence[_Subject]) -> tuple[VerdictState, tuple[str, str, str | None]]:

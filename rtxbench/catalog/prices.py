@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from rtxbench.catalog.cards import Card, find_card
 from rtxbench.errors import UsageError
 
@@ -27,7 +29,7 @@ MSRP_CURRENCY = "USD"
 _KEYS = {"card", "price", "currency", "date", "shop", "note"}
 
 
-class Price(NamedTuple):
+class Price(msgspec.Struct, frozen=True):
     """One price of one card."""
 
     amount: float

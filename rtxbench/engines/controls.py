@@ -1,6 +1,7 @@
 """What each engine lends to `rtxbench.workloads.ceilings`: placement, synchronisation, the TF32 switch, tracing."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -40,7 +41,32 @@ def _tensorflow(kind: str) -> DeviceControls:
         set_tf32=tf.config.experimental.enable_tensor_float_32_execution,
         trace=lambda function: tf.function(function, jit_compile=False),
         fuses=False,
+        all_reduce=_tensorflow_all_reduce(tf, [device.name for device in devices]) if len(devices) > 1 else None,
     )
+
+
+def _tensorflow_all_reduce(tf: Any, devices: list[str]) -> Callable[[int], None]:
+    """Sum a tensor over the devices as MirroredStrategy sums gradients (NCCL on GPUs)."""
+    on_gpu = "GPU" in devices[0]
+    operations = None if on_gpu else tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=operations)
+
+    @functools.cache
+    def reduction(elements: int) -> Any:
+        with strategy.scope():
+            held = tf.Variable(tf.ones((elements,)), trainable=False)
+
+        def replica() -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, held.read_value())
+
+        return tf.function(lambda: strategy.run(replica))
+
+    def all_reduce(size_bytes: int) -> None:
+        summed = reduction(size_bytes // 4)()
+        for tensor in strategy.experimental_local_results(summed):
+            tensor[0].numpy()
+
+    return all_reduce
 
 
 def _jax(kind: str) -> DeviceControls:
@@ -61,7 +87,23 @@ def _jax(kind: str) -> DeviceControls:
         set_tf32=set_tf32,
         trace=jax.jit,
         fuses=True,
+        all_reduce=_jax_all_reduce(jax, jax.devices(kind)) if len(jax.devices(kind)) > 1 else None,
     )
+
+
+def _jax_all_reduce(jax: Any, devices: list[Any]) -> Callable[[int], None]:
+    """Sum an array over the devices, each of which holds its own, as data-parallel training does."""
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    mesh = Mesh(devices, ("device",))
+    split, everywhere = NamedSharding(mesh, PartitionSpec("device")), NamedSharding(mesh, PartitionSpec())
+    total = jax.jit(lambda array: array.sum(axis=0), out_shardings=everywhere)
+
+    @functools.cache
+    def held(elements: int) -> Any:
+        return jax.device_put(jax.numpy.ones((len(devices), elements), "float32"), split)
+
+    return lambda size_bytes: total(held(size_bytes // 4)).block_until_ready()
 
 
 def _torch(kind: str) -> DeviceControls:

@@ -103,13 +103,14 @@ def _project_requirements(path: Path, extras: tuple[str, ...]) -> list[str]:
 
 
 def _build(home: Path, tree: Path, needed: Dependencies) -> None:
+    """The running interpreter's pip installs into it: bootstrapping another one takes longer than most gates."""
+    _run([sys.executable, "-m", "venv", "--without-pip", str(home)], tree)
     wanted = [*needed.requirements]
     for path in filter(_asks_for_anything, needed.requirement_files):
         wanted += ["-r", str(path)]
-    _run([sys.executable, "-m", "venv", *([] if wanted else ["--without-pip"]), str(home)], tree)
     if wanted:
-        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-        _run([*pip, *wanted], tree)
+        pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install"]
+        _run([*pip, "--disable-pip-version-check", "--quiet", *wanted], tree)
 
 
 def _asks_for_anything(path: Path) -> bool:
@@ -122,7 +123,7 @@ def _run(command: list[str], folder: Path) -> None:
     if result.returncode:
         tail = "\n".join((result.stderr or result.stdout).rstrip().splitlines()[-8:])
         raise MeasurementError(
-            f"{' '.join(command[:5])} … failed:\n{tail}\n",
+            f"{' '.join(command[:6])} … failed:\n{tail}\n",
             next_step="Mend the requirements, or measure with an interpreter you prepared: --python PATH.",
         )
 

@@ -47,7 +47,7 @@ def _table(series: Series) -> "Table":
 
     title = f"{series.case} on {series.machine}, step time against {series.reference[:10]}"
     table = Table(title=title, title_justify="left")
-    for heading in ("commit", "measured", "step time (95 %)", "outcome", "level changed"):
+    for heading in ("commit", "measured", "step time (90 % interval)", "outcome", "level changed"):
         table.add_column(heading)
     steps = {step.first_point: step for step in series.steps}
     for index, point in enumerate(series.points):

@@ -117,9 +117,12 @@ def block_times_s(observation: Observation) -> "np.ndarray[tuple[int, int, int],
 
 
 def case_estimate(result: CaseResult) -> Estimate | None:
-    """θ with its two-sided 95 % interval from the launches the outcome rests on; ``None`` before the first launch."""
+    """θ with its two-sided 90 % interval from the launches the outcome rests on; ``None`` before the first launch.
+
+    Its ends are the one-sided 95 % bounds that decide, so that what is shown is what was decided on.
+    """
     deciding = _deciding(result)
-    return launch_estimate(deciding, adaptive=not result.state.confirmed) if deciding else None
+    return launch_estimate(deciding, confidence=0.90) if deciding else None
 
 
 def case_observation(

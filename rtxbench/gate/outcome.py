@@ -95,10 +95,10 @@ def render_markdown(report: GateReport) -> str:
     if report.error:
         lines += ["", "```text", report.error.replace("```", "'''"), "```"]
     if report.cases:
-        lines += ["", "| case | outcome | step time, 95 % interval | launches | why |", "|---|---|---|---|---|"]
+        lines += ["", "| case | outcome | step time, 90 % interval | launches | why |", "|---|---|---|---|---|"]
     for case in report.cases:
         change = _cell(describe_change(case.step_time_ratio))
-        why = _cell("; ".join((_explanation(case), *case.cautions)))
+        why = _cell(_why(case))
         symbol = _SYMBOLS[case.outcome]
         lines.append(f"| `{case.case}` | {symbol} {case.outcome} | {change} | {case.launches} | {why} |")
     lines += ["", f"<sub>measured on `{report.machine}` in {format_duration(report.duration_s)}; {_NOTE}</sub>", ""]
@@ -109,26 +109,23 @@ _NOTE = "both arms interleaved on one machine, the process launch as error unit,
 
 
 def render_table(report: GateReport) -> "RenderableType":
-    """The same for a terminal (rich)."""
+    """The same for a terminal (rich): a table that fits 80 columns, then the reasons."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     colours = {"pass": "green", "regression": "red", "inconclusive": "yellow", "error": "red"}
-    title = f"throughput gate: {report.outcome}"
-    table = Table(title=Text(title, style=f"bold {colours[report.outcome]}"), title_justify="left")
-    for heading in ("case", "outcome", "step time (95 %)", "could see", "launches", "why"):
-        table.add_column(heading, overflow="fold")
+    title = Text(f"throughput gate: {report.outcome}", style=f"bold {colours[report.outcome]}")
+    table = Table(title=title, title_justify="left")
+    table.add_column("case", overflow="fold")
+    for heading in ("outcome", "step time (90 % interval)", "launches"):
+        table.add_column(heading, no_wrap=True)
+    reasons = []
     for case in report.cases:
-        effect = case.smallest_effect_ratio
-        table.add_row(
-            case.case,
-            Text(case.outcome, style=colours[case.outcome]),
-            describe_change(case.step_time_ratio),
-            "–" if effect is None else format_percent(effect),
-            str(case.launches),
-            "; ".join((_explanation(case), *case.cautions)),
-        )
-    return table
+        outcome = Text(case.outcome, style=colours[case.outcome])
+        table.add_row(case.case, outcome, describe_change(case.step_time_ratio), str(case.launches))
+        reasons.append(Text(f"{case.case}: {_why(case)}"))
+    return Group(table, *reasons)
 
 
 def describe_change(ratio: Estimate | None) -> str:
@@ -169,7 +166,7 @@ def _cautions(result: CaseResult) -> tuple[str, ...]:
     found = [f"no steady state before the cap in {cold} of {len(result.launches)} launches"] if cold else []
     found += _interference(result)
     codes = sorted({flag.code for launch in result.launches for flag in launch.flags})
-    return (*found, *(f"environment: {code}" for code in codes))
+    return (*found, *([f"environment: {', '.join(codes)}"] if codes else []))
 
 
 def _interference(result: CaseResult) -> list[str]:
@@ -181,8 +178,11 @@ def _interference(result: CaseResult) -> list[str]:
     return [f"interference: alone the baseline's step takes {format_ratio(math.exp(solo.value))} as long"]
 
 
-def _explanation(case: CaseReport) -> str:
-    return _EXPLANATIONS.get(case.reason, case.reason)
+def _why(case: CaseReport) -> str:
+    """The reason, what these launches could have seen, and what weakens them."""
+    effect = case.smallest_effect_ratio
+    sight = () if effect is None else (f"could see {format_percent(effect)}",)
+    return "; ".join((_EXPLANATIONS.get(case.reason, case.reason), *sight, *case.cautions))
 
 
 def _cell(text: str) -> str:

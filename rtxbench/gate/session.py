@@ -143,7 +143,7 @@ def measure_launch(
         raise KeyboardInterrupt
     for result in pairing.results:
         if result.failure is not None:
-            raise _named(result.failure, f"{result.arm.key}: {case}, launch {number}")
+            raise _named(result.failure, result.arm.key, f"{case}, launch {number}")
     first, second = (result.launches[0] for result in pairing.results)
     return pairing.log_ratios["candidate"][0], first, second
 
@@ -230,5 +230,7 @@ def _result(case: str, decision: Decision, state: CaseState, launches: Sequence[
     return CaseResult(case, decision.outcome, decision.reason, state, tuple(launches))
 
 
-def _named(error: RtxbenchError, where: str) -> RtxbenchError:
-    return type(error)(f"{where}: {error.message}", next_step=error.next_step)
+def _named(error: RtxbenchError, role: str, where: str) -> RtxbenchError:
+    absent = role == "baseline" and ("ModuleNotFoundError" in error.message or "has no attribute" in error.message)
+    cure = "A new case can be gated once the baseline has it too; leave it out until then." if absent else ""
+    return type(error)(f"{role}: {where}: {error.message}", next_step=cure or error.next_step)

@@ -20,6 +20,8 @@ __all__ = ["pair_flags", "window_flags"]
 
 _POWER_CAP_GAP: Final = 0.10
 _THERMAL_GAP: Final = 0.05
+_PRESSURE_INVALID: Final = 0.50
+_WIDE_INTERVAL: Final = 0.03
 _GPU_IDLE_WARN: Final = 0.20
 _ENERGY_DISAGREEMENT: Final = 0.03
 _NO_WORK_UTILIZATION: Final = 0.01
@@ -39,7 +41,7 @@ class _Limit(NamedTuple):
 _HOST_LIMITS: Final = (
     _Limit("steal", "steal_ratio", 0.01, 0.05, "of CPU time was taken by the hypervisor"),
     _Limit("cgroup-throttled", "cgroup_throttled_ratio", 0.01, 0.05, "of CPU quota periods were throttled"),
-    # Voids only together with a wide interval, which the judge of the ratio knows: the caller raises it then.
+    # Voids only together with a wide interval, which only a comparison knows: see pair_flags.
     _Limit("cpu-pressure", "psi_cpu_some_ratio", 0.20, None, "of the time some process waited for a CPU"),
 )
 _GPU_LIMITS: Final = (
@@ -68,14 +70,30 @@ def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = (
 
 
 def pair_flags(
-    trace: Trace, windows_a_ns: Windows, windows_b_ns: Windows, gpu_uuids: Sequence[str] = ()
+    trace: Trace,
+    windows_a_ns: Windows,
+    windows_b_ns: Windows,
+    gpu_uuids: Sequence[str] = (),
+    half_width_ratio: float | None = None,
 ) -> tuple[Flag, ...]:
-    """Flags of a comparison: throttling that hit one arm more than the other.
+    """Flags of a comparison: throttling that hit one arm more than the other, and pressure that shows in the interval.
 
     The software power cap alone never voids a figure: it is how a card at its limit works, and only an unequal
-    share of it makes the arms different machines.
+    share of it makes the arms different machines. CPU pressure voids a comparison only where its interval is wide too.
+
+    Args:
+        trace: the recording that spans both arms.
+        windows_a_ns: timed blocks of one arm.
+        windows_b_ns: timed blocks of the other.
+        gpu_uuids: GPUs to look at; all recorded ones if empty.
+        half_width_ratio: of the ratio's interval, relative; ``None`` where it has none.
     """
     flags: list[Flag] = []
+    pressure = _mean(_ratio_values(trace, HOST, "psi_cpu_some_ratio", [*windows_a_ns, *windows_b_ns]))
+    wide = half_width_ratio is not None and half_width_ratio > _WIDE_INTERVAL
+    if pressure is not None and pressure > _PRESSURE_INVALID and wide:
+        text = f"{HOST}: some process waited for a CPU {format_percent(pressure)} of the time, and the interval is wide"
+        flags.append(_flag("cpu-pressure-shows", "invalid", text))
     for uuid in gpu_uuids or tuple(gpu.uuid for gpu in trace.header.gpus):
         for metric, gap, severity, code in (
             ("sw_power_cap_ratio", _POWER_CAP_GAP, "warn", "power-cap-unequal"),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
-from rtxbench.hardware.energy import EnergyFinding, idle_power_w, window_energy
+from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.windows import Series, Windows, values_in
 from rtxbench.records import HardwareSummary, Summary
 
@@ -169,7 +169,13 @@ class Trace:
         return self.series.get(device, {}).get(metric)
 
     def power(self, device: str) -> Series | None:
-        """Instant power where the driver gives it, else its average (one second on Ampere and newer)."""
+        """Instant power where the driver gives it, else its average (one second on Ampere and newer).
+
+        Of the host: the rate of its energy counter.
+        """
+        counter = self.get(device, "cpu_energy_j") if device == HOST else None
+        if counter is not None:
+            return power_of_counter(counter)
         return self.get(device, "power_w") or self.get(device, "power_average_w")
 
     def reason_missing(self, device: str, metric: str) -> str:

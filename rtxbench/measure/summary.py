@@ -139,6 +139,7 @@ def _ratio(
     size = log(candidate.arm.case.batch_size / baseline.arm.case.batch_size)
     log_ratios = tuple(size - value for value in slower)
     mine, theirs = cases[candidate.arm.key], cases[baseline.arm.key]
+    ratio = ratio_estimate(log_ratios, adaptive=adaptive)
     return RatioRecord(
         record_id=new_record_id(),
         run_id=run_id,
@@ -150,11 +151,11 @@ def _ratio(
         metric="throughput",
         replicate="launch",
         log_ratios=log_ratios,
-        ratio=ratio_estimate(log_ratios, adaptive=adaptive),
+        ratio=ratio,
         smallest_effect_ratio=smallest_effect(log_ratios),
         warmup_ok=all(launch.warmup_ok for result in (baseline, candidate) for launch in result.launches),
         finished_at=now(),
-        flags=_ratio_flags(baseline, candidate, mine, theirs, trace, gpu_uuids),
+        flags=_ratio_flags(baseline, candidate, mine, theirs, trace, gpu_uuids, ratio),
     )
 
 
@@ -165,11 +166,13 @@ def _ratio_flags(
     theirs: CaseRecord,
     trace: Trace | None,
     gpu_uuids: Sequence[str],
+    ratio: Estimate,
 ) -> tuple[Flag, ...]:
-    """Both arms' own flags once, unequal throttling, and interference between the arms."""
+    """Both arms' own flags once, what only the pair shows, and interference between the arms."""
     windows = [[b for launch in r.launches for b in launch.blocks_ns] for r in (baseline, candidate)]
-    unequal = pair_flags(trace, windows[0], windows[1], gpu_uuids) if trace is not None else ()
-    return tuple(dict.fromkeys((*theirs.flags, *mine.flags, *unequal, *_interference(baseline))))
+    half_width = None if ratio.low is None or ratio.high is None else log(ratio.high / ratio.low) / 2
+    own = pair_flags(trace, windows[0], windows[1], gpu_uuids, half_width) if trace is not None else ()
+    return tuple(dict.fromkeys((*theirs.flags, *mine.flags, *own, *_interference(baseline))))
 
 
 def _interference(baseline: ArmResult) -> tuple[Flag, ...]:

@@ -76,7 +76,7 @@ def throughput_bars(panels: Sequence[Panel]) -> Figure:
     sheet = Sheet(sum(_HEAD_IN + _FOOT_IN + _ROW_IN * len(panel.bars) for panel in panels) + 0.05)
     top = 0.0
     for panel in panels:
-        sheet.text(0.08, top + 0.17, panel.title, size=11, weight="bold")
+        sheet.text(0.08, top + 0.17, panel.title, size=11, weight="bold", room=PAGE_WIDTH_IN - 0.4)
         _draw_panel(sheet, panel, left, top + _HEAD_IN)
         top += _HEAD_IN + _FOOT_IN + _ROW_IN * len(panel.bars)
     return sheet.figure
@@ -103,7 +103,7 @@ def _draw_bar(sheet: Sheet, bar: Bar, left: float, top: float, scale: float) -> 
     if bar.weak:
         style["alpha"] = 0.45
     middle = top + _ROW_IN / 2
-    sheet.text(left - 0.08, middle, bar.label, align="right")
+    sheet.text(left - 0.08, middle, bar.label, align="right", room=left - 0.1)
     sheet.bar(left, top + 0.045, bar.value * scale, _ROW_IN - 0.09, bar.color, **style)
     end = left + bar.value * scale
     if bar.low is not None and bar.high is not None:
@@ -125,7 +125,7 @@ def _end_cap(x: float, middle: float, *, cut: bool, reach: float = 0.04) -> list
 
 
 def _bar_text(bar: Bar) -> str:
-    mark = " *" if bar.marked else ""
+    mark = (" *" if bar.marked else "") + ("" if bar.origin == "measured" else f" ({bar.origin})")
     if bar.low is None or bar.high is None:
         return f"{short_number(bar.value, padded=True)}{mark}"
     half_ratio = (bar.high - bar.low) / 2 / bar.value
@@ -154,7 +154,7 @@ def forest(groups: Sequence[ForestGroup], axis_title: str) -> Figure:
     sheet = Sheet(0.08 + _ROW_IN * len(rows) + _HEAD_IN * len(groups) + 0.5)
     top = 0.08
     for group in groups:
-        sheet.text(0.08, top + 0.2, group.title, weight="bold", size=10)
+        sheet.text(0.08, top + 0.2, group.title, weight="bold", size=10, room=PAGE_WIDTH_IN - 0.4)
         top += _HEAD_IN
         bottom = top + _ROW_IN * len(group.rows)
         sheet.lines([(axis.at(tick), top, axis.at(tick), bottom) for tick in ticks], GRID, 0.8)
@@ -179,7 +179,7 @@ def _domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
 
 def _draw_ratio(sheet: Sheet, axis: _RatioAxis, row: ForestRow, middle: float) -> None:
     alpha = 0.45 if row.weak else 1.0
-    sheet.text(axis.left - 0.12, middle, row.label, align="right")
+    sheet.text(axis.left - 0.12, middle, row.label, align="right", room=axis.left - 0.14)
     if row.threshold is not None:
         x = axis.at(row.threshold)
         sheet.lines([(x, middle - _ROW_IN / 2, x, middle + _ROW_IN / 2)], INK, 1.3, linestyle=(0, (3, 2)))

@@ -108,7 +108,7 @@ def _figure(series: Series) -> Figure:
         build=partial(history_figure, series),
         alt=f"Step time of {series.case} over {len(series.points)} commits. Changes of level: {said}.",
         caption=f"{series.case}: step time of each commit against {series.reference[:10]}, measured side by side; "
-        "above zero is slower. Bars are 95 % intervals over process launches. "
+        "above zero is slower. Bars are 90 % intervals over process launches. "
         "A + marks a commit with uncommitted changes.",
     )
 

@@ -52,6 +52,7 @@ def render_html(context: Context, sections: Sequence[Section], svgs: Mapping[str
         title="Training on RTX cards: claims against measurements",
         measured=f"Measured on {plural(len(context.machines), 'machine')}, {_dates(context)}",
         counts=_counts(context),
+        tally=_tally(context),
         sections=sections,
         figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
         style=Markup(_resource("page.css")),
@@ -121,6 +122,12 @@ def _counts(context: Context) -> list[tuple[str, str]]:
         (int(status.get("failed", 0)), "failed", "failed"),
     ]
     return [(f"{number:,}", one if number == 1 else many) for number, one, many in numbers]
+
+
+def _tally(context: Context) -> list[tuple[str, int]]:
+    """How many claims reached each state, over all machines, in the order of `STATE_MARKS`."""
+    states = [verdict.state for verdict in context.verdicts if not verdict.subject]
+    return [(state, states.count(state)) for state in STATE_MARKS if state in states]
 
 
 class Strip(NamedTuple):

@@ -15,7 +15,7 @@ from rtxbench.analysis.verdicts import judge
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
-from rtxbench.report.base import Context, Figure
+from rtxbench.report.base import Context, Figure, SectionFunction
 from rtxbench.report.html import render_html
 from rtxbench.report.sections import SECTIONS
 from rtxbench.report.style import theme
@@ -91,15 +91,20 @@ def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context
     )
 
 
-def write_report(context: Context, out: Path) -> Report:
+def write_report(context: Context, out: Path, section_functions: Sequence[SectionFunction] = SECTIONS) -> Report:
     """Write page, Markdown, CSV, verdicts and figures into ``out``, which is created.
+
+    Args:
+        context: what the report is about.
+        out: folder.
+        section_functions: what the page shows, in order.
 
     Raises:
         UsageError: ``out`` cannot be written.
     """
     with _writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
-    sections = [section for make in SECTIONS if (section := make(context)) is not None]
+    sections = [section for make in section_functions if (section := make(context)) is not None]
     drawn = _draw(figure for section in sections for figure in section.figures)
     texts = {
         "report.md": render_markdown("rtxbench report", sections, _FIGURES),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.purchase_figures import (
     Curve,
@@ -206,7 +208,10 @@ def _curve(option: Option, assumptions: Assumptions) -> Curve:
     price = option.price.amount if option.price else 0.0
     costs = (
         cost_per_million(
-            price, option.power_w or 0.0, option.throughput_per_s or 1.0, assumptions._replace(hours_per_day=hours)
+            price,
+            option.power_w or 0.0,
+            option.throughput_per_s or 1.0,
+            msgspec.structs.replace(assumptions, hours_per_day=hours),
         )
         for hours in _HOURS
     )

@@ -80,7 +80,7 @@ _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with 
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "figure.dpi": 100,
-    "savefig.dpi": 144,
+    "savefig.dpi": 132,
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 11,

@@ -12,6 +12,7 @@ from rtxbench.report.figures import Bar, Panel, throughput_bars
 from rtxbench.report.style import PRECISION_COLORS, precision_color
 from rtxbench.report.words import (
     anchor,
+    device_title,
     distinguishing_labels,
     interval_text,
     is_functional_check,
@@ -39,12 +40,61 @@ def throughput_section(context: Context) -> Section | None:
             "the framework give, without an input pipeline. Bars of one panel share a workload and an axis."
         )
     ]
+    blocks.extend(_side_by_side(context, measured))
     for machine, heading in machine_headings(context, {row["machine"] for row in measured}):
         blocks.extend(heading)
         of_machine = latest_per_case(row for row in measured if row["machine"] == machine)
         blocks.extend(_figures(machine_title(context.machines[machine]), machine, of_machine))
         blocks.append(_table(machine_title(context.machines[machine]), of_machine))
     return Section(id="throughput", title="Throughput", blocks=tuple(blocks))
+
+
+def _side_by_side(context: Context, measured: Sequence[dict[str, Any]]) -> list[Block]:
+    """The fastest case of each machine, workload by workload; nothing unless two machines ran the same workload."""
+    panels = []
+    for workload in dict.fromkeys(case["workload"] for case in measured):
+        fastest: dict[str, dict[str, Any]] = {}
+        for machine in context.machines:
+            own = [case for case in measured if (case["workload"], case["machine"]) == (workload, machine)]
+            usable = [case for case in latest_per_case(own) if _drawable(case) and not case["invalid"]]
+            if usable:
+                fastest[machine] = max(usable, key=lambda case: float(case["throughput_per_s"]))
+        if len(fastest) > 1:
+            bars = (_bar(_device_label(context, case), case) for case in fastest.values())
+            panels.append(Panel(workload, "examples/s", tuple(bars)))
+    chunks = _chunks(panels)
+    return [
+        Figure(
+            name="throughput-machines" + (f"-{number + 1}" if len(chunks) > 1 else ""),
+            build=partial(throughput_bars, tuple(chunk)),
+            alt=f"Bar chart of the fastest case of each machine. {_spoken(chunk)}.",
+            caption=(
+                "The fastest case of each machine, by workload, with the devices and precision that gave it. "
+                f"Batch and software differ too: this is no paired comparison. {_ERROR_BARS}"
+            ),
+        )
+        for number, chunk in enumerate(chunks)
+    ]
+
+
+def _device_label(context: Context, case: dict[str, Any]) -> str:
+    device = device_title(context.machines[case["machine"]], case["placement"], case["device_count"])
+    return f"{device} · {case['precision']}"
+
+
+def _drawable(case: dict[str, Any]) -> bool:
+    """Whether a case may stand in a figure: a speed, and not of a mere functional check."""
+    return case["throughput_per_s"] > 0 and not is_functional_check(case["placement"])
+
+
+def _chunks(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in figures of a readable height."""
+    chunks: list[list[Panel]] = []
+    for panel in panels:
+        if not chunks or sum(len(p.bars) for p in chunks[-1]) + len(panel.bars) > _BARS_PER_FIGURE:
+            chunks.append([])
+        chunks[-1].append(panel)
+    return chunks
 
 
 def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,13 +106,8 @@ def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(title: str, machine: str, cases: Sequence[dict[str, Any]]) -> list[Figure]:
-    drawn = [case for case in cases if case["throughput_per_s"] > 0 and not is_functional_check(case["placement"])]
-    common, panels = _panels(drawn)
-    chunks: list[list[Panel]] = []
-    for panel in panels:
-        if not chunks or sum(len(p.bars) for p in chunks[-1]) + len(panel.bars) > _BARS_PER_FIGURE:
-            chunks.append([])
-        chunks[-1].append(panel)
+    common, panels = _panels([case for case in cases if _drawable(case)])
+    chunks = _chunks(panels)
     return [
         Figure(
             name=anchor(f"throughput-{machine}") + (f"-{number + 1}" if len(chunks) > 1 else ""),

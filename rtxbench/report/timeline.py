@@ -104,7 +104,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
         Paragraph(f"Recorder: {event.code}, {event.detail}", tone="caution") for event in trace.events
     ]
     if trace.header.gpu_missing:
-        blocks.append(Paragraph(f"No GPU was recorded: {trace.header.gpu_missing}.", tone="muted"))
+        blocks.append(Paragraph(f"No GPU was recorded: {trace.header.gpu_missing.rstrip('.')}.", tone="muted"))
     if tracks:
         blocks.append(_figure(environment, loaded, trace, tracks, lanes))
     return blocks
@@ -204,21 +204,17 @@ def _draw_legend(sheet: Sheet, track: Track) -> None:
 
 
 def _draw_lanes(sheet: Sheet, lanes: Sequence[Lane], axis: _TimeAxis, top: float) -> None:
-    """Every timed block as a tick in its precision's colour; each workload's name where it first ran."""
+    """Every timed block as a tick in its precision's colour; each workload's name where it begins."""
     for lane in lanes:
         ticks = [(axis.at((a + b) / 2), top + 0.28, axis.at((a + b) / 2), top + 0.42) for a, b in lane.blocks_ns]
         sheet.lines(ticks, precision_color(lane.precision), 1.0)
-    spans: dict[str, tuple[float, float]] = {}
-    for lane in lanes:
-        first, last = axis.at(min(a for a, _ in lane.blocks_ns)), axis.at(max(b for _, b in lane.blocks_ns))
-        low, high = spans.get(lane.workload, (first, last))
-        spans[lane.workload] = (min(low, first), max(high, last))
     sheet.text(_LEFT_IN - 0.1, top + 0.35, "Timed blocks", align="right", size=9)
-    free_from = 0.0
-    for workload, (first, _last) in sorted(spans.items(), key=lambda item: item[1]):
-        if first >= free_from:
-            sheet.text(first, top + 0.14, workload, size=8.5, color=MUTED)
-            free_from = first + 0.08 * len(workload) + 0.1
+    blocks = sorted((start, lane.workload) for lane in lanes for start, _end in lane.blocks_ns)
+    named, free_from = "", 0.0
+    for start, workload in blocks:
+        if workload != named and axis.at(start) >= free_from:
+            sheet.text(axis.at(start), top + 0.14, workload, size=8.5, color=MUTED)
+            named, free_from = workload, axis.at(start) + 0.075 * len(workload) + 0.1
 
 
 def _draw_track(sheet: Sheet, track: Track, axis: _TimeAxis, top: float) -> None:

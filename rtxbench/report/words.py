@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -14,6 +15,7 @@ __all__ = [
     "anchor",
     "code_spans",
     "command_line",
+    "device_title",
     "distinguishing_labels",
     "interval_text",
     "is_functional_check",
@@ -32,6 +34,19 @@ def machine_title(environment: Environment) -> str:
         return f"{environment.cpu.name} (CPU only)"
     counted = (f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
     return " + ".join(counted)
+
+
+def device_title(environment: Environment, placement: str, device_count: int) -> str:
+    """What a case really ran on, in short: ``RTX 4090`` for one card of two, ``2× RTX 4090`` for both."""
+    if placement == "cpu" or is_functional_check(placement) or not environment.gpus:
+        return _without_maker(environment.cpu.name)
+    names = list(dict.fromkeys(gpu.name for gpu in environment.gpus[:device_count]))
+    counted = f"{device_count}× " if device_count > 1 and len(names) == 1 else ""
+    return counted + " + ".join(_without_maker(name) for name in names)
+
+
+def _without_maker(name: str) -> str:
+    return re.sub(r"\((?:R|TM|C)\)|\b(?:NVIDIA|GeForce|Processor|CPU)\b|@.*", "", name).strip() or name
 
 
 def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:

@@ -100,6 +100,13 @@ def test_action_reports_errors_as_errors(project: Path, tools: Path) -> None:
     assert "absent" in summary
 
 
+def test_broken_installation_is_not_a_regression(project: Path, tools: Path) -> None:
+    """An rtxbench that crashes leaves with Python's exit code 1; the action reports an error."""
+    (tools / "rtxbench").write_text("#!/bin/sh\nexit 1\n")
+    code, outputs, _summary = action_run(project, tools, GATE_BASE_REF="main")
+    assert (code, outputs["outcome"]) == (4, "error")
+
+
 def test_action_does_not_run_code_in_names(project: Path, tools: Path) -> None:
     """A revision named after a command is a revision that does not exist."""
     hostile = "$(touch pwned)`touch pwned`"

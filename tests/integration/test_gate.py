@@ -126,7 +126,7 @@ def test_merge_base_and_subfolder(repository: Path) -> None:
     base = commit(inner, SLEEPING.format(step_s=0.002))
     git(repository, "checkout", "--quiet", "-b", "topic")
     commit(inner, SLEEPING.format(step_s=0.002) + "# changed\n")
-    wanted = request(inner, "main...topic")
+    wanted = request(inner, "main...topic", budget="0.5s")
     assert command.gate(wanted, inner) in (0, 6)
     assert base[:10] in report(inner).baseline
 
@@ -162,7 +162,7 @@ def test_gating_a_commit_beside_uncommitted_changes_warns(repository: Path, caps
     """Naming HEAD while the folder is dirty measures the commit, with a caution."""
     commit(repository, SLEEPING.format(step_s=0.002))
     (repository / "train.py").write_text("raise SystemExit('never imported')")
-    assert command.gate(request(repository, "HEAD", candidate="HEAD"), repository) in (0, 6)
+    assert command.gate(request(repository, "HEAD", candidate="HEAD", budget="0.5s"), repository) == 6
     assert "not part of HEAD" in capsys.readouterr().err
 
 
@@ -192,6 +192,24 @@ def test_broken_cases_are_explained(repository: Path, source: str, message: str)
     commit(repository, source)
     with pytest.raises(MeasurementError, match=message):
         command.gate(request(repository, "HEAD"), repository)
+
+
+def test_case_that_only_the_candidate_has(repository: Path) -> None:
+    """A case the baseline does not know yet is explained, not measured against nothing."""
+    commit(repository, "")
+    commit(repository, NUMPY)
+    with pytest.raises(MeasurementError, match=r"baseline: train:case") as caught:
+        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+    assert "once the baseline has it" in caught.value.next_step
+
+
+def test_hardware_is_recorded_beside_the_launches(repository: Path) -> None:
+    """With the recorder on, the trace lies beside the records and its flags are on each launch."""
+    commit(repository, SLEEPING.format(step_s=0.002))
+    assert command.gate(request(repository, "HEAD", record_hardware=True, budget="0.5s"), repository) == 6
+    (trace,) = (repository.parent / "out").rglob("*.trace.jsonl")
+    assert '"kind":"end"' in trace.read_text()
+    assert all(flag.severity == "warn" for launch in launches(repository) for flag in launch.flags)
 
 
 def test_crash_in_launch_four_keeps_the_first_three(repository: Path) -> None:
@@ -231,7 +249,7 @@ def test_caller_pythonpath_does_not_reach_the_arms(repository: Path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(repository.parent / "elsewhere"))
     checking = "import sys\nassert not any('elsewhere' in path for path in sys.path)\n" + SLEEPING.format(step_s=0.002)
     commit(repository, checking)
-    assert command.gate(request(repository, "HEAD"), repository) in (0, 6)
+    assert command.gate(request(repository, "HEAD", budget="0.5s"), repository) == 6
 
 
 def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
@@ -239,14 +257,14 @@ def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
     editing = "import pathlib\npathlib.Path(__file__).open('a').write('#')\n" + SLEEPING.format(step_s=0.002)
     commit(repository, editing)
     with pytest.raises(MeasurementError, match="changed while it was being measured"):
-        command.gate(request(repository, "HEAD"), repository)
+        command.gate(request(repository, "HEAD", budget="0.5s"), repository)
 
 
 def test_settings_of_the_project_itself(repository: Path) -> None:
     """``[tool.rtxbench.gate]`` names cases and margin; an unknown key is refused."""
     (repository / "pyproject.toml").write_text('[tool.rtxbench.gate]\ncases = ["train:case"]\nmargin = "50%"\n')
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", cases=()), repository) in (0, 6)
+    assert command.gate(request(repository, "HEAD", cases=(), budget="0.5s"), repository) == 6
     assert report(repository).margin_ratio == 0.5
     (repository / "pyproject.toml").write_text("[tool.rtxbench.gate]\ncase = []\n")
     with pytest.raises(UsageError, match="no key 'case'"):
@@ -257,7 +275,7 @@ def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
     """Each gate adds one record per case to one file, which stays a valid results file."""
     commit(repository, SLEEPING.format(step_s=0.002))
     for _ in range(2):
-        command.gate(request(repository, "HEAD", history=True), repository)
+        command.gate(request(repository, "HEAD", history=True, budget="0.5s"), repository)
     (path,) = (repository.parent / "out").glob("*/gate-history.jsonl")
     (run,) = load_results([path])
     assert [record.metric for record in run.of_kind(Observation)] == ["log_ratio", "log_ratio"]
@@ -281,7 +299,7 @@ def test_arms_with_other_dependencies_get_environments_of_their_own(
     commit(repository, source)
     (repository / "requirements.txt").write_text("# nothing either\n")
     commit(repository, source)
-    assert command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository) in (0, 6)
+    assert command.gate(request(repository, "HEAD~1", candidate="HEAD", budget="0.5s"), repository) == 6
     used = set((repository.parent / "prefixes").read_text().split())
     environments = repository.parent / "cache" / "rtxbench" / "environments"
     assert {Path(prefix).parent for prefix in used} == {environments}

@@ -76,7 +76,7 @@ def test_what_cannot_be_said_is_said(ask: Ask) -> None:
     option = named(ask(cards=["5080", "4080"]), "GeForce RTX 5080")
     assert option.rank is None
     assert option.throughput_per_s is None
-    assert option.cannot_say == "no Blackwell geforce card was ever there to check a prediction on"
+    assert option.cannot_say == "no Blackwell GeForce card was ever there to check a prediction on"
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,8 @@ def test_break_even_is_between_the_best_and_others(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"workload": "resnet-50"}, "Did you mean resnet50"),
+        ({"precision": "fp16"}, "unknown precision"),
         ({"cards": ["4075"]}, "Did you mean GeForce RTX 4070"),
         ({"budget": 100}, r"below every card asked about\. The cheapest is GeForce RTX 3050 6GB at 169 USD"),
         ({"budget": -5}, "buys nothing"),
@@ -214,7 +216,7 @@ def test_break_even_is_between_the_best_and_others(ask: Ask) -> None:
         ({"stack": "nowhere"}, "Stacks that have one: pytorch-ngc-20.10"),
         ({"memory_model": "lama-2-7b"}, "llama-2-7b"),
         ({"memory_model": "llama-2-7b:magic"}, "unknown method"),
-        ({"assumptions": [0.3, 30, 3, 0.3, 100]}, "hours_per_day is 30"),
+        ({"assumptions": {"hours_per_day": 30}}, "hours_per_day is 30"),
     ],
 )
 def test_bad_questions_are_answered(ask: Ask, changes: dict[str, object], message: str) -> None:
@@ -243,7 +245,8 @@ def test_json_is_plain_data(ask: Ask) -> None:
     document = json.loads(advice_json(ask(cards=["4090", "5080"])))
     assert [option["card"] for option in document["options"]][:1] == ["GeForce RTX 4090"]
     assert document["options"][-1]["throughput_per_s"] is None
-    assert document["question"]["assumptions"][1] == 4.0
+    assert document["question"]["assumptions"]["hours_per_day"] == 4.0
+    assert document["options"][0]["price"]["currency"] == "USD"
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,3 +286,15 @@ def test_cards_starts_without_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_examples_of_the_page_work(tmp_path: Path) -> None:
+    """The price file and the card line printed in docs/purchase.md are read as they stand."""
+    page = (Path(__file__).parents[2] / "docs" / "purchase.md").read_text(encoding="utf-8")
+    prices, cards = tmp_path / "prices.toml", tmp_path / "cards.csv"
+    prices.write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    cards.write_text(page.split("are marked as derived:\n\n```\n")[1].split("```")[0], encoding="utf-8")
+    assert load_prices(prices, CARDS).by_card["GeForce RTX 4070 SUPER"].amount == 589.0
+    mine = load_cards(cards)["GeForce RTX 4065"]
+    assert mine.fp16_flop_per_s == pytest.approx(2 * mine.fp32_flop_per_s)
+    assert mine.base_source.startswith("board partner")

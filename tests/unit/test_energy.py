@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rtxbench.hardware.energy import idle_power_w, window_energy
+from rtxbench.hardware.energy import idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.windows import Series
 from tests.hardware_traces import SECOND_NS, series
 
@@ -41,10 +41,30 @@ def test_counter_going_backwards_is_not_used():
     assert "backwards" in finding.how
 
 
-def test_short_windows_are_refused():
-    """Ten windows of half a second add up to 5 s but carry 40 % quantisation error: no joules."""
-    windows = [(i * SECOND_NS, i * SECOND_NS + SECOND_NS // 2) for i in range(10)]
-    assert window_energy(series(lambda t: 300 * t), series(300.0), windows).value_j is None
+def interleaved(count, length_s=0.5):
+    return [(i * SECOND_NS, int((i + length_s) * SECOND_NS)) for i in range(1, count + 1)]
+
+
+def test_interleaved_blocks_take_the_power_well_inside_them():
+    """What the other arm drew before a block does not leak into it: 100 W arms between 300 W blocks."""
+    power = series(lambda t: np.where((t % 1 > 0.15) & (t % 1 < 0.55), 300.0, 100.0))
+    finding = window_energy(series(lambda t: 200 * t), power, interleaved(24))
+    assert finding.value_j == pytest.approx(300 * 12)
+    assert "inside the blocks" in finding.how
+
+
+def test_few_or_tiny_blocks_have_no_energy():
+    """Under 5 s of samples, or blocks that end before the sensor has caught up, give no joules but a reason."""
+    assert window_energy(None, series(300.0), interleaved(4)).value_j is None
+    tiny = window_energy(series(lambda t: 300 * t), series(300.0), interleaved(24, 0.1))
+    assert tiny.value_j is None
+    assert "too short" in tiny.how
+
+
+def test_power_from_a_counter():
+    """The rate of the counter, without its resets."""
+    counter = Series(np.arange(5) * SECOND_NS, np.array([0.0, 50, 100, 10, 60]))
+    assert power_of_counter(counter).values.tolist() == [50, 50, 50]
 
 
 def test_no_sensor_is_no_energy_with_a_reason():

@@ -1,8 +1,12 @@
 """Validity flags: each threshold of the protocol, both sides of it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from rtxbench.hardware import flags
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import Event, GpuProcessSeen, Mark
 from tests.hardware_traces import GPU, SECOND_NS, trace
@@ -76,6 +80,15 @@ def test_unequal_thermal_slowdown_between_arms_voids():
     assert codes(pair_flags(hot, WINDOWS[:1], WINDOWS[1:])) == {"thermal-slowdown-unequal": "invalid"}
 
 
+@pytest.mark.parametrize(
+    ("half_width", "expected"), [(None, {}), (0.02, {}), (0.05, {"cpu-pressure-shows": "invalid"})]
+)
+def test_cpu_pressure_voids_only_with_a_wide_interval(half_width, expected):
+    """A busy host is a caution; that it hurt is shown by the interval."""
+    busy = trace(host={"psi_cpu_some_ratio": 0.6})
+    assert codes(pair_flags(busy, WINDOWS[:1], WINDOWS[1:], half_width_ratio=half_width)) == expected
+
+
 def mark(t_s, pid, sm, watched):
     return Mark(int(t_s * SECOND_NS), "edge", {GPU: (GpuProcessSeen(pid, None, sm, watched),)})
 
@@ -118,3 +131,12 @@ def test_a_gpu_case_on_a_machine_without_nvml_is_unproven():
     (flag,) = window_flags(trace(), WINDOWS, ["GPU-elsewhere"])
     assert flag.code == "work-unproven"
     assert "no NVML here" in flag.detail
+
+
+def test_every_flag_is_documented():
+    """A code printed beside a figure can be looked up."""
+    text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    source = Path(flags.__file__).read_text(encoding="utf-8")
+    codes_used = set(re.findall(r'_flag\(\s*"([a-z-]+)"|_Limit\("([a-z-]+)"', source))
+    for pair in codes_used:
+        assert f"`{pair[0] or pair[1]}`" in text

@@ -1,15 +1,19 @@
 """How an outcome reads: golden Markdown, escaping, terminal table; and the parsing of what people type."""
 
 import io
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtxbench.analysis.gate import CaseState, screen
 from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.gate import command
+from rtxbench.gate.journal import case_estimate
 from rtxbench.gate.outcome import CaseReport, GateReport, describe_change, render_markdown, render_table
+from rtxbench.gate.session import CaseResult
 from rtxbench.records import Estimate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gate.md"
@@ -21,7 +25,7 @@ def case(name: str, outcome: str, reason: str, value: float, launches: int) -> C
         case=name,
         outcome=outcome,  # type: ignore[arg-type]
         reason=reason,
-        step_time_ratio=Estimate(value=value, low=value - 0.01, high=value + 0.01, n=5),
+        step_time_ratio=Estimate(value=value, low=value - 0.01, high=value + 0.01, n=5, confidence=0.9),
         smallest_effect_ratio=0.021,
         launches=launches,
         screen_log_ratios=(0.0,) * 3,
@@ -80,6 +84,16 @@ def test_table_names_every_case() -> None:
     Console(file=stream, width=200).print(render_table(full_report()))
     for words in ("train.steps:resnet", "+6.1 % (+5.1 … +7.1 %)", "too noisy for this margin", "environment: steal"):
         assert words in stream.getvalue()
+
+
+def test_the_interval_shown_is_the_one_that_decided() -> None:
+    """The upper end of the interval shown is the bound a pass was decided on: at the margin both tip together."""
+    ratios = (0.004, 0.011, 0.018)
+    shown = case_estimate(CaseResult("a:f", "pass", "upper-bound-below-margin", CaseState(screened=ratios), ()))
+    assert shown is not None
+    assert shown.high is not None
+    assert screen(ratios, math.expm1(shown.high + 1e-6)) == "pass"
+    assert screen(ratios, math.expm1(shown.high - 1e-6)) == "go"
 
 
 def test_change_without_interval_says_so() -> None:

@@ -378,3 +378,11 @@ def test_a_verdict_carries_its_cause() -> None:
     measurement = msgspec.structs.replace(records[0].measurement, numerics={"matmul_relative_error": 3e-4})  # type: ignore[union-attr]
     records[0] = msgspec.structs.replace(records[0], measurement=measurement)
     assert "TF32" in (whole(records, SPEED).cause or "")
+
+
+def test_a_placement_of_another_version_is_judged_without_a_cause() -> None:
+    """Results from a newer rtxbench with a placement this one does not know still get their verdict."""
+    cases = [msgspec.structs.replace(case, placement="gpu-of-tomorrow") for case in (FLOAT32, FLOAT16)]
+    verdict = whole(paired(cases[0], cases[1], 2.0), SPEED)
+    assert verdict.state == "supported"
+    assert verdict.cause is None

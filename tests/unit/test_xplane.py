@@ -58,3 +58,20 @@ def test_an_empty_trace_has_no_kernels(tmp_path):
     path = tmp_path / "x.pb"
     path.write_bytes(b"")
     assert device_kernels(path) == []
+
+
+@pytest.mark.slow
+def test_the_reader_agrees_with_the_generated_protobuf_module(tmp_path):
+    """A trace serialised by TensorFlow's own module is read alike."""
+    pb2 = pytest.importorskip("tensorflow.tsl.profiler.protobuf.xplane_pb2")
+    space = pb2.XSpace()
+    gpu = space.planes.add(name="/device:GPU:0", id=3)
+    gpu.event_metadata[12].id = 12
+    gpu.event_metadata[12].name = "sm86_xmma_fprop"
+    gpu.stat_metadata[1].name = "correlation_id"
+    stream = gpu.lines.add(name="Stream #7(Compute)", timestamp_ns=10**18)
+    event = stream.events.add(metadata_id=12, offset_ps=5, duration_ps=4_000_000)
+    event.stats.add(metadata_id=1, double_value=2.5)
+    path = tmp_path / "x.pb"
+    path.write_bytes(space.SerializeToString())
+    assert device_kernels(path) == [("sm86_xmma_fprop", pytest.approx(4e-6))]

@@ -19,9 +19,14 @@ while IFS= read -r name; do
 done <<<"${GATE_CASES:-}"
 read -ra options <<<"${GATE_OPTIONS:-}"
 
+rm -f "$json" "$markdown"
 code=0
 rtxbench gate "${arguments[@]}" ${options[@]+"${options[@]}"} || code=$?
 
+# An installation that crashes leaves with 1 as well; only the gate's own report may accuse the candidate.
+if [ "$code" = 1 ] && ! grep -q '"outcome": "regression"' "$json" 2>/dev/null; then
+  code=4
+fi
 case $code in
   0) outcome=pass ;;
   1) outcome=regression ;;

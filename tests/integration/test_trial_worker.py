@@ -1,0 +1,185 @@
+"""The trial worker with a real engine: one process, small trainings."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from rtxbench.errors import MeasurementError
+from rtxbench.measure.trial_worker import TrialWorker
+from rtxbench.workloads.trial_messages import (
+    DataSpec,
+    Deploy,
+    Deployed,
+    Pipeline,
+    Pipelined,
+    Probe,
+    Probed,
+    Split,
+    SplitChecked,
+    Train,
+    Trained,
+    TrialFailed,
+)
+
+pytest.importorskip("tensorflow")
+
+DATA = DataSpec(name="generated", train=256, validation=100, test=100)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[TrialWorker]:
+    shared = TrialWorker("tensorflow")
+    yield shared
+    shared.close()
+
+
+def train(worker: TrialWorker, **changes: object) -> Trained:
+    reply = worker.ask(Train(key="t", data=DATA, seed=3, epochs=2, **changes))  # type: ignore[arg-type]
+    assert isinstance(reply, Trained), reply
+    return reply
+
+
+def test_a_seed_fixes_a_training(worker: TrialWorker) -> None:
+    """The same seed gives the same losses though the compiled model is used again; another seed gives others."""
+    first, again = train(worker), train(worker)
+    reply = worker.ask(Train(key="other", data=DATA, seed=4, epochs=2))
+    assert isinstance(reply, Trained)
+    assert again.validation_loss == pytest.approx(first.validation_loss, rel=1e-5)
+    assert reply.validation_loss != pytest.approx(first.validation_loss, rel=1e-3)
+
+
+def test_a_target_stops_the_clock(worker: TrialWorker) -> None:
+    """A target that any model meets is reached in the first epoch, and training ends there when asked to."""
+    run = train(worker, target_accuracies={"generated-digits-v1": 0.0}, stop_at_target=True)
+    assert run.epochs_to_target == 1
+    assert len(run.epoch_s) == 1
+    assert run.time_to_target_s == pytest.approx(run.epoch_s[0])
+
+
+def test_augmentation_changes_the_training(worker: TrialWorker) -> None:
+    """The augmented run sees other images: another loss from the same seed, and accuracy on shifted images."""
+    plain, augmented = train(worker), train(worker, augmentation="article", shifted_test=True)
+    assert augmented.validation_loss != pytest.approx(plain.validation_loss, rel=1e-3)
+    assert augmented.shifted_test_accuracy is not None
+    assert plain.shifted_test_accuracy is None
+
+
+def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
+    """Round trips through .keras, .h5 and SavedModel change no probability by more than 1e-5; no hostile file loads."""
+    reply = worker.ask(
+        Deploy(
+            key="d", data=DATA, seed=0, latency_batches=(1,), requests=20, repeats=2, latency_precisions=("float32",)
+        )
+    )
+    assert isinstance(reply, Deployed), reply
+    for name in ("keras", "h5", "saved-model"):
+        result = reply.formats[name]
+        assert result.reason is None, name
+        assert result.probability_difference is not None
+        assert result.probability_difference <= 1e-5
+        assert result.accuracy_difference == 0.0
+        assert result.size_bytes is not None
+        assert result.size_bytes > 100_000
+    assert reply.unsafe_files_loaded == 0
+    (latency,) = reply.latencies
+    assert 0 < latency.p50_s[0] <= latency.p99_s[0]
+
+
+def test_pipelines_run_or_say_why_not(worker: TrialWorker) -> None:
+    """Each input pipeline has positive rates, or a reason."""
+    reply = worker.ask(Pipeline(key="p", data=DATA, repeats=1))
+    assert isinstance(reply, Pipelined), reply
+    names = {"no augmentation", "Keras layers in tf.data", "ImageDataGenerator (legacy)"}
+    assert set(reply.alone_per_s) | set(reply.missing) == names
+    assert all(rate > 0 for rates in (*reply.alone_per_s.values(), *reply.training_per_s.values()) for rate in rates)
+
+
+def test_a_failing_request_leaves_the_worker_alive(worker: TrialWorker) -> None:
+    """An unknown precision is answered with a reason, and the next request is served."""
+    reply = worker.ask(Train(key="bad", data=DATA, seed=0, precision="float4"))
+    assert isinstance(reply, TrialFailed)
+    assert "float4" in reply.message
+    assert train(worker).finite
+
+
+def test_real_memory_failure_is_survived() -> None:
+    """A batch beyond the limit fails for want of memory, by message or by the worker's death; a small one then fits."""
+    worker = TrialWorker("tensorflow")
+    try:
+        limit = 200 * 2**20
+        try:
+            huge = worker.ask(Probe(key="huge", batch_size=8192, memory_limit_bytes=limit))
+            assert isinstance(huge, Probed)
+            assert not huge.fits
+        except MeasurementError as error:
+            assert "died" in error.message
+        small = worker.ask(Probe(key="small", batch_size=8, memory_limit_bytes=2**31))
+        assert isinstance(small, Probed)
+        assert small.fits
+    finally:
+        worker.close()
+
+
+def test_a_split_model_trains_like_a_whole_one() -> None:
+    """Layers on two logical devices give the losses of one device, and each device holds a part of the parameters."""
+    worker = TrialWorker("tensorflow")
+    try:
+        reply = worker.ask(Split(key="s", steps=4, width=64, batch_size=8))
+    finally:
+        worker.close()
+    assert isinstance(reply, SplitChecked), reply
+    assert reply.losses_split == pytest.approx(reply.losses_one, rel=1e-5)
+    assert reply.losses_one[-1] < reply.losses_one[0]
+    assert len(reply.bytes_per_device) == 2
+    assert sum(reply.bytes_per_device) == reply.bytes_one
+
+
+@pytest.fixture(scope="module")
+def keras_says() -> dict[str, str]:
+    """Two questions put to Keras itself, in one process."""
+    script = """
+import os, random
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import keras, numpy as np
+from rtxbench.measure.trial_tuning import early_stopping_epoch
+from rtxbench.workloads.training import loss_scale_overflows
+draw, different = random.Random(0), 0
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+for _ in range(200):
+    losses = tuple(round(draw.random(), 1) for _ in range(draw.randint(1, 15)))
+    callback = keras.callbacks.EarlyStopping(monitor="val_loss", patience=3)
+    callback.set_model(model)
+    model.stop_training = False
+    callback.on_train_begin()
+    epochs = len(losses)
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        if model.stop_training:
+            epochs = epoch + 1
+            break
+    different += early_stopping_epoch(losses) != epochs
+print("different", different)
+keras.config.set_dtype_policy("mixed_float16")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10, activation="softmax", dtype="float32")])
+optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=3e38)
+model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+for _ in range(3):
+    model.train_on_batch(np.full((8, 4), 1e3, "float32"), np.zeros(8, "int32"))
+print("overflows", loss_scale_overflows(model, 3))
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    pairs = [line.split() for line in result.stdout.splitlines() if line.startswith(("different", "overflows"))]
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def test_early_stopping_agrees_with_keras(keras_says: dict[str, str]) -> None:
+    """Our rule ends where Keras's own callback ends, on 200 random courses of the validation loss."""
+    assert keras_says["different"] == "0"
+
+
+def test_loss_scale_overflows_are_counted(keras_says: dict[str, str]) -> None:
+    """Three steps with a loss scale at float32's end overflow and are skipped: three counted, none applied."""
+    assert keras_says["overflows"] == "3"
