@@ -1,11 +1,8 @@
 """Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
 
 from rtxbench.report.base import SectionFunction
-<<<<<<< HEAD
-from rtxbench.report.engines_section import engines_section
-=======
 from rtxbench.report.claims_section import claims_section
->>>>>>> main
+from rtxbench.report.engines_section import engines_section
 from rtxbench.report.gate_section import gate_section
 from rtxbench.report.guide import guide_section
 from rtxbench.report.history_section import history_section
