@@ -46,6 +46,8 @@ def _fused_norm_group(workload: str, request: Request, environment: Environment,
     """What Keras's written-out batch normalisation costs on TensorFlow, and hides of mixed precision's gain."""
     if workload not in _NORMALIZED or missing is not None:
         return []
+    if request.profile in ("smoke", "quick") and not request.workloads:
+        return []  # four builds of a deep network: minutes, so only on request
     kind = "gpu" if environment.gpus else "cpu"
     plain = case_of(workload, on_engine("tensorflow", request), placement=kind, kind=kind)
     mixed = replace(plain, precision="mixed_bfloat16")

@@ -168,6 +168,8 @@ def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pyte
         ("mixed_bfloat16", ""),
         ("mixed_bfloat16", "fused-norm"),
     ]
+    quick = plan(Request(claims=("engines",)), machine())
+    assert not any(group.name.startswith("fused-norm/") for group in quick)
 
 
 def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
