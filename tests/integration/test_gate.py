@@ -334,10 +334,10 @@ def start(folder: Path, *options: str, prelude: str = "") -> "subprocess.Popen[s
 
 
 def test_full_disk_keeps_what_was_written(repository: Path) -> None:
-    """The results file may not grow past 6 kB: exit 4, a message that names it, whole launches readable."""
+    """The results file may not grow past 3.2 kB: exit 4, a message that names it, whole launches readable."""
     commit(repository, SLEEPING.format(step_s=0.002))
     out = repository.parent / "out"
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))"
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3200, 3200))"
     process = start(repository, "--baseline", "HEAD", "--results", str(out), prelude=limit)
     _stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 4, stderr
