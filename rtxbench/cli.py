@@ -215,16 +215,14 @@ def trace(
 
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
+    diagnosis = recording_diagnosis(report.hardware)
+    if diagnosis is not None:
+        report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
     if figure is not None:
         from rtxbench.report.recording import save_recording
 
         save_recording(report, figure)
-    if as_json:
-        typer.echo(msgspec.json.encode(report).decode())
-    else:
-        diagnosis = recording_diagnosis(report.hardware)
-        why = f"\nlikely {diagnosis.text}\n  {diagnosis.next_step}" if diagnosis is not None else ""
-        typer.echo(f"\n{report_text(report)}{why}", err=True)
+    typer.echo(msgspec.json.encode(report).decode() if as_json else f"\n{report_text(report)}", err=not as_json)
     raise typer.Exit(report.exit_code)
 
 

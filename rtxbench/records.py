@@ -217,6 +217,8 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """Sequence length where the workload is a language model; tokens/s is the product."""
     numerics: dict[str, float] = {}
     """What proves the precision, for example ``matmul_relative_error`` against float64."""
+    notes: dict[str, str] = {}
+    """How the engine ran the step where engines differ, for example ``attention`` → its kernel."""
 
 
 class CaseRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="case"):

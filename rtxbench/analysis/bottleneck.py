@@ -29,6 +29,7 @@ _MATRIX_GAIN: Final = 1.5
 """A precision whose products run this much faster than float32's uses a matrix unit (public GEMM medians: TF32 on
 GeForce 1.5, float16 3.1)."""
 _MATRIX_TIME_SHARE: Final = 0.2
+_BUSY_MEMORY: Final = 0.8
 _UNALIGNED_SHARE: Final = 0.5
 _TF32_ERROR: Final = (5e-5, 1e-3)
 """Relative error of a float32 product that was rounded to TF32's 10-bit mantissa (about 3e-4); strict float32: 1e-7."""
@@ -53,7 +54,9 @@ class Evidence:
     """Time of calling a traced function that does next to nothing: what every step pays once."""
     gpu_idle_ratio: float | None = None
     memory_activity_ratio: float | None = None
-    """Time in which device memory was read or written, from a counter."""
+    """Memory bandwidth used ÷ possible, from the card's counter (Hopper and newer)."""
+    memory_busy_ratio: float | None = None
+    """NVML's memory utilisation: share of time with any access, however small. Says little below `_BUSY_MEMORY`."""
     input_wait_ratio: float | None = None
     communication_ratio: float | None = None
     matrix_unit_ratio: float | None = None
@@ -98,6 +101,8 @@ class Evidence:
             shares["memory"] = min(share, 1.0)  # counted traffic is an upper bound: caches and fusion save some of it
         if self.memory_activity_ratio is not None:
             shares["memory"] = self.memory_activity_ratio
+        elif "memory" not in shares and (self.memory_busy_ratio or 0.0) >= _BUSY_MEMORY:
+            shares["memory"] = self.memory_busy_ratio or 0.0
         if self.step_call_s is not None and self.step_time_s:
             launches_s = (self.kernels_per_step or 0.0) * (self.kernel_launch_s or 0.0)
             shares["launch"] = min((self.step_call_s + launches_s) / self.step_time_s, 1.0)
@@ -178,10 +183,11 @@ def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
 
 def _memory(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     if e.memory_activity_ratio is not None:
-        text = f"device memory is busy {format_percent(e.memory_activity_ratio, 0)} of the time"
+        text = f"{format_percent(e.memory_activity_ratio, 0)} of the memory bandwidth is used, by the card's counter"
         return Diagnosis("memory-bandwidth-bound", (text, *_compute_fact(shares)), "measured")
-    assert e.traffic_bytes_per_step is not None
-    assert e.memory_bytes_per_s is not None
+    if e.traffic_bytes_per_step is None or e.memory_bytes_per_s is None:
+        text = f"device memory is accessed {format_percent(shares['memory'], 0)} of the time"
+        return Diagnosis("memory-bandwidth-bound", (text, *_compute_fact(shares)), "inferred")
     traffic = format_quantity(e.traffic_bytes_per_step, "B")
     bandwidth = format_quantity(e.memory_bytes_per_s, "B/s")
     text = f"{traffic} a step at the measured {bandwidth} explain {format_percent(shares['memory'], 0)} of the step"

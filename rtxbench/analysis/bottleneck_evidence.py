@@ -12,7 +12,7 @@ from typing import Final
 from rtxbench.analysis.bottleneck import Evidence, diagnose, diagnose_ratio
 from rtxbench.analysis.causes import Diagnosis
 from rtxbench.placement import placement_named
-from rtxbench.records import CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
+from rtxbench.records import Case, CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
 from rtxbench.store import LoadedRun
 
 __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
@@ -51,7 +51,8 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         kernel_launch_s=ceilings.get("kernel_launch_s"),
         step_call_s=ceilings.get("step_call_s"),
         gpu_idle_ratio=None if busy is None else 1 - busy,
-        memory_activity_ratio=hardware.get("dram_activity_ratio", hardware.get("memory_controller_utilization_ratio")),
+        memory_activity_ratio=hardware.get("dram_activity_ratio"),
+        memory_busy_ratio=hardware.get("memory_controller_utilization_ratio"),
         input_wait_ratio=_value(step, "input_wait_ratio"),
         communication_ratio=_value(step, "communication_time_ratio"),
         matrix_unit_ratio=activity if activity is not None else _value(step, "matrix_unit_time_ratio"),
@@ -115,7 +116,8 @@ def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
     found = diagnose(
         Evidence(
             gpu_idle_ratio=1 - busy,
-            memory_activity_ratio=means.get("dram_activity_ratio", means.get("memory_controller_utilization_ratio")),
+            memory_activity_ratio=means.get("dram_activity_ratio"),
+            memory_busy_ratio=means.get("memory_controller_utilization_ratio"),
             thermal_ratio=means.get("sw_thermal_slowdown_ratio"),
             hardware_slowdown_ratio=means.get("hw_slowdown_ratio"),
             power_cap_ratio=means.get("sw_power_cap_ratio"),
@@ -129,14 +131,19 @@ class Diagnoser:
     """Diagnoses the records of loaded runs; evidence may come from any run of the same machine."""
 
     def __init__(self, runs: Sequence[LoadedRun]) -> None:
-        self._observations: dict[str, list[Observation]] = {}
+        self._ceilings: dict[str, list[Observation]] = {}
+        self._of_case: dict[tuple[str, Case], list[Observation]] = {}
         self._machine_of_run: dict[str, str] = {}
         self._cases: dict[str, CaseRecord] = {}
         for loaded in runs:
             machine = loaded.run.environment.machine
             self._machine_of_run[loaded.run.run_id] = machine
-            self._observations.setdefault(machine, []).extend(loaded.of_kind(Observation))
             self._cases.update({record.record_id: record for record in loaded.of_kind(CaseRecord)})
+            for observation in loaded.of_kind(Observation):
+                if observation.topic == "ceiling":
+                    self._ceilings.setdefault(machine, []).append(observation)
+                elif observation.case is not None:
+                    self._of_case.setdefault((machine, observation.case), []).append(observation)
 
     def case(self, record: CaseRecord) -> Diagnosis | None:
         """The bottleneck of a measured case; ``None`` for a skipped or failed one."""
@@ -152,5 +159,6 @@ class Diagnoser:
 
     def evidence(self, record: CaseRecord) -> Evidence:
         """What is known of a case, for tables and the roofline."""
-        known = self._observations.get(self._machine_of_run.get(record.run_id, ""), [])
+        machine = self._machine_of_run.get(record.run_id, "")
+        known = [*self._ceilings.get(machine, ()), *self._of_case.get((machine, record.case), ())]
         return case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))

@@ -6,6 +6,7 @@ import msgspec
 
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.analysis.causes import Diagnosis
+from rtxbench.errors import UsageError
 from rtxbench.records import RatioRecord, Verdict
 from rtxbench.store import LoadedRun
 
@@ -31,7 +32,10 @@ def with_causes(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[
 
 
 def _diagnosis(diagnoser: Diagnoser, records: Sequence[RatioRecord]) -> Diagnosis | None:
-    found = [diagnosis for record in records if (diagnosis := diagnoser.ratio(record)) is not None]
+    try:
+        found = [diagnosis for record in records if (diagnosis := diagnoser.ratio(record)) is not None]
+    except UsageError:
+        return None  # a placement this version does not know: its records are judged, not explained
     same = len({diagnosis.code for diagnosis in found}) == 1
     return found[-1] if same and found[-1].code != "undetermined" else None
 

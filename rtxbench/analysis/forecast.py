@@ -105,10 +105,14 @@ class Forecaster:
         if card.peak_flop_per_s(case.precision) is None:
             return Refusal(f"no verified {case.precision} rate of this card")
         if not self.validated_on(card):
-            return Refusal(f"no {card.architecture} {card.card_class} card was ever there to check a prediction on")
+            return Refusal(f"no {card.architecture} {_spelled(card)} card was ever there to check a prediction on")
         if not len(anchors.take(anchors.card_class == card.card_class)):
-            return Refusal(f"no {card.card_class} card measured in the same software stack; classes do not transfer")
+            return Refusal(f"no {_spelled(card)} card measured in the same software stack; classes do not transfer")
         return None
+
+
+def _spelled(card: Card) -> str:
+    return "GeForce" if card.card_class == "geforce" else card.card_class
 
 
 def scaled_batch(card: Card, anchors: Points, cards: Mapping[str, Card]) -> int:

@@ -1,10 +1,10 @@
 """What an engine must do. The worker process owns one engine; nothing above this package imports a framework."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from rtxbench.records import Case
 
-__all__ = ["Device", "Engine", "Finding", "TrainStep"]
+__all__ = ["Device", "Engine", "Finding", "Noted", "TrainStep"]
 
 
 class Finding(NamedTuple):
@@ -42,6 +42,14 @@ class TrainStep(Protocol):
 
     def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots on one device."""
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A `TrainStep` with something to say about how it runs that no figure shows."""
+
+    def notes(self) -> dict[str, str]:
+        """Topic → note, for example ``attention`` → the kernel it is computed with."""
 
 
 class Engine(Protocol):

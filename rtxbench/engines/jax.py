@@ -1,7 +1,7 @@
 """Keras 3 on JAX: one compiled program per training step, state in and out, devices by ``keras.distribution``.
 
-JAX dispatches without waiting, so ``run`` blocks on the last step's whole state. The step is lowered and compiled
-ahead of time at ``build``; what the precision switch said then is part of the program.
+JAX dispatches without waiting, so ``run`` blocks on the last step's whole state. The step is compiled for its shapes
+when it is first activated; what the precision switch said then is part of the program.
 """
 
 import os
@@ -13,8 +13,9 @@ import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
-from rtxbench.engines.keras_model import ModelParts, attention_kernel, build_parts, matmul_relative_error
+from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -45,32 +46,40 @@ def create() -> Engine:
 class _JaxStep:
     """One built case: the program, the training state it maps to the next one, and the resident batch."""
 
-    def __init__(self, engine: "_JaxEngine", case: Case, program: "_Program", batch: Any) -> None:
+    def __init__(self, engine: "_JaxEngine", program: "_Program") -> None:
         self._engine = engine
-        self._case = case
         self._program = program
         self._state = program.initial_state
-        self._batch = batch
         self._loss: Any = None
 
     def activate(self) -> None:
-        """Set the switch that operation-by-operation steps read; compiled ones carry it inside."""
+        """Set the switch that operations dispatched one by one read, and compile if that has not happened yet."""
         self._engine.active = self._program
-        self._engine.jax.config.update("jax_default_matmul_precision", _matmul_precision(self._case))
+        self._engine.jax.config.update("jax_default_matmul_precision", _matmul_precision(self._program.case))
+        self._program.prepare()
 
     def run(self, steps: int) -> None:
-        call, state, batch, loss = self._program.call, self._state, self._batch, self._loss
-        with _translated_errors(self._engine.jax):
+        jax, program, state, loss = self._engine.jax, self._program.prepare(), self._state, self._loss
+        call, batch = program.call, program.batch
+        with _translated_errors(jax), jax.default_device(program.device):
             for _ in range(steps):
                 state, loss = call(state, *batch)
-            self._engine.jax.block_until_ready((state, loss))
+            jax.block_until_ready((state, loss))
         self._state, self._loss = state, loss
 
     def loss(self) -> float | None:
         return None if self._loss is None else float(self._loss)
 
     def flops(self) -> Finding:
-        return self._program.flops
+        return _flops(self._program.prepare().lowered)
+
+    def notes(self) -> dict[str, str]:
+        return self._program.parts.notes("jax")
+
+    def work(self) -> StepWork:
+        """Traffic as the compiler counts it, after fusion where the program is compiled."""
+        traffic_bytes = self._program.prepare().traffic_bytes
+        return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
 
     def state_bytes(self) -> Finding:
         leaves = self._engine.jax.tree.leaves(self._state)
@@ -79,25 +88,51 @@ class _JaxStep:
 
 
 class _Program:
-    """A training step lowered for fixed shapes: what to call, and what the compiler says of it."""
+    """A training step for fixed shapes: what to call, and what the compiler says of it.
 
-    def __init__(self, jax: Any, parts: ModelParts, batch: Any, compiler: str) -> None:
-        step = _training_step(jax, parts)
+    Tracing and compiling wait for `prepare`, so that they are timed with the first step and not as model construction.
+    """
+
+    def __init__(self, jax: Any, case: Case, parts: ModelParts, batch: Any, device: Any) -> None:
+        self._jax = jax
+        self.case = case
+        self.parts = parts
+        self.batch = batch
+        self.device = device
         self.initial_state = _state_of(parts)
+        self.lowered: Any = None
+        self.call: Callable[..., Any] = _training_step(jax, parts)
+        self.traffic_bytes: float | None = None
+        self._memory: Any = None
+
+    def prepare(self) -> "_Program":
+        """Trace and compile once."""
+        if self.lowered is None:
+            with (
+                _translated_errors(self._jax),
+                self._jax.default_matmul_precision(_matmul_precision(self.case)),
+                self._jax.default_device(self.device),
+                distribution_for(self.case),
+            ):
+                self._compile()
+        return self
+
+    def _compile(self) -> None:
         # The next state lies where this one does, or a split model would come back in one piece.
-        placed = jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
-        jitted = jax.jit(step, donate_argnums=0, out_shardings=(placed, None))
-        lowered = jitted.lower(self.initial_state, *batch)
-        self.flops = _flops(lowered)
-        compiled = None if compiler == "none" else lowered.compile()
-        self.call: Callable[..., Any] = compiled or step
-        self.memory: Any = compiled.memory_analysis() if compiled else None
+        placed = self._jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
+        jitted = self._jax.jit(self.call, donate_argnums=0, out_shardings=(placed, None))
+        self.lowered = jitted.lower(self.initial_state, *self.batch)
+        self.traffic_bytes = _bytes_accessed(self.lowered)
+        if self.case.compiler != "none":
+            compiled = self.lowered.compile()
+            self.call, self._memory = compiled, compiled.memory_analysis()
+            self.traffic_bytes = _bytes_accessed(compiled)
 
     def peak_memory(self) -> Finding:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
-        if self.memory is None:
+        plan = self.prepare()._memory
+        if plan is None:
             return Finding(None, "operations dispatched one by one have no memory plan; use compiler xla")
-        plan = self.memory
         peak = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
         return Finding(float(peak - plan.alias_size_in_bytes), "XLA memory_analysis: temp + argument + output − alias")
 
@@ -108,12 +143,9 @@ class _JaxEngine:
     def __init__(self, jax: Any) -> None:
         self.jax = jax
         self.active: _Program | None = None
-        self._attention: str | None = None
 
     def versions(self) -> dict[str, str]:
         versions = {"xla_platform": str(self.jax.devices()[0].client.platform_version).splitlines()[0]}
-        if self._attention:
-            versions["attention"] = self._attention
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
@@ -139,10 +171,8 @@ class _JaxEngine:
             distribution_for(case) as place,
         ):
             parts = build_parts(workload, case, seed)
-            placed = self.jax.tree.map(place, batch)
-            program = _Program(self.jax, parts, placed, case.compiler)
-        self._attention = attention_kernel(parts.model, self.name)
-        return _JaxStep(self, case, program, placed)
+            program = _Program(self.jax, case, parts, self.jax.tree.map(place, batch), device)
+        return _JaxStep(self, program)
 
     def _device(self, case: Case) -> Any:
         kind = placement_named(case.placement).device_kind
@@ -204,6 +234,13 @@ def _state_of(parts: ModelParts) -> Any:
     model, optimizer, _ = parts
     groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
     return tuple([variable.value for variable in group] for group in groups)
+
+
+def _bytes_accessed(program: Any) -> float | None:
+    """Of a lowered program each operation's own traffic, of a compiled one each fusion's."""
+    analysis = program.cost_analysis() or {}
+    count = analysis.get("bytes accessed")
+    return float(count) if count and count > 0 else None
 
 
 def _flops(lowered: Any) -> Finding:

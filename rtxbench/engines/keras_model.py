@@ -29,6 +29,11 @@ class ModelParts(NamedTuple):
     loss_of: Callable[[Any, Any], Any]
     """(labels, outputs) → loss per example or token."""
 
+    def notes(self, engine: str) -> dict[str, str]:
+        """What a reader who compares engines should know of this model."""
+        kernel = attention_kernel(self.model, engine)
+        return {} if kernel is None else {"attention": kernel}
+
     def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
         variables = [*self.model.variables, *self.optimizer.variables]

@@ -79,7 +79,8 @@ def _torch_kernels(run: Callable[[], None]) -> list[tuple[str, float]]:
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         run()
-    return [(event.name, event.device_time / 1e6) for event in profiler.events() if event.device_time > 0]
+    ran_on_gpu = [event for event in profiler.events() if event.device_type.name == "CUDA"]
+    return [(event.name, event.device_time / 1e6) for event in ran_on_gpu]
 
 
 def _xplane_kernels(folder: Path) -> list[tuple[str, float]]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
-from rtxbench.engines.keras_model import ModelParts, attention_kernel, build_parts, matmul_relative_error
+from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
@@ -122,6 +122,10 @@ class ReplicaStep:
         """Bytes of model variables and optimizer slots."""
         return self._parts.state_bytes()
 
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._parts.notes("torch")
+
 
 class _TorchEngine:
     name = "torch"
@@ -129,12 +133,10 @@ class _TorchEngine:
     def __init__(self, torch: Any) -> None:
         self._torch = torch
         self._cuda_used = False
-        self._attention: str | None = None
 
     def versions(self) -> dict[str, str]:
         torch = self._torch
         versions = {"cuda_version": torch.version.cuda, "cudnn_version": torch.backends.cudnn.version()}
-        versions |= {"attention": self._attention}
         known = {name: str(value) for name, value in versions.items() if value is not None}
         return known | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
@@ -155,9 +157,7 @@ class _TorchEngine:
             from rtxbench.engines.torch_ddp import DdpStep
 
             return DdpStep(self._torch, case, seed)
-        replica, parts = build_replica(self._torch, case, seed)
-        self._attention = attention_kernel(parts.model, self.name)
-        return replica
+        return build_replica(self._torch, case, seed)
 
     def matmul_error(self, case: Case) -> Finding:
         torch = self._torch
@@ -206,7 +206,7 @@ def build_replica(
     *,
     share: slice = slice(None),
     index: int = 0,
-) -> tuple[ReplicaStep, ModelParts]:
+) -> ReplicaStep:
     """Build a case on one device of this process.
 
     Args:
@@ -229,7 +229,7 @@ def build_replica(
     with translated_errors(torch), chosen, keras.device(_keras_device(case, index)):
         parts = build_parts(workload, case, seed)
         tensors = keras.tree.map_structure(lambda array: keras.ops.convert_to_tensor(array[share]), batch)
-        return ReplicaStep(torch, case, parts, tensors, index), parts
+        return ReplicaStep(torch, case, parts, tensors, index)
 
 
 def _keras_device(case: Case, index: int) -> str:

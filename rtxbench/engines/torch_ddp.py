@@ -88,6 +88,10 @@ class DdpStep:
         """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
         return self._replica.state_bytes()
 
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._replica.notes()
+
     def close(self) -> None:
         """End every rank and leave the group."""
         atexit.unregister(self.close)
@@ -158,7 +162,7 @@ def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> Replic
     if cuda:
         torch.cuda.set_device(rank)
     share = case.batch_size // case.device_count
-    replica, _ = build_replica(
+    replica = build_replica(
         torch,
         case,
         seed,

@@ -45,6 +45,9 @@ class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
     """Share of one core that the recorder itself used."""
     complete: bool
     """False when the recorder ended before the command did."""
+    cause: str | None = None
+    """What likely held the GPUs back, where the sensors can tell."""
+    next_step: str | None = None
 
 
 class _Finished(NamedTuple):
@@ -133,6 +136,8 @@ def report_text(report: CommandReport) -> str:
         "" if report.recorder_cpu_ratio is None else f" (the recorder used {report.recorder_cpu_ratio:.1%} of a core)"
     )
     cut = "" if report.complete else "; the recorder ended early, so its end is missing"
+    if report.cause is not None:
+        lines += [f"likely {report.cause}", f"  {report.next_step}"]
     return "\n".join([*lines, f"trace: {report.trace_path}{cost}{cut}"])
 
 

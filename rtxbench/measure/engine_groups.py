@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.measure.groups import Group, Request, case_of, compilers_of, on_engine, split_runnable
 from rtxbench.measure.interpreters import why_engine_missing
@@ -9,7 +11,6 @@ from rtxbench.precision import PRECISIONS
 from rtxbench.records import Environment
 
 __all__ = ["engine_groups"]
-
 
 _ENGINE_PRECISIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "smoke": {"cpu": ("float32",), "gpu": ("float32",)},
@@ -38,4 +39,21 @@ def engine_groups(workload: str, request: Request, environment: Environment) -> 
         groups.append(
             Group(f"engines/{workload}-{precision}", "engines", workload, baseline, candidates, tuple(skipped))
         )
-    return groups
+    return groups + _fused_norm_group(workload, request, environment, missing["tensorflow"])
+
+
+def _fused_norm_group(workload: str, request: Request, environment: Environment, missing: str | None) -> list[Group]:
+    """What Keras's written-out batch normalisation costs on TensorFlow, and hides of mixed precision's gain."""
+    if workload not in _NORMALIZED or missing is not None:
+        return []
+    if request.profile in ("smoke", "quick") and not request.workloads:
+        return []  # four builds of a deep network: minutes, so only on request
+    kind = "gpu" if environment.gpus else "cpu"
+    plain = case_of(workload, on_engine("tensorflow", request), placement=kind, kind=kind)
+    mixed = replace(plain, precision="mixed_bfloat16")
+    wanted = [replace(plain, variant="fused-norm"), mixed, replace(mixed, variant="fused-norm")]
+    run, skipped = split_runnable(wanted, environment, kind)
+    return [Group(f"fused-norm/{workload}", "engines", workload, plain, tuple(run), tuple(skipped))]
+
+
+_NORMALIZED: Final = ("resnet50", "resnet50-64px")

@@ -90,6 +90,7 @@ def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
         flops_method=described.flops_method,
         tokens_per_example=workload.tokens_per_example if workload else None,
         numerics={} if error is None else {"matmul_relative_error": error},
+        notes=described.notes,
     )
 
 

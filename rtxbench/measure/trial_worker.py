@@ -3,7 +3,6 @@
 import os
 import selectors
 import subprocess
-import sys
 import tempfile
 import time
 from typing import IO
@@ -11,6 +10,7 @@ from typing import IO
 import msgspec
 
 from rtxbench.errors import MeasurementError
+from rtxbench.measure.interpreters import worker_spec
 from rtxbench.workloads.trial_messages import TrialReply, TrialRequest, decode_trial_reply, encode_trial
 
 __all__ = ["TrialWorker"]
@@ -68,14 +68,16 @@ class TrialWorker:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        spec = worker_spec(self._engine)
         environment = {
             **os.environ,
+            **spec.environment,
             "KERAS_BACKEND": self._engine,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rtxbench.workloads.trials"],
+            [spec.python, "-m", "rtxbench.workloads.trials"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -12,7 +12,7 @@ import time
 from typing import BinaryIO
 
 from rtxbench.engines import load_engine
-from rtxbench.engines.base import Engine, TrainStep
+from rtxbench.engines.base import Engine, Noted, TrainStep
 from rtxbench.errors import RtxbenchError
 from rtxbench.measure.protocol import (
     Block,
@@ -107,6 +107,7 @@ class Worker:
             peak_memory_bytes=peak.value,
             flops_per_step=flops.value,
             flops_method=flops.how if flops.value is not None else None,
+            notes=step.notes() if isinstance(step, Noted) else {},
             matmul_relative_error=error.value,
             missing=missing,
         )

@@ -77,6 +77,7 @@ def latency(series: Sequence[LatencySeries]) -> Figure:
     axes.set_ylim(len(series) - 0.5, -0.5)
     axes.set_xlabel("latency of one request, ms (logarithmic)")
     strip_frame(axes)
+    axes.tick_params(axis="x", which="both", length=0, pad=4, labelsize=9.5)
     return figure
 
 

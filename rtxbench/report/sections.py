@@ -2,6 +2,7 @@
 
 from rtxbench.report.base import SectionFunction
 from rtxbench.report.claims_section import claims_section
+from rtxbench.report.engines_section import engines_section
 from rtxbench.report.gate_section import gate_section
 from rtxbench.report.guide import guide_section
 from rtxbench.report.history_section import history_section
@@ -20,6 +21,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     ratios_section,
     claims_section,
     throughput_section,
+    engines_section,
     why_section,
     timeline_section,
     purchase_section,

@@ -104,7 +104,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
         Paragraph(f"Recorder: {event.code}, {event.detail}", tone="caution") for event in trace.events
     ]
     if trace.header.gpu_missing:
-        blocks.append(Paragraph(f"No GPU was recorded: {trace.header.gpu_missing}.", tone="muted"))
+        blocks.append(Paragraph(f"No GPU was recorded: {trace.header.gpu_missing.rstrip('.')}.", tone="muted"))
     if tracks:
         blocks.append(_figure(environment, loaded, trace, tracks, lanes))
     return blocks

@@ -1,5 +1,6 @@
 """The JAX engine on this machine's CPU: it trains, in the precision it says, on one device and on two."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -138,7 +139,8 @@ def test_batch_that_two_devices_cannot_share_is_refused(two_devices: dict[Any, A
 @pytest.mark.slow
 def test_a_transformer_takes_a_finite_step() -> None:
     """A keras-hub model trains in bfloat16, and says how its attention is computed."""
-    pytest.importorskip("keras_hub", reason="language workloads come from keras-hub")
+    if find_spec("keras_hub") is None:
+        pytest.skip("language workloads come from keras-hub")
     (fact,) = facts("jax", XLA | {"workload": "gpt2-mini", "batch_size": 2, "precision": "mixed_bfloat16"})
     assert fact["losses"][-1] < fact["losses"][0]
-    assert "dropout" in fact["versions"]["attention"]
+    assert "dropout" in fact["notes"]["attention"]

@@ -120,4 +120,4 @@ def test_every_family_of_workload_takes_a_finite_step() -> None:
     cases = [{"workload": w, "batch_size": 2, "precision": "mixed_bfloat16"} for w in ("cnn", "gpt2-mini")]
     for fact in facts("torch", *cases):
         assert fact["losses"][-1] < fact["losses"][0]
-    assert "dropout" in fact["versions"]["attention"]
+    assert "dropout" in fact["notes"]["attention"]

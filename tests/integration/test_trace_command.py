@@ -84,9 +84,12 @@ def test_ctrl_c_keeps_the_trace(tmp_path):
 
 @pytest.mark.skipif(compiler() is None or sys.platform != "linux", reason="no C compiler to build the NVML stand-in")
 def test_gpus_are_summarised(tmp_path):
-    """With a card, power, clocks and energy are in the summary."""
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(build(tmp_path)), "NVML_STUB": "power_w=250 reasons=4"}
-    _path, done = run_trace(tmp_path, "sleep", "1", env=environment)
+    """With a card, power, clocks and what likely held it back are in the summary; the timeline is drawn."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(build(tmp_path)), "NVML_STUB": "power_w=250 reasons=4 util=50"}
+    picture = tmp_path / "timeline.png"
+    _path, done = run_trace(tmp_path, "sleep", "1", options=["--figure", str(picture)], env=environment)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "likely the GPU waits for the host" in done.stderr
     assert f"NVIDIA GeForce RTX 4090 {GPU0}" in done.stderr
     assert "250 W" in done.stderr
     assert "held back by the power limit" in done.stderr

@@ -76,7 +76,7 @@ def test_what_cannot_be_said_is_said(ask: Ask) -> None:
     option = named(ask(cards=["5080", "4080"]), "GeForce RTX 5080")
     assert option.rank is None
     assert option.throughput_per_s is None
-    assert option.cannot_say == "no Blackwell geforce card was ever there to check a prediction on"
+    assert option.cannot_say == "no Blackwell GeForce card was ever there to check a prediction on"
 
 
 @pytest.mark.parametrize(

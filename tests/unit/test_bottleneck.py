@@ -75,6 +75,14 @@ def test_each_planted_cause_is_diagnosed_as_itself(planted, code):
     assert diagnose(replace(CONTROL, **planted)).code == code
 
 
+def test_nvml_memory_utilisation_accuses_only_when_high_and_alone():
+    """It counts time with any access: 60 % is normal for products, and counted traffic is better evidence."""
+    unknown = replace(CONTROL, traffic_bytes_per_step=None)
+    assert diagnose(replace(unknown, memory_busy_ratio=0.6)).code == "compute-bound-matrix-unit"
+    assert diagnose(replace(unknown, memory_busy_ratio=0.95)).code == "memory-bandwidth-bound"
+    assert diagnose(replace(CONTROL, memory_busy_ratio=0.95)).code == "compute-bound-matrix-unit"
+
+
 def test_kernel_time_outweighs_shapes():
     """Libraries pad odd channels: where the kernels are known to be the unit's, odd shapes are no accusation."""
     assert diagnose(replace(CONTROL, unaligned_flops_ratio=1.0)).code == "compute-bound-matrix-unit"

@@ -1,8 +1,12 @@
 """Validity flags: each threshold of the protocol, both sides of it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from rtxbench.hardware import flags
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import Event, GpuProcessSeen, Mark
 from tests.hardware_traces import GPU, SECOND_NS, trace
@@ -127,3 +131,12 @@ def test_a_gpu_case_on_a_machine_without_nvml_is_unproven():
     (flag,) = window_flags(trace(), WINDOWS, ["GPU-elsewhere"])
     assert flag.code == "work-unproven"
     assert "no NVML here" in flag.detail
+
+
+def test_every_flag_is_documented():
+    """A code printed beside a figure can be looked up."""
+    text = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text(encoding="utf-8")
+    source = Path(flags.__file__).read_text(encoding="utf-8")
+    codes_used = set(re.findall(r'_flag\(\s*"([a-z-]+)"|_Limit\("([a-z-]+)"', source))
+    for pair in codes_used:
+        assert f"`{pair[0] or pair[1]}`" in text

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,15 @@ def test_stated_range_covers_what_it_says(points: Points, folds: Folds) -> None:
     coverage = score(points, folds).coverage_ratio
     assert coverage is not None
     assert 0.85 <= coverage <= 0.95
+
+
+def test_the_page_says_what_the_data_say(points: Points, folds: Folds) -> None:
+    """The headline row of docs/prediction.md is what the evaluation gives today."""
+    scored = score(points, folds)
+    page = (Path(__file__).parents[2] / "docs" / "prediction.md").read_text(encoding="utf-8")
+    assert scored.coverage_ratio is not None
+    errors = f"{scored.median_error_ratio:.1%} | {scored.p90_error_ratio:.1%} | {scored.coverage_ratio:.1%}"
+    assert f"| one card, everywhere (nested) | {scored.n} | {errors} |" in page
 
 
 def test_batch_scaled_by_memory_keeps_the_error(points: Points, folds: Folds) -> None:
@@ -166,7 +176,7 @@ def test_conformal_width_by_hand() -> None:
 @pytest.mark.parametrize(
     ("card", "case", "reason"),
     [
-        ("GeForce RTX 5080", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Blackwell geforce card"),
+        ("GeForce RTX 5080", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Blackwell GeForce card"),
         ("RTX 6000 Ada Generation", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ada Lovelace workstation"),
         ("A100 PCIe 80GB", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ampere datacenter"),
         ("GeForce RTX 4070", Case("pytorch-1.13-ngc-22.10", "resnet50", "float32"), "in float32"),

@@ -151,16 +151,32 @@ def test_several_gpus_are_used_in_each_engines_own_way() -> None:
 def test_engines_are_compared_at_one_batch_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each group of the comparison holds one workload, one batch, one precision, and every engine that is there."""
     monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
-    for group in plan(Request(claims=("engines",), profile="standard"), machine()):
+    groups = plan(Request(claims=("engines",), profile="standard"), machine())
+    for group in (group for group in groups if group.name.startswith("engines/")):
         assert len({(case.workload, case.batch_size, case.precision, case.placement) for case in group.cases}) == 1
         assert {case.engine for case in group.cases} == {"tensorflow", "jax", "torch"}
+
+
+def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms, in float32 and bfloat16, in one group: what normalisation costs and what it hides."""
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    groups = plan(Request(claims=("engines",), workloads=("resnet50-64px",)), machine())
+    (group,) = (group for group in groups if group.name.startswith("fused-norm/"))
+    assert [(case.precision, case.variant) for case in group.cases] == [
+        ("float32", ""),
+        ("float32", "fused-norm"),
+        ("mixed_bfloat16", ""),
+        ("mixed_bfloat16", "fused-norm"),
+    ]
+    quick = plan(Request(claims=("engines",)), machine())
+    assert not any(group.name.startswith("fused-norm/") for group in quick)
 
 
 def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one engine there is nothing to compare: nothing is measured, and the record says what to install."""
     why = {"tensorflow": None, "jax": "jax is not installed here", "torch": "torch is not installed here"}
     monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", why.__getitem__)
-    for group in plan(Request(claims=("engines",)), machine()):
+    for group in plan(Request(claims=("engines",), workloads=("mlp",)), machine()):
         assert group.cases == ()
         assert {reason for _, reason in group.skipped} == {"jax is not installed here", "torch is not installed here"}
 

@@ -1,0 +1,74 @@
+import pytest
+
+from rtxbench.analysis.claims import load_claims
+from rtxbench.measure.trials import TRIALS
+from rtxbench.report.base import Code, Figure, Paragraph, Subheading, Table
+from rtxbench.report.claims_section import claims_section
+from rtxbench.report.output import build_context
+from rtxbench.report.style import theme
+from tests.judged_runs import environment, loaded_run
+from tests.unit.test_trials import answer, context
+
+
+def section_of(*topics: str):  # type: ignore[no-untyped-def]
+    """The section of a run that measured these trials with the made-up worker."""
+    records = []
+    for topic in topics:
+        found = context(answer)
+        TRIALS[topic](found)
+        records += found.records
+    return claims_section(build_context([loaded_run(records, environment())], load_claims()))
+
+
+def test_nothing_measured_is_no_section() -> None:
+    """A report without trials has no empty section."""
+    assert claims_section(build_context([loaded_run([], environment())], load_claims())) is None
+
+
+@pytest.mark.parametrize("topic", sorted(TRIALS))
+def test_every_trial_is_shown_with_its_claim_and_command(topic: str) -> None:
+    """Each trial has a heading, what was claimed, what was seen, and the command that measures it again."""
+    section = section_of(topic)
+    claim = next(claim for claim in load_claims() if claim.id == topic)
+    assert Subheading(claim.title) in section.blocks
+    assert Code(claim.reproduce) in section.blocks
+    assert any(isinstance(block, Paragraph) and claim.says in block.text for block in section.blocks)
+    shown = [block for block in section.blocks if isinstance(block, Table | Figure)]
+    assert shown or topic == "model-parallel"
+
+
+def test_a_missing_figure_has_its_reason_on_the_page() -> None:
+    """What a trial could not measure is said, not left out."""
+    section = section_of("deployment", "augmentation", "equal-quality")
+    muted = " ".join(block.text for block in section.blocks if isinstance(block, Paragraph) and block.tone == "muted")
+    assert "onnx: ImportError: none" in muted
+    assert "scipy is missing" in muted
+    assert "tf32" in muted
+
+
+def test_a_slow_pipeline_is_called_input_bound_only_when_certain() -> None:
+    """Half the speed kept in both repeats is input-bound; the pipeline compared with itself is not."""
+    section = section_of("augmentation")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert {str(row[0]): row[-1] for row in table.rows} == {"no augmentation": "no", "Keras layers in tf.data": "yes"}
+
+
+def test_every_figure_has_axes_in_words_and_units() -> None:
+    """Each figure draws, names its quantity on the axis, and describes itself to one who cannot see it."""
+    figures = section_of(*TRIALS).figures
+    assert len(figures) == 4
+    for figure in figures:
+        with theme():
+            (axes,) = figure.build().axes
+        assert any(unit in axes.get_xlabel() for unit in ("%", "ms", "batch size"))
+        assert figure.alt
+        assert figure.caption.endswith(".")
+
+
+def test_published_figures_are_marked_and_beside_the_verdict() -> None:
+    """Every throughput in the table of RTX 30 and 40 cards carries the mark of where it comes from."""
+    section = section_of("model-parallel")
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert len(table.rows) > 10
+    assert all(row[-1].origin == "published" for row in table.rows)
+    assert all(str(row[0]).startswith(("GeForce RTX 30", "GeForce RTX 40")) for row in table.rows)

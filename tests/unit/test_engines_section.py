@@ -1,0 +1,116 @@
+"""What the report says of engines, of several devices and of fused normalisation, from records alone."""
+
+from pathlib import Path
+
+from rtxbench.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, RatioRecord
+from rtxbench.report.base import Cell, Context, Table
+from rtxbench.report.engines_section import engines_section
+from rtxbench.store import LoadedRun
+from tests.synthetic import CPU_ONLY, run_header
+
+RUN = run_header(CPU_ONLY, "20260314T090000-test")
+PLAIN = Case(workload="resnet50-64px", batch_size=8)
+
+
+def measured(case: Case, per_s: float, notes: dict[str, str] | None = None) -> CaseRecord:
+    launch = Launch(
+        steps_per_block=1, blocks_ns=((0, 10**9),), warmup_ok=True, warmup_s=1.0, build_s=1.0, first_step_s=2.5
+    )
+    estimate = Estimate(value=per_s, low=per_s * 0.99, high=per_s * 1.01, n=5)
+    measurement = Measurement(
+        launches=(launch,), step_time_s=estimate, throughput_per_s=estimate, warmup_ok=True, notes=notes or {}
+    )
+    return CaseRecord(
+        record_id=case.label,
+        run_id=RUN.run_id,
+        group="g",
+        case=case,
+        status="measured",
+        finished_at="2026-03-14T09:00:00+00:00",
+        measurement=measurement,
+    )
+
+
+def ratio(baseline: Case, candidate: Case, value: float) -> RatioRecord:
+    return RatioRecord(
+        record_id=f"{candidate.label}÷{baseline.label}",
+        run_id=RUN.run_id,
+        group="g",
+        baseline=baseline,
+        candidate=candidate,
+        baseline_record=baseline.label,
+        candidate_record=candidate.label,
+        metric="throughput",
+        replicate="launch",
+        log_ratios=(0.0,) * 5,
+        ratio=Estimate(value=value, low=value * 0.98, high=value * 1.02, n=5),
+        smallest_effect_ratio=0.01,
+        warmup_ok=True,
+        finished_at="2026-03-14T09:00:00+00:00",
+    )
+
+
+def tables(*records: CaseRecord | RatioRecord) -> list[Table]:
+    runs = (LoadedRun(RUN, records, Path("run.jsonl"), truncated=False),)
+    context = Context(
+        runs=runs,
+        verdicts=(),
+        claims={},
+        cases=cases_frame(runs),
+        ratios=ratios_frame(runs),
+        observations=observations_frame(runs),
+    )
+    section = engines_section(context)
+    return [] if section is None else [block for block in section.blocks if isinstance(block, Table)]
+
+
+def text(cell: Cell | str) -> str:
+    return cell if isinstance(cell, str) else " ".join(filter(None, (cell.text, cell.note)))
+
+
+def test_precisions_of_one_engine_make_no_section() -> None:
+    """One engine on one device has nothing to compare here."""
+    mixed = Case(workload="mlp", batch_size=8, precision="mixed_bfloat16")
+    plain = Case(workload="mlp", batch_size=8)
+    assert tables(measured(plain, 1.0), measured(mixed, 1.0), ratio(plain, mixed, 1.0)) == []
+
+
+def test_engines_stand_under_their_baseline_with_interval_and_attention() -> None:
+    """The baseline first, then each engine with its compiler, its ratio and the kernel of its attention."""
+    jax = Case(workload=PLAIN.workload, batch_size=8, engine="jax", compiler="xla")
+    (table,) = tables(measured(PLAIN, 10.0), measured(jax, 20.0, {"attention": "flash"}), ratio(PLAIN, jax, 2.0))
+    first, second = ([text(cell) for cell in row] for row in table.rows)
+    assert first[1:4] == ["TensorFlow", "10.0 /s 95 % interval 9.9 to 10.1", "baseline"]
+    assert second[1] == "JAX, xla"
+    assert second[3] == "2.00× [1.96, 2.04]"
+    assert second[4] == "2.50 s"
+    assert (first[6], second[6]) == ("no attention layer", "flash")
+
+
+def test_efficiency_is_the_gain_over_the_devices_with_its_interval() -> None:
+    """1.6 times on two devices is 80 %; the batch tells weak from strong scaling."""
+    one = Case(workload="resnet50", batch_size=64, placement="gpu")
+    weak = Case(workload="resnet50", batch_size=128, placement="mirrored", device_count=2)
+    strong = Case(workload="resnet50", batch_size=64, placement="mirrored", device_count=2)
+    (table,) = tables(ratio(one, weak, 1.8), ratio(one, strong, 1.6))
+    rows = [[text(cell) for cell in row] for row in table.rows]
+    assert [row[2] for row in rows] == ["weak", "strong"]
+    assert rows[1][5] == "80.0 % 78.4 % to 81.6 %"
+
+
+def test_logical_devices_are_never_shown_as_scaling() -> None:
+    """Two logical devices of one CPU prove function, not speed."""
+    check = Case(workload=PLAIN.workload, batch_size=8, placement="mirrored-logical", device_count=2)
+    assert tables(ratio(PLAIN, check, 0.5)) == []
+
+
+def test_fused_normalisation_is_named_beside_the_plain_form() -> None:
+    """The effect of the fused kernel stands with what it is compared to."""
+    fused = Case(workload=PLAIN.workload, batch_size=8, variant="fused-norm")
+    (table,) = tables(ratio(PLAIN, fused, 1.4))
+    assert [text(cell) for cell in table.rows[0]] == [
+        "resnet50-64px",
+        "float32, fused ÷ float32, as Keras writes it",
+        "1.40× [1.37, 1.43]",
+    ]
