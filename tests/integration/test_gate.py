@@ -389,3 +389,17 @@ def test_exit_code_of_a_usage_error() -> None:
     _stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "'lots' is no margin" in stderr
+
+
+def test_gate_needs_only_a_light_installation() -> None:
+    """What docs/ci.md says to install is enough: the gate imports no engine, no pandas, no matplotlib, no pytest."""
+    program = "import sys, rtxbench.cli, rtxbench.gate.command, rich.table; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"tensorflow", "keras", "jax", "torch", "pandas", "matplotlib", "pytest", "ruptures", "jinja2"}
+    assert not heavy & set(result.stdout.split())
