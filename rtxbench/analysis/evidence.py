@@ -93,11 +93,10 @@ class MachineEvidence:
 
     def skipped(self, claim: Claim) -> CaseRecord | None:
         """The latest case that could have spoken for the claim but was skipped or failed."""
-        arms = [arm for comparison in claim.comparisons for arm in (comparison.baseline, comparison.candidate)]
         found = [
             record
             for record in self._cases.values()
-            if record.status != "measured" and any(_arm_matches(record.case, arm) for arm in arms)
+            if record.status != "measured" and (_planned_for(record, claim) or _wanted_by(record, claim))
         ]
         return max(found, key=lambda record: record.finished_at, default=None)
 
@@ -169,13 +168,23 @@ def _not_warm(arm: str) -> Problem:
     return Problem("warm-up", f"{arm} had not reached a steady speed when timing began.", "Measure longer.")
 
 
+def _planned_for(record: CaseRecord, claim: Claim) -> bool:
+    """The suite names its groups after their claim: ``vision/resnet50``."""
+    return record.group.partition("/")[0] == claim.id
+
+
+def _wanted_by(record: CaseRecord, claim: Claim) -> bool:
+    """A person's own claim has no group; its candidates do as well."""
+    return claim.kind == "user" and any(_arm_matches(record.case, part.candidate) for part in claim.comparisons)
+
+
 def _environment_lacks(environment: Environment, claim: Claim) -> Problem | None:
     found, needed = len(environment.gpus), claim.needs_gpus
     step = _where(claim)
     if claim.gpu_name and not any(fnmatchcase(gpu.name, name) for gpu in environment.gpus for name in claim.gpu_name):
-        present = ", ".join(gpu.name for gpu in environment.gpus) or "no NVIDIA GPU"
-        wanted = " or ".join(name.strip("*") for name in claim.gpu_name)
-        return Problem("other-gpu" if found else "no-gpu", f"It is about {wanted}; this machine has {present}.", step)
+        present = ", ".join(gpu.name for gpu in environment.gpus)
+        reason, has = ("other-gpu", f"it has {present}") if found else ("no-gpu", "it has no NVIDIA GPU")
+        return Problem(reason, f"This machine has no GPU that the claim is about; {has}.", step)
     if found < needed and found == 0:
         return Problem("no-gpu", "This machine has no NVIDIA GPU, and a CPU says nothing about one.", step)
     if found < needed:
@@ -237,6 +246,9 @@ def _flag_problem(flags: Sequence[Flag]) -> Problem | None:
     invalid = [flag for flag in flags if flag.severity == "invalid"]
     if not invalid:
         return None
+    unfinished = next((flag for flag in invalid if flag.code == "not-converged"), None)
+    if unfinished is not None:
+        return Problem("not-converged", f"{unfinished.detail}.", "Train longer: `--profile standard` or `full`.")
     details = "; ".join(f"{flag.code}: {flag.detail}" for flag in invalid)
     return Problem(
         "invalid-environment", f"The machine was disturbed while measuring ({details}).", "Quiet it and measure again."

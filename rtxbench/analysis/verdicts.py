@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
 from rtxbench.analysis.decision import decide
@@ -33,7 +33,7 @@ from rtxbench.analysis.wording import (
     interval,
     one_line,
 )
-from rtxbench.records import Case, Observation, Verdict, VerdictState
+from rtxbench.records import Case, Observation, RatioRecord, Verdict, VerdictState
 from rtxbench.stats import holm_adjusted
 from rtxbench.store import LoadedRun
 
@@ -104,11 +104,10 @@ def _subjects(machine: MachineEvidence, claim: Claim) -> tuple[_Subject, ...]:
 def _judge_pairs(
     machine: MachineEvidence, claim: Claim, comparison: Comparison, subject: str, pairs: list[PairedEvidence]
 ) -> _Subject:
-    """The latest fit record decides; fit records of other runs that decide the opposite make it inconclusive."""
+    """The latest fit record decides; without one, the latest record says what is wrong with it."""
     fit = [pair for pair in pairs if pair.problem is None]
     latest = (fit or pairs)[-1]
-    record = latest.record
-    base = Verdict(
+    undecided = Verdict(
         claim=claim.id,
         machine=machine.machine,
         subject=subject,
@@ -117,31 +116,40 @@ def _judge_pairs(
         explanation="",
         threshold_ratio=comparison.threshold_ratio,
         evidence=evidence_ids(pair.record for pair in (fit or pairs)),
-        estimate=record.ratio,
+        estimate=latest.record.ratio,
     )
     if latest.problem is not None:
         reason, explanation, step = latest.problem
-        verdict = msgspec.structs.replace(base, reason=reason, explanation=explanation, next_step=step)
-        return _Subject(comparison.name, comparison.required, verdict, 1.0, record.candidate)
-    decisions = [decide(pair.record.ratio, comparison) for pair in fit]
-    last = decisions[-1]
+        verdict, p_value = replace(undecided, reason=reason, explanation=explanation, next_step=step), 1.0
+    else:
+        verdict, p_value = _decide_fit(machine, comparison, [pair.record for pair in fit], undecided)
+    return _Subject(comparison.name, comparison.required, verdict, p_value, latest.record.candidate)
+
+
+def _decide_fit(
+    machine: MachineEvidence, comparison: Comparison, records: Sequence[RatioRecord], undecided: Verdict
+) -> tuple[Verdict, float]:
+    """Verdict and p value from fit records, oldest first; runs with opposite outcomes decide nothing."""
+    decisions = [decide(record.ratio, comparison) for record in records]
+    record, last = records[-1], decisions[-1]
     if {"supported", "refuted"} <= {decision.state for decision in decisions}:
-        verdict = msgspec.structs.replace(
-            base,
+        verdict = replace(
+            undecided,
             reason="runs-disagree",
-            explanation=f"{len(fit)} runs of this machine come to opposite results; the latest is {interval(record)}.",
+            explanation=f"{len(records)} measurements on this machine come to opposite results; the latest is "
+            f"{interval(record)}.",
             next_step="Compare their environments in the report, then measure again in one quiet session.",
         )
-        return _Subject(comparison.name, comparison.required, verdict, 1.0, record.candidate)
-    verdict = msgspec.structs.replace(
-        base,
+        return verdict, 1.0
+    verdict = replace(
+        undecided,
         state=last.state,
         reason=last.reason,
         estimate=last.estimate,
         explanation=explain(comparison, record, last.state) + machine.saving(record),
         next_step=how_to_decide(record) if last.state == "inconclusive" else None,
     )
-    return _Subject(comparison.name, comparison.required, verdict, last.p_value, record.candidate)
+    return verdict, last.p_value
 
 
 def _judge_limit(
@@ -151,7 +159,7 @@ def _judge_limit(
     base = Verdict(
         claim=claim.id,
         machine=machine.machine,
-        subject=f"{limit.name}, {subject}" if subject else limit.name,
+        subject=f"{limit.name} ({subject})" if subject else limit.name,
         state="inconclusive",
         reason="too-few-replicates",
         explanation=f"{len(record.values)} values were measured; a verdict needs {limit.minimum_values}.",
@@ -159,20 +167,18 @@ def _judge_limit(
         next_step="Run it with `--profile standard`, which measures enough of them.",
     )
     if record.reason is not None:
-        failed = msgspec.structs.replace(base, reason="failed-arm", explanation=f"It failed: {record.reason}.")
+        failed = replace(base, reason="failed-arm", explanation=f"It failed: {record.reason}.")
         return _Subject(limit.name, limit.required, failed, 1.0)
     worst = max((abs(value) for value in record.values), default=0.0)
     count = len(record.values)
     if any(math.isnan(value) for value in record.values):
-        verdict = msgspec.structs.replace(base, reason="failed-arm", explanation="A value is not a number.")
+        verdict = replace(base, reason="failed-arm", explanation="A value is not a number.")
     elif worst > limit.maximum:
         text = f"The largest of {count} values is {worst:.3g}; the limit is {limit.maximum:.3g}."
-        verdict = msgspec.structs.replace(base, state="refuted", reason="above-limit", explanation=text, next_step=None)
+        verdict = replace(base, state="refuted", reason="above-limit", explanation=text, next_step=None)
     elif count >= limit.minimum_values:
         text = f"All {count} values are at most {worst:.3g}; the limit is {limit.maximum:.3g}."
-        verdict = msgspec.structs.replace(
-            base, state="supported", reason="within-limit", explanation=text, next_step=None
-        )
+        verdict = replace(base, state="supported", reason="within-limit", explanation=text, next_step=None)
     else:
         verdict = base
     return _Subject(limit.name, limit.required, verdict, 0.0 if verdict.state != "inconclusive" else 1.0)
@@ -216,7 +222,7 @@ def _quality_checked(subject: _Subject, qualities: dict[tuple[str, str], Verdict
     else:
         reason, why = "quality-unproven", f"but nothing shows yet that {case.precision} trains to the same quality here"
         step = "Run `pytest bench/bench_quality.py --benchmark-only`, which measures equal-quality."
-    verdict = msgspec.structs.replace(
+    verdict = replace(
         subject.verdict,
         state="inconclusive",
         reason=reason,
@@ -237,7 +243,7 @@ def _whole(machine: MachineEvidence, entry: _JudgedClaim) -> Verdict:
     if not required:
         return _not_measured(machine, claim)
     state, because = _combine(claim, required)
-    return msgspec.structs.replace(
+    return replace(
         _verdict(machine, claim, state, because),
         estimate=required[0].verdict.estimate if len(required) == 1 else None,
         threshold_ratio=required[0].verdict.threshold_ratio if len(required) == 1 else None,
@@ -291,7 +297,11 @@ def _not_measured(machine: MachineEvidence, claim: Claim) -> Verdict:
     if lacking is not None:
         return _verdict(machine, claim, "not-measured", lacking)
     skipped = machine.skipped(claim)
-    detail = "" if skipped is None else f" {skipped.case.label} was {skipped.status}: {skipped.reason}."
+    detail = (
+        ""
+        if skipped is None
+        else f" {skipped.case.label} was {skipped.status}: {(skipped.reason or 'no reason given').rstrip('.')}."
+    )
     step = f"Run `{claim.reproduce}`." if claim.reproduce else "Measure the cases its comparisons name."
     reason = "not-run" if skipped is None else "case-skipped"
     explanation = f"No record of this machine speaks for it.{detail}"
@@ -350,7 +360,7 @@ def _after_holm(wholes: Sequence[tuple[Verdict, float]], claims: Sequence[Claim]
 
 def _not_significant(verdict: Verdict, p_value: float, count: int) -> Verdict:
     text = f"{verdict.explanation} Judged alone it would be {verdict.state}, but among {count} claims judged together "
-    return msgspec.structs.replace(
+    return replace(
         verdict,
         state="inconclusive",
         reason="holm",

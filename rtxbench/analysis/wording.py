@@ -17,6 +17,8 @@ __all__ = [
     "one_line",
 ]
 
+_PROVENANCE: Final = {"dataset", "checksum"}
+"""Labels that say on which data a figure rests, not what it is of."""
 _CONTEXT_DEFAULTS: Final = {"engine": "tensorflow", "compiler": "none", "variant": ""}
 
 
@@ -47,9 +49,12 @@ def _word(name: str, value: object) -> str:
 
 
 def describe_observation(record: Observation) -> str:
-    """What an observation is of: its case and labels."""
-    parts = [] if record.case is None else [record.case.label]
-    return ", ".join(parts + [f"{name} {value}" for name, value in sorted(record.labels.items())])
+    """What an observation is of, in its labels' own words, and where it ran: ``keras, cpu``."""
+    words = [value for name, value in sorted(record.labels.items()) if name not in _PROVENANCE]
+    if record.case is not None:
+        words.append(record.case.placement)
+        words += [record.case.engine] if record.case.engine != "tensorflow" else []
+    return ", ".join(words)
 
 
 def interval(record: RatioRecord) -> str:

@@ -77,7 +77,7 @@ def _case(engine: Engine, request: CaseRequest) -> tuple[EvidenceFigure, ...]:
         found = capture_onednn(step)
     figures += [_figure(metric, value, how) for metric, value, how in found]
     known = {figure.metric for figure in figures}
-    if isinstance(step, KnowsItsWork) and request.case.compiler == "none":
+    if isinstance(step, KnowsItsWork):
         work = step.work()
         counted = {
             "kernels_per_step": work.kernels,

@@ -15,6 +15,7 @@ from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -75,6 +76,11 @@ class _JaxStep:
     def notes(self) -> dict[str, str]:
         return self._program.parts.notes("jax")
 
+    def work(self) -> StepWork:
+        """Traffic as the compiler counts it, after fusion where the program is compiled."""
+        traffic_bytes = self._program.prepare().traffic_bytes
+        return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
+
     def state_bytes(self) -> Finding:
         leaves = self._engine.jax.tree.leaves(self._state)
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
@@ -96,6 +102,7 @@ class _Program:
         self.initial_state = _state_of(parts)
         self.lowered: Any = None
         self.call: Callable[..., Any] = _training_step(jax, parts)
+        self.traffic_bytes: float | None = None
         self._memory: Any = None
 
     def prepare(self) -> "_Program":
@@ -115,9 +122,11 @@ class _Program:
         placed = self._jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
         jitted = self._jax.jit(self.call, donate_argnums=0, out_shardings=(placed, None))
         self.lowered = jitted.lower(self.initial_state, *self.batch)
+        self.traffic_bytes = _bytes_accessed(self.lowered)
         if self.case.compiler != "none":
             compiled = self.lowered.compile()
             self.call, self._memory = compiled, compiled.memory_analysis()
+            self.traffic_bytes = _bytes_accessed(compiled)
 
     def peak_memory(self) -> Finding:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
@@ -225,6 +234,13 @@ def _state_of(parts: ModelParts) -> Any:
     model, optimizer, _ = parts
     groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
     return tuple([variable.value for variable in group] for group in groups)
+
+
+def _bytes_accessed(program: Any) -> float | None:
+    """Of a lowered program each operation's own traffic, of a compiled one each fusion's."""
+    analysis = program.cost_analysis() or {}
+    count = analysis.get("bytes accessed")
+    return float(count) if count and count > 0 else None
 
 
 def _flops(lowered: Any) -> Finding:

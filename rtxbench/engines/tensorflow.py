@@ -57,6 +57,7 @@ class _TensorFlowStep:
         self._concrete = concrete
         self._parts = parts
         self._replicas = case.device_count
+        self._fused = case.compiler == "xla"
         self._loss: Any = None
 
     def activate(self) -> None:
@@ -85,6 +86,8 @@ class _TensorFlowStep:
     def work(self) -> StepWork:
         from rtxbench.engines.tensorflow_work import step_work
 
+        if self._fused:
+            return StepWork(None, None, None, "XLA fuses operations: the traced graph is not what runs")
         return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
     def state_bytes(self) -> Finding:

@@ -8,7 +8,7 @@ line (the recorder was killed) is forgiven and noted.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -44,6 +44,10 @@ EVENT_REASONS: Final = {
     "idle_clock_ratio": 0x1,
 }
 """Share of samples with any of these bits in ``clock_event_reasons_bitmask`` (nvml.h, nvmlClocksEventReasons)."""
+
+
+Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""Bounded, so that a stranger's file cannot overflow the arrays."""
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
@@ -96,7 +100,7 @@ class ProbeResult(_Line, frozen=True, tag="probe"):
 
 
 class _Sample(_Line, frozen=True, tag="sample"):
-    t: int
+    t: Nanoseconds
     device: str
     values: dict[str, float | list[float]]
 
@@ -104,7 +108,7 @@ class _Sample(_Line, frozen=True, tag="sample"):
 class Failure(_Line, frozen=True, tag="failure"):
     """A read that failed while recording."""
 
-    t: int
+    t: Nanoseconds
     device: str
     sensor: str
     metrics: tuple[str, ...]
@@ -116,7 +120,7 @@ class Failure(_Line, frozen=True, tag="failure"):
 class Mark(_Line, frozen=True, tag="mark"):
     """A labelled point between windows with the compute processes on each GPU."""
 
-    t: int
+    t: Nanoseconds
     label: str
     processes: dict[str, tuple[GpuProcessSeen, ...]]
 
@@ -124,7 +128,7 @@ class Mark(_Line, frozen=True, tag="mark"):
 class Event(_Line, frozen=True, tag="event"):
     """gpu-lost, read-hung, interval-doubled, processes-unknown."""
 
-    t: int
+    t: Nanoseconds
     code: str
     device: str
     detail: str
@@ -133,7 +137,7 @@ class Event(_Line, frozen=True, tag="event"):
 class End(_Line, frozen=True, tag="end"):
     """Last line of a complete trace, with what the recorder itself cost."""
 
-    t: int
+    t: Nanoseconds
     realtime_ns: int
     elapsed_s: float
     cpu_s: float

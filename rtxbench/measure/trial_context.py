@@ -3,15 +3,21 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Final
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.measure.trial_scale import Scale
-from rtxbench.records import Case, Environment, Observation, RatioRecord, Record
+from rtxbench.records import Case, Environment, Flag, Observation, RatioRecord, Record
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
+from rtxbench.units import format_percent
 from rtxbench.workloads.trial_messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
 
 __all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms"]
+
+_CONVERGED_GAIN: Final = 0.01
+"""A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
 
 
 @dataclass
@@ -160,6 +166,8 @@ def paired_by_seed(
     arms: tuple[ArmRuns, ArmRuns],
     values: Callable[[Trained], float | None],
     evidence: str,
+    *,
+    of_finished: bool = False,
 ) -> RatioRecord | None:
     """Store candidate ÷ baseline of ``metric``, paired by seed; ``None`` where a seed has no value on either side.
 
@@ -170,6 +178,8 @@ def paired_by_seed(
         arms: baseline, candidate.
         values: what of a training is compared; ``None`` where it has none (target not reached).
         evidence: metric of the observations that hold each arm's own values.
+        of_finished: whether the metric is meant of trainings that have converged; one that was still improving when it
+            ended is then flagged, and gives no verdict.
     """
     baseline, candidate = arms
     seeds = sorted(baseline.runs.keys() & candidate.runs.keys())
@@ -195,6 +205,24 @@ def paired_by_seed(
         smallest_effect_ratio=smallest_effect(logs),
         warmup_ok=True,  # traced before the clock; each seed is one whole training
         finished_at=now(),
+        flags=tuple(flag for arm in arms if of_finished and (flag := _still_improving(arm)) is not None),
     )
     context.store(record)
     return record
+
+
+def _still_improving(arm: ArmRuns) -> Flag | None:
+    """A flag where the mean accuracy of the last quarter of the epochs is clearly above that of the quarter before."""
+    gains = []
+    for run in arm.trained:
+        quarter = max(1, len(run.validation_accuracy) // 4)
+        last, before = run.validation_accuracy[-quarter:], run.validation_accuracy[-2 * quarter : -quarter]
+        gains.append(fmean(last) - fmean(before) if before else 1.0)
+    gain = fmean(gains)
+    if gain <= _CONVERGED_GAIN:
+        return None
+    detail = (
+        f"{arm.name} was still improving when training ended: {format_percent(gain)} more validation accuracy in the "
+        "last quarter of the epochs than in the quarter before"
+    )
+    return Flag(code="not-converged", severity="invalid", detail=detail)

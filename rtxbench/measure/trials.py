@@ -80,7 +80,13 @@ def measure_quality(context: TrialContext) -> None:
         if name != "float32":
             pair = found["float32"], found[name]
             paired_by_seed(
-                context, "equal-quality", "validation_accuracy", pair, _last_accuracy, "validation_accuracy_ratio"
+                context,
+                "equal-quality",
+                "validation_accuracy",
+                pair,
+                _last_accuracy,
+                "validation_accuracy_ratio",
+                of_finished=True,
             )
             paired_by_seed(context, "equal-quality", "speed_to_accuracy", pair, _speed_to_target, "time_to_accuracy_s")
     _raise_if(interrupted)
@@ -175,7 +181,9 @@ def measure_augmentation(context: TrialContext) -> None:
         if candidate in found:
             pair = found[baseline], found[candidate]
             for metric in ("test_accuracy", "shifted_test_accuracy"):
-                paired_by_seed(context, "augmentation", metric, pair, partial(_figure, metric), f"{metric}_ratio")
+                paired_by_seed(
+                    context, "augmentation", metric, pair, partial(_figure, metric), f"{metric}_ratio", of_finished=True
+                )
     _raise_if(interrupted)
     _store_pipeline(context)
 
@@ -191,6 +199,7 @@ def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
         data=scale.data(scale.augmented_train),
         seed=seed,
         batch_size=32,
+        learning_rate=2e-3,
         epochs=scale.augmentation_epochs,
         shifted_test=True,
         **_AUGMENTATION_ARMS[name],

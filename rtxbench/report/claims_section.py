@@ -219,46 +219,46 @@ def _input_bound(kept: Observation | None) -> str:
 
 
 def _tuning(topic: _Topic) -> list[Block]:
-    blocks: list[Block] = []
-    probes = [(o.case.batch_size, o.values[0]) for o in topic.of("probe_throughput_per_s") if o.case is not None]
-    largest = topic.first("largest_batch_size")
-    if probes and largest is not None:
-        limit = largest.labels["limit"]
-        words = f"{format_bytes(int(limit.split()[0]))} of host memory" if limit[0].isdigit() else limit
-        blocks.append(
-            Figure(
-                name=anchor(f"trial-batch-{topic.machine}"),
-                build=partial(batch_curve, tuple(sorted(probes)), largest.values[0]),
-                alt=f"Throughput by batch size on {topic.title}; the largest that fits is {largest.values[0]:.0f}.",
-                caption=(
-                    f"One training step at each batch size tried on {topic.title}, within {words}; the search ended "
-                    f"at {largest.values[0]:.0f} after {largest.labels['tries']} real attempts. Single steps: no error "
-                    "bars, and no verdict rests on them."
-                ),
-            )
-        )
-    timed = topic.of("time_to_accuracy_s")
-    body = [
+    timed = [
         (o.labels["arm"], o.labels["learning_rate"], o.labels["batch_size"], _mean(o, format_duration))
-        for o in timed
+        for o in topic.of("time_to_accuracy_s")
         if "learning_rate" in o.labels
     ]
-    blocks.append(
-        _table(f"Time to the target accuracy on {topic.title}", ("Arm", "Learning rate", "Batch", "Time"), body)
-    )
-    arms = [
-        (
-            name,
-            *(_mean(topic.first(metric, arm=name), text) for metric, text in _STOPPING_COLUMNS.values()),
-        )
+    stopping = [
+        (name, *(_mean(topic.first(metric, arm=name), text) for metric, text in _STOPPING_COLUMNS.values()))
         for name in ("all-epochs", "early-stopping")
         if topic.first("epochs", arm=name)
     ]
     caption = (
         f"EarlyStopping(val_loss, patience 3) on {topic.title}, the same trainings cut where it would have stopped"
     )
-    blocks.append(_table(caption, ("Arm", *_STOPPING_COLUMNS), arms))
-    return blocks
+    return [
+        *_batch_figure(topic),
+        _table(f"Time to the target accuracy on {topic.title}", ("Arm", "Learning rate", "Batch", "Time"), timed),
+        _table(caption, ("Arm", *_STOPPING_COLUMNS), stopping),
+    ]
+
+
+def _batch_figure(topic: _Topic) -> list[Figure]:
+    probes = [(o.case.batch_size, o.values[0]) for o in topic.of("probe_throughput_per_s") if o.case is not None]
+    largest = topic.first("largest_batch_size")
+    if not probes or largest is None:
+        return []
+    limit = largest.labels["limit"]
+    words = f"{format_bytes(int(limit.split()[0]))} of host memory" if limit[0].isdigit() else limit
+    caption = (
+        f"One training step at each batch size tried on {topic.title}, within {words}; the search ended at "
+        f"{largest.values[0]:.0f} after {largest.labels['tries']} real attempts. Single steps: no error bars, and no "
+        "verdict rests on them."
+    )
+    return [
+        Figure(
+            name=anchor(f"trial-batch-{topic.machine}"),
+            build=partial(batch_curve, tuple(sorted(probes)), largest.values[0]),
+            alt=f"Throughput by batch size on {topic.title}; the largest that fits is {largest.values[0]:.0f}.",
+            caption=caption,
+        )
+    ]
 
 
 _STOPPING_COLUMNS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
@@ -270,44 +270,44 @@ _STOPPING_COLUMNS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
 
 
 def _deployment(topic: _Topic) -> list[Block]:
-    body = []
-    for record in topic.of("probability_difference"):
-        name = record.labels["format"]
-        body.append(
-            (
-                name,
-                f"{max(record.values):.2g}",
-                *(_mean(topic.first(metric, format=name), text) for metric, text in _FORMAT_COLUMNS.values()),
-            )
+    body = [
+        (
+            o.labels["format"],
+            f"{max(o.values):.2g}",
+            *(_mean(topic.first(metric, format=o.labels["format"]), text) for metric, text in _FORMAT_COLUMNS.values()),
         )
+        for o in topic.of("probability_difference")
+    ]
     unsafe = topic.first("unsafe_files_loaded")
     said = (
         "" if unsafe is None else f" Of the files with code in them {sum(unsafe.values):.0f} loaded with safe mode on."
     )
-    table = _table(
-        f"Round trips on {topic.title}, worst change of a probability over seeds.{said}",
-        ("Format", "Largest change", *_FORMAT_COLUMNS),
-        body,
-    )
+    caption = f"Round trips on {topic.title}, worst change of a probability over seeds.{said}"
+    return [_table(caption, ("Format", "Largest change", *_FORMAT_COLUMNS), body), *_latency_figure(topic)]
+
+
+def _latency_figure(topic: _Topic) -> list[Figure]:
     series = []
-    for record in topic.of("latency_p50_s"):
-        tail = next((o for o in topic.of("latency_p99_s") if o.case == record.case), None)
-        if record.case is not None and tail is not None:
-            label = f"batch {record.case.batch_size}, {record.case.precision}"
-            series.append(LatencySeries(label, record.values, tail.values, precision_color(record.case.precision)))
+    for median in topic.of("latency_p50_s"):
+        tail = next((o for o in topic.of("latency_p99_s") if o.case == median.case), None)
+        if median.case is not None and tail is not None:
+            label = f"batch {median.case.batch_size}, {median.case.precision}"
+            series.append(LatencySeries(label, median.values, tail.values, precision_color(median.case.precision)))
     if not series:
-        return [table]
+        return []
     spoken = ", ".join(f"{row.label} {format_duration(min(row.p50_s))}" for row in series)
-    figure = Figure(
-        name=anchor(f"trial-latency-{topic.machine}"),
-        build=partial(latency, tuple(series)),
-        alt=f"Inference latency on {topic.title}, best median: {spoken}.",
-        caption=(
-            f"Latency of one request on {topic.title}, from array in to array out. Filled: median (p50); hollow: p99; "
-            "one mark per repeat."
-        ),
+    caption = (
+        f"Latency of one request on {topic.title}, from array in to array out. Filled: median (p50); hollow: p99; one "
+        "mark per repeat."
     )
-    return [table, figure]
+    return [
+        Figure(
+            name=anchor(f"trial-latency-{topic.machine}"),
+            build=partial(latency, tuple(series)),
+            alt=f"Inference latency on {topic.title}, best median: {spoken}.",
+            caption=caption,
+        )
+    ]
 
 
 _FORMAT_COLUMNS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
@@ -356,9 +356,11 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
     if record is None or record.estimate is None:
         return ""
     estimate = record.estimate
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return text(estimate.value)
-    return Cell(text(estimate.value), note=f"{text(max(estimate.low, 0.0))} to {text(estimate.high)}")
+    # A quantity that cannot be negative has no lower bound where the interval says it might be.
+    note = f"{text(estimate.low)} to {text(estimate.high)}" if estimate.low > 0 else f"up to {text(estimate.high)}"
+    return Cell(text(estimate.value), note=note)
 
 
 def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]) -> Table:

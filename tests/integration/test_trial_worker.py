@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.trial_worker import TrialWorker
+from rtxbench.records import CaseRecord, Observation
+from rtxbench.store import load_results
 from rtxbench.workloads.trial_messages import (
     DataSpec,
     Deploy,
@@ -183,3 +186,21 @@ def test_early_stopping_agrees_with_keras(keras_says: dict[str, str]) -> None:
 def test_loss_scale_overflows_are_counted(keras_says: dict[str, str]) -> None:
     """Three steps with a loss scale at float32's end overflow and are skipped: three counted, none applied."""
     assert keras_says["overflows"] == "3"
+
+
+def rtxbench(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", "from rtxbench.cli import main; main()", *arguments, "--results", str(folder)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_one_claim_is_run_from_the_command_line(tmp_path: Path) -> None:
+    """`rtxbench run --claim model-parallel` stores the check and the skipped cases; --resume then has nothing to do."""
+    arguments = ("run", "--claim", "model-parallel", "--profile", "smoke", "--resume")
+    first = rtxbench(*arguments, folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (run,) = load_results([tmp_path])
+    assert [record.values for record in run.of_kind(Observation) if record.metric == "loss_difference_ratio"]
+    assert {record.status for record in run.of_kind(CaseRecord)} == {"skipped"}
+    again = rtxbench(*arguments, folder=tmp_path)
+    assert again.returncode == 4
+    assert "measured already" in again.stderr

@@ -49,6 +49,8 @@ def test_a_cut_off_last_line_is_forgiven_and_noted(tmp_path):
     [
         {"kind": "sample", "t": "soon", "device": "host", "values": {}},
         {"kind": "sample", "t": 1, "device": "host", "values": {"x": "<script>"}},
+        {"kind": "sample", "t": 10**25, "device": "host", "values": {"x": 1}},
+        {"kind": "sample", "t": -1, "device": "host", "values": {"x": 1}},
         {"kind": "surprise"},
         {**SAMPLE, "extra": 1},
     ],

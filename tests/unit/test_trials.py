@@ -48,8 +48,8 @@ def trained(request: Train, **changes: object) -> Trained:
         "dataset": "generated-digits-v1",
         "checksum": "c",
         "epoch_s": (faster,) * request.epochs,
-        "validation_accuracy": tuple(0.9 + 0.001 * request.seed for _ in range(request.epochs)),
-        "validation_loss": tuple(1 / (1 + epoch) if epoch < 2 else 1.0 for epoch in range(request.epochs)),
+        "validation_accuracy": tuple(0.9 + 0.001 * request.seed for _ in range(max(4, request.epochs))),
+        "validation_loss": tuple(1 / (1 + epoch) if epoch < 2 else 1.0 for epoch in range(max(4, request.epochs))),
         "target_accuracy": 0.9,
         "time_to_target_s": 2 * faster,
         "epochs_to_target": 2,
@@ -319,3 +319,22 @@ def test_a_worker_that_always_fails_leaves_reasons_and_no_figures(topic: str) ->
     TRIALS[topic](found)
     assert found.records
     assert all(isinstance(record, Observation) and record.reason and not record.values for record in found.records)
+
+
+def test_a_training_cut_short_gives_no_verdict_on_quality() -> None:
+    """Accuracy still rising by more than a point when training ends flags the pair, so that no verdict rests on it."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        if isinstance(request, Train) and request.augmentation == "article":
+            rising = tuple(0.1 * (epoch + 1) for epoch in range(8))
+            return trained(request, validation_accuracy=rising)
+        return answer(request)
+
+    found = context(ask)
+    measure_augmentation(found)
+    flagged = {
+        (r.baseline.variant, r.candidate.variant): [flag.code for flag in r.flags]
+        for r in found.records
+        if isinstance(r, RatioRecord)
+    }
+    assert flagged[("normalised", "augmented")] == ["not-converged"]

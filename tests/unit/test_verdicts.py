@@ -210,10 +210,12 @@ def change_last(records: list[Record], **changes: object) -> list[Record]:
 
 INVALID = (Flag(code="hw-slowdown", severity="invalid", detail="3 % of samples"),)
 GOOD = paired(FLOAT32, FLOAT16, 2.0)
+UNFINISHED = (Flag(code="not-converged", severity="invalid", detail="augmented was still improving"),)
 PRECONDITIONS = {
     "warm-up": change_last(GOOD, warmup_ok=False),
     "half-evidence": GOOD[1:],
     "invalid-environment": change_last(GOOD, flags=INVALID),
+    "not-converged": change_last(GOOD, flags=UNFINISHED),
     "too-few-replicates": paired(FLOAT32, FLOAT16, 2.0, spread=SPREAD[:4]),
     "interval-too-wide": paired(FLOAT32, FLOAT16, 2.0, spread=[10 * value for value in SPREAD]),
     "loss-not-finite": [
@@ -386,3 +388,13 @@ def test_a_placement_of_another_version_is_judged_without_a_cause() -> None:
     verdict = whole(paired(cases[0], cases[1], 2.0), SPEED)
     assert verdict.state == "supported"
     assert verdict.cause is None
+
+
+def test_the_reason_of_one_claims_case_is_not_told_of_another() -> None:
+    """A skipped data-parallel case says nothing about equal-quality, whose selectors it happens to fit."""
+    case = Case(workload="mlp", batch_size=256, placement="mirrored", device_count=2, precision="mixed_float16")
+    skipped = case_record(case, status="skipped", reason="needs two GPUs.", measurement=None, group="data-parallel/mlp")
+    assert whole([skipped], CLAIMS["equal-quality"]).reason == "not-run"
+    verdict = whole([skipped], CLAIMS["data-parallel"])
+    assert verdict.reason == "case-skipped"
+    assert ".." not in verdict.explanation
