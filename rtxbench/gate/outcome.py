@@ -181,7 +181,7 @@ def _interference(result: CaseResult) -> list[str]:
 def _why(case: CaseReport) -> str:
     """The reason, what these launches could have seen, and what weakens them."""
     effect = case.smallest_effect_ratio
-    sight = () if effect is None else (f"could see {format_percent(effect)}",)
+    sight = () if effect is None else (f"{format_percent(effect)} would be seen with 95 % power",)
     return "; ".join((_EXPLANATIONS.get(case.reason, case.reason), *sight, *case.cautions))
 
 

@@ -334,10 +334,10 @@ def start(folder: Path, *options: str, prelude: str = "") -> "subprocess.Popen[s
 
 
 def test_full_disk_keeps_what_was_written(repository: Path) -> None:
-    """The results file may not grow past 6 kB: exit 4, a message that names it, whole launches readable."""
+    """The results file may not grow past 3.2 kB: exit 4, a message that names it, whole launches readable."""
     commit(repository, SLEEPING.format(step_s=0.002))
     out = repository.parent / "out"
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))"
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3200, 3200))"
     process = start(repository, "--baseline", "HEAD", "--results", str(out), prelude=limit)
     _stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 4, stderr
@@ -389,3 +389,17 @@ def test_exit_code_of_a_usage_error() -> None:
     _stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "'lots' is no margin" in stderr
+
+
+def test_gate_needs_only_a_light_installation() -> None:
+    """What docs/ci.md says to install is enough: the gate imports no engine, no pandas, no matplotlib, no pytest."""
+    program = "import sys, rtxbench.cli, rtxbench.gate.command, rich.table; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"tensorflow", "keras", "jax", "torch", "pandas", "matplotlib", "pytest", "ruptures", "jinja2"}
+    assert not heavy & set(result.stdout.split())
