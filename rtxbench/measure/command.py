@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rtxbench.errors import MeasurementError
 from rtxbench.hardware.environment import describe
+from rtxbench.measure.paired import LEAST_LAUNCHES
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.measure.suite import ALL_ENGINES, TRIAL_CLAIMS, Group, Request, plan
 from rtxbench.measure.trial_progress import TrialProgress
 from rtxbench.measure.trials import measure_trial
-from rtxbench.records import CaseRecord, Environment, Observation
+from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.store import LoadedRun, load_results
 
 __all__ = ["run_plan"]
@@ -39,8 +40,8 @@ def run_plan(
     environment = describe()
     groups = plan(request, environment)
     if resume:
-        done = _finished_groups(results_dir, environment, profile)
-        groups = [group for group in groups if group.name not in done]
+        done = _finished_cases(results_dir, environment, profile)
+        groups = [group for group in groups if not done.issuperset(_wanted(group))]
     engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
     trials = [claim for claim in request.claims or TRIAL_CLAIMS if claim in TRIAL_CLAIMS]
     if request.workloads and not request.claims:
@@ -69,9 +70,16 @@ def _measure(session: Session, group: Group, number: int, groups: int, *, quiet:
         raise KeyboardInterrupt
 
 
-def _finished_groups(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
+def _wanted(group: Group) -> set[tuple[str, Case]]:
+    return {(group.name, case) for case in (*group.cases, *(case for case, _ in group.skipped))}
+
+
+def _finished_cases(results_dir: Path, environment: Environment, profile: Profile) -> set[tuple[str, Case]]:
+    """(group, case) of every record that an interrupt did not cut short."""
     earlier = _earlier(results_dir, environment, profile)
-    return {record.group for loaded in earlier for record in loaded.of_kind(CaseRecord)}
+    records = [record for loaded in earlier for record in loaded.of_kind(CaseRecord)]
+    least = min(profile.launches_min, LEAST_LAUNCHES)
+    return {(r.group, r.case) for r in records if r.measurement is None or len(r.measurement.launches) >= least}
 
 
 def _finished_trials(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:

@@ -29,6 +29,7 @@ from rtxbench.records import Case, Launch
 from rtxbench.stats import ADAPTIVE_STOP_INFLATION, log_ratio_per_round, student_t, trimmed_mean, two_window_steady
 
 __all__ = [
+    "LEAST_LAUNCHES",
     "Arm",
     "ArmResult",
     "LaunchSource",
@@ -42,7 +43,8 @@ __all__ = [
 _BUILD_LIMIT_S = 900.0
 _BLOCK_LIMIT_S = 120.0
 _BLOCK_LIMIT_FACTOR = 20.0
-_MINIMUM_LAUNCHES = 3
+LEAST_LAUNCHES = 3
+"""A group out of time is cut here: the least launches that give an interval and its power."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def measure_pairing(
 def _may_stop(pairing: Pairing, profile: Profile, elapsed_s: float) -> bool:
     """Enough launches and narrow intervals, or out of time with the least that gives an interval."""
     done = pairing.launches
-    if done >= _MINIMUM_LAUNCHES and elapsed_s * (done + 1) / done > profile.group_budget_s:
+    if done >= LEAST_LAUNCHES and elapsed_s * (done + 1) / done > profile.group_budget_s:
         return True
     if done < profile.launches_min:
         return False

@@ -108,3 +108,20 @@ def test_an_invalid_environment_is_measured_again_and_every_attempt_kept(
         outcome = session.measure_arms("g", [arms["quick"]])
     assert outcome.cases[arms["quick"].case].flags == ()
     assert [bool(case.flags) for case in load_run(session.path).of_kind(CaseRecord)] == [True, True, False]
+
+
+def test_resume_leaves_out_only_what_an_earlier_run_finished(tmp_path: Path, arms: dict[str, Arm]) -> None:
+    """Finished cases are known by group and case; a pair cut short by an interrupt is measured again."""
+    from rtxbench.measure.command import _finished_cases
+
+    environment = describe()
+    with Session(
+        tmp_path / "r", profile(launches_min=3, launches_max=3), ("t",), record_hardware=False, environment=environment
+    ) as session:
+        session.measure_arms("whole", [arms["quick"]])
+    with Session(
+        tmp_path / "r", profile(launches_min=1, launches_max=1), ("t",), record_hardware=False, environment=environment
+    ) as session:
+        session.measure_arms("cut", [arms["quick"]])
+    done = _finished_cases(tmp_path / "r", environment, profile(launches_min=5, launches_max=5))
+    assert done == {("whole", arms["quick"].case)}
