@@ -106,6 +106,9 @@ def test_a_killed_recorder_is_noticed_and_its_trace_read(tmp_path):
         os.kill(recorder.pid, signal.SIGKILL)
         assert gone(recorder.pid)
         assert not recorder.mark("two")
+        deadline = time.monotonic() + 10
+        while recorder.alive and time.monotonic() < deadline:  # its pipes close a moment before it can be reaped
+            time.sleep(0.01)
         assert not recorder.alive
     trace = load_trace(path)
     assert trace.end is None
