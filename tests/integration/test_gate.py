@@ -334,7 +334,7 @@ def start(folder: Path, *options: str, prelude: str = "") -> "subprocess.Popen[s
 
 
 def test_full_disk_keeps_what_was_written(repository: Path) -> None:
-    """The results file may not grow past its second launch: exit 4, a message that names it, whole launches readable."""
+    """The results file may not grow past its second launch: exit 4, the file named, whole launches readable."""
     commit(repository, SLEEPING.format(step_s=0.002))
     free = repository.parent / "free"
     start(repository, "--baseline", "HEAD", "--results", str(free)).communicate(timeout=120)
