@@ -43,6 +43,7 @@ __all__ = [
 _BUILD_LIMIT_S = 900.0
 _BLOCK_LIMIT_S = 120.0
 _BLOCK_LIMIT_FACTOR = 20.0
+_LEAST_ROUNDS = 3
 LEAST_LAUNCHES = 3
 """A group out of time is cut here: the least launches that give an interval and its power."""
 
@@ -236,7 +237,7 @@ def _one_launch(
         watch(sorted({worker.pid for worker in workers.values()}))
         live = [arm for result in alive if (arm := _built(result, workers[result.arm.key], seed)) is not None]
         live = [arm for arm in live if _survives(arm, lambda arm: _warm_up(arm, profile.warm_up, profile.block_s))]
-        live = _run_rounds(live, profile.rounds)
+        live = _run_rounds(live, _rounds_for(live, profile))
         solo = _solo_ratio(live[0], profile.solo_blocks) if len(live) > 1 else None
         _store(pairing, live, solo)
     except BaseException:
@@ -321,6 +322,13 @@ def _run_rounds(live: list[_LiveArm], rounds: int) -> list[_LiveArm]:
             arm for arm in live if arm is not failed and arm.worker is failed.worker and _responds(arm)
         ]
     return live
+
+
+def _rounds_for(live: Sequence[_LiveArm], profile: Profile) -> int:
+    """As many rounds as the profile wants and has time for; never under three, which a median needs."""
+    round_s = sum(2 * arm.step_s * (arm.steps_per_block + arm.lead_in()) for arm in live)
+    affordable = profile.timed_budget_s / round_s if round_s > 0 else math.inf
+    return min(profile.rounds, max(_LEAST_ROUNDS, int(min(affordable, profile.rounds))))
 
 
 def _first_failure(live: list[_LiveArm], rounds: int) -> _LiveArm | None:

@@ -1,5 +1,6 @@
 """How long to measure: the constants of the protocol per profile. See ``docs/method.md`` for each one's evidence."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,6 +32,8 @@ class Profile:
     """Rounds per launch; each holds two blocks of every arm."""
     block_s: float
     """Aimed-at length of one block, seconds."""
+    timed_budget_s: float = math.inf
+    """A launch makes fewer rounds, though at least three, where they would take longer than this."""
     warm_up: WarmUpRule
     group_budget_s: float
     """No further launch is started once a group has taken this long (at least three are made)."""
@@ -72,7 +75,8 @@ PROFILES: Final[dict[str, Profile]] = {
             launches_max=5,
             rounds=8,
             block_s=0.2,
-            warm_up=WarmUpRule(window_blocks=10, block_s=0.1, cap_s=6.0),
+            timed_budget_s=6.0,
+            warm_up=WarmUpRule(window_blocks=6, block_s=0.1, cap_s=8.0),
             group_budget_s=75.0,
         ),
         Profile(

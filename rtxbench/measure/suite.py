@@ -19,6 +19,7 @@ from rtxbench.placement import PLACEMENTS
 from rtxbench.precision import PRECISIONS
 from rtxbench.records import Environment
 from rtxbench.workloads import workload_named
+from rtxbench.workloads.language import LORA_BY_MEMORY
 
 __all__ = ["ALL_ENGINES", "CLAIM_PLANS", "TRIAL_CLAIMS", "Group", "Request", "check", "plan"]
 
@@ -33,6 +34,7 @@ class _Plan:
 
 
 _SPEED = ("mlp", "mlp-wide", "cnn", "resnet50", "bert-base")
+_LORA = "lora"  # the largest Llama whose LoRA fine-tuning fits the device
 _ALL = (*_SPEED, "mobilenetv3", "convnext-tiny", "gpt2")
 
 CLAIM_PLANS: Final[dict[str, _Plan]] = {
@@ -51,11 +53,14 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
             claim="tensor-cores",
             workloads={
                 "smoke": {"cpu": ("mlp",), "gpu": ("mlp",)},
-                "quick": {"cpu": ("mlp", "mlp-wide", "bert-small"), "gpu": ("mlp", "mlp-wide", "bert-base")},
-                "standard": {"cpu": ("mlp", "mlp-wide", "bert-base"), "gpu": ("mlp", "mlp-wide", "bert-base", "gpt2")},
+                "quick": {"cpu": ("mlp", "mlp-wide"), "gpu": ("mlp", "mlp-wide", "bert-base")},
+                "standard": {
+                    "cpu": ("mlp", "mlp-wide", "bert-base", _LORA),
+                    "gpu": ("mlp", "mlp-wide", "bert-base", "gpt2", _LORA),
+                },
                 "full": {
-                    "cpu": ("mlp", "mlp-wide", "bert-base", "gpt2"),
-                    "gpu": ("mlp", "mlp-wide", "bert-base", "gpt2"),
+                    "cpu": ("mlp", "mlp-wide", "bert-base", "gpt2", _LORA, "llama-mini-lora-int8"),
+                    "gpu": ("mlp", "mlp-wide", "bert-base", "gpt2", _LORA, "llama-1b-lora-int8"),
                 },
             },
         ),
@@ -174,7 +179,14 @@ def check(request: Request) -> None:
 def _workloads(claim: str, request: Request, environment: Environment) -> Sequence[str]:
     if request.workloads:
         return request.workloads
-    return CLAIM_PLANS[claim].workloads[request.profile]["gpu" if environment.gpus else "cpu"]
+    names = CLAIM_PLANS[claim].workloads[request.profile]["gpu" if environment.gpus else "cpu"]
+    return [_lora_for(environment) if name == _LORA else name for name in names]
+
+
+def _lora_for(environment: Environment) -> str:
+    """The largest decoder the first GPU holds; on a CPU the scaled-down one."""
+    memory_bytes = (environment.gpus[0].memory_bytes or 0) if environment.gpus else 0
+    return next(name for least_bytes, name in LORA_BY_MEMORY if memory_bytes >= least_bytes)
 
 
 def _precision_groups(workload: str, request: Request, environment: Environment) -> list[Group]:

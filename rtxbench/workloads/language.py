@@ -1,4 +1,4 @@
-"""Transformers from keras-hub backbones with random weights: BERT classifiers and a GPT-2 language model."""
+"""Transformers from keras-hub backbones with random weights: BERT classifiers, GPT-2, and Llama decoders with LoRA."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,13 @@ import numpy as np
 
 from rtxbench.workloads.base import Batch, Workload
 
-__all__ = ["LANGUAGE"]
+__all__ = ["LANGUAGE", "LORA_BY_MEMORY"]
 
 _BERT_VOCABULARY = 30_522
 _GPT2_VOCABULARY = 50_257
+_TEXT_VOCABULARY = 8_000
+"""Synthetic tokens are drawn from the part of the vocabulary that every language model here has."""
+_LORA_RANK = 8
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,45 @@ def _gpt2_language_model(size: _Transformer, tokens: int) -> Any:
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name="gpt2")
 
 
+@dataclass(frozen=True)
+class _Llama:
+    """Depth and widths of a Llama 3 decoder (Grattafiori et al. 2024, table 3; Llama 3.2's model cards)."""
+
+    layers: int
+    hidden: int
+    heads: int
+    key_value_heads: int
+    intermediate: int
+    vocabulary: int = 128_256
+
+
+def _llama_lora(size: _Llama, tokens: int, *, int8: bool = False) -> Any:
+    """A decoder with frozen random weights, rank-8 LoRA on query and value, next-token logits in float32.
+
+    With ``int8`` the frozen weights are quantised before the adapters are added, as QLoRA-style fine-tuning does.
+    """
+    import keras
+    import keras_hub
+
+    backbone = keras_hub.models.Llama3Backbone(
+        vocabulary_size=size.vocabulary,
+        num_layers=size.layers,
+        hidden_dim=size.hidden,
+        num_query_heads=size.heads,
+        num_key_value_heads=size.key_value_heads,
+        intermediate_dim=size.intermediate,
+    )
+    if int8:
+        backbone.quantize("int8")
+    backbone.enable_lora(_LORA_RANK)
+    inputs = {
+        "token_ids": keras.Input((tokens,), dtype="int32", name="token_ids"),
+        "padding_mask": keras.Input((tokens,), dtype="int32", name="padding_mask"),
+    }
+    logits = backbone.token_embedding(backbone(inputs), reverse=True)
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name="llama_lora")
+
+
 def _sentences(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
     shape = (batch_size, tokens)
     inputs = {
@@ -76,7 +118,7 @@ def _sentences(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
 
 
 def _text(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
-    ids = rng.integers(1, _GPT2_VOCABULARY, (batch_size, tokens + 1), dtype=np.int32)
+    ids = rng.integers(1, _TEXT_VOCABULARY, (batch_size, tokens + 1), dtype=np.int32)
     inputs = {"token_ids": ids[:, :-1], "padding_mask": np.ones((batch_size, tokens), np.int32)}
     return inputs, ids[:, 1:]
 
@@ -93,6 +135,26 @@ _BERT_SMALL = _Transformer(4, 512, 8)  # Turc et al. 2019
 _BERT_SMALL_HALF = _Transformer(2, 512, 8)
 _GPT2 = _Transformer(12, 768, 12)  # Radford et al. 2019, the 124M model
 _GPT2_MINI = _Transformer(4, 256, 4)
+
+
+_LLAMA_1B = _Llama(16, 2048, 32, 8, 8192)
+_LLAMA_3B = _Llama(28, 3072, 24, 8, 8192)
+_LLAMA_8B = _Llama(32, 4096, 32, 8, 14_336)
+_LLAMA_MINI = _Llama(2, 256, 4, 2, 1024, vocabulary=8192)
+
+
+def _lora(name: str, title: str, size: _Llama, tokens: int, *, int8: bool = False, mini: bool = False) -> Workload:
+    return Workload(
+        name=name,
+        title=title,
+        family="language",
+        build=partial(_llama_lora, size, tokens, int8=int8),
+        batch=_batch_of(_text, tokens),
+        batch_sizes={"cpu": 1, "gpu": 4},
+        learning_rate=1e-4,
+        tokens_per_example=tokens,
+        scaled_down_from="llama-1b-lora" if mini else None,
+    )
 
 
 def _bert(name: str, title: str, size: _Transformer, *, cpu: int, gpu: int, stands_for: str | None = None) -> Workload:
@@ -142,4 +204,25 @@ LANGUAGE: Final = (
         tokens_per_example=64,
         scaled_down_from="gpt2",
     ),
+    _lora("llama-mini-lora", "Llama shape, 2 layers × 256, LoRA, 64 tokens", _LLAMA_MINI, 64, mini=True),
+    _lora(
+        "llama-mini-lora-int8",
+        "Llama shape, 2 layers × 256, LoRA on int8, 64 tokens",
+        _LLAMA_MINI,
+        64,
+        int8=True,
+        mini=True,
+    ),
+    _lora("llama-1b-lora", "Llama 1B, LoRA, 512 tokens", _LLAMA_1B, 512),
+    _lora("llama-1b-lora-int8", "Llama 1B, LoRA on int8, 512 tokens", _LLAMA_1B, 512, int8=True),
+    _lora("llama-3b-lora", "Llama 3B, LoRA, 512 tokens", _LLAMA_3B, 512),
+    _lora("llama-8b-lora", "Llama 8B, LoRA, 512 tokens", _LLAMA_8B, 512),
 )
+
+LORA_BY_MEMORY: Final = (
+    (40 * 2**30, "llama-8b-lora"),
+    (20 * 2**30, "llama-3b-lora"),
+    (10 * 2**30, "llama-1b-lora"),
+    (0, "llama-mini-lora"),
+)
+"""(least device memory in bytes, workload): frozen float32 weights are 32, 14 and 6 GB, and activations come on top."""

@@ -110,10 +110,25 @@ def test_two_mirrored_devices_train_what_one_does(precision: str, tolerance: flo
     assert losses("mirrored-logical", 2, precision) == pytest.approx(losses("cpu", 1, precision), rel=tolerance)
 
 
-@pytest.mark.parametrize("workload", ["mlp-wide", "resnet50-64px", "bert-small", "gpt2-mini"])
+@pytest.mark.parametrize("workload", ["mlp-wide", "resnet50-64px", "bert-small", "gpt2-mini", "llama-mini-lora"])
 def test_every_family_of_workload_takes_a_finite_step(engine, workload: str) -> None:
     """One step of each architecture, in bfloat16, gives a finite loss and a count of FLOPs."""
     step = engine.build(case(workload=workload, batch_size=2, precision="mixed_bfloat16"), seed=0)
     step.run(1)
     assert math.isfinite(step.loss())
     assert step.flops().value > 1e6
+
+
+@pytest.mark.parametrize("workload", ["llama-mini-lora", "llama-mini-lora-int8"])
+def test_lora_trains_its_adapters_and_nothing_else(engine, workload: str) -> None:
+    """The loss falls while the optimizer holds slots for the adapters alone: the frozen decoder, int8 or not, stays."""
+    step = engine.build(case(workload=workload, batch_size=2), seed=0)
+    step.activate()
+    step.run(1)
+    first = step.loss()
+    step.run(20)
+    assert step.loss() < first
+    model, optimizer, _ = step._parts
+    assert all("lora" in variable.path for variable in model.trainable_variables)
+    assert sum(v.shape.num_elements() for v in model.trainable_variables) < 0.05 * model.count_params()
+    assert len(optimizer.variables) < 3 * len(model.trainable_variables) + 5

@@ -1,5 +1,6 @@
 """What is planned on which machine."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -193,3 +194,20 @@ def test_an_unknown_engine_is_refused() -> None:
     """A misspelt engine never measures another one."""
     with pytest.raises(UsageError, match="tensorflow, jax, torch, all"):
         plan(Request(engine="pytorch"), machine())
+
+
+def test_the_lora_decoder_is_scaled_to_the_devices_memory() -> None:
+    """24 GiB fine-tune the 3B decoder, 12 GiB the 1B one, a CPU the small one that says what it stands for."""
+
+    def lora_of(environment: Environment) -> set[str]:
+        groups = plan(Request(claims=("tensor-cores",), profile="standard"), environment)
+        return {group.workload for group in groups if "lora" in group.workload}
+
+    def card(memory_gib: int) -> Environment:
+        gpu = Gpu(uuid="GPU-0", name="RTX", index=0, compute_capability="8.9", memory_bytes=memory_gib * 2**30)
+        return msgspec.structs.replace(machine(), gpus=(gpu,))
+
+    assert lora_of(card(24)) == {"llama-3b-lora"}
+    assert lora_of(card(12)) == {"llama-1b-lora"}
+    assert lora_of(machine()) == {"llama-mini-lora"}
+    assert workload_named("llama-mini-lora").scaled_down_from == "llama-1b-lora"
