@@ -124,19 +124,27 @@ def theil_sen_slope(values: ArrayLike) -> float:
     return float(np.median((y[j] - y[i]) / (j - i)))
 
 
-def two_window_steady(step_times_s: ArrayLike, window: int, tolerance_ratio: float = 0.01) -> bool:
+def two_window_steady(
+    step_times_s: ArrayLike, window: int, tolerance_ratio: float = 0.01, most_ratio: float = 0.05
+) -> bool:
     """Whether the last two windows of block step times show neither a step nor a ramp.
 
-    Steady when the medians of the last two windows of ``window`` blocks differ by at most ``tolerance_ratio`` and
-    the Theil-Sen slope over both, times ``window``, is at most ``tolerance_ratio``; both on logarithms.
+    Steady when the medians of the last two windows of ``window`` blocks differ by no more than the tolerance, and the
+    Theil-Sen slope over both, times ``window``, is no more than it; both on logarithms. The tolerance is
+    ``tolerance_ratio``; on a machine too noisy to see so small a change it is two standard errors of the difference,
+    though never above ``most_ratio``: what cannot be seen there is the paired rounds' to cancel, not a reason to wait.
     """
     logs = np.log(np.asarray(step_times_s, dtype=float))
     if logs.size < 2 * window:
         return False
-    recent = logs[-2 * window :]
-    difference = abs(float(np.median(recent[window:]) - np.median(recent[:window])))
-    ramp = abs(theil_sen_slope(recent)) * window
-    return difference <= tolerance_ratio and ramp <= tolerance_ratio
+    before, after = logs[-2 * window : -window], logs[-window:]
+    residuals = np.concatenate([before - np.median(before), after - np.median(after)])
+    deviation = 1.4826 * float(np.median(np.abs(residuals)))  # the median absolute deviation of a normal, scaled
+    error = 1.2533 * deviation * math.sqrt(2 / window)  # of a difference of two medians
+    tolerance = min(max(tolerance_ratio, 2 * error), most_ratio)
+    difference = abs(float(np.median(after) - np.median(before)))
+    ramp = abs(theil_sen_slope(logs[-2 * window :])) * window
+    return difference <= tolerance and ramp <= tolerance
 
 
 def lower_bound(log_ratios: Sequence[float], confidence: float) -> float:

@@ -76,8 +76,8 @@ PROFILES: Final[dict[str, Profile]] = {
             rounds=8,
             block_s=0.2,
             timed_budget_s=6.0,
-            warm_up=WarmUpRule(window_blocks=6, block_s=0.1, cap_s=8.0),
-            group_budget_s=75.0,
+            warm_up=WarmUpRule(window_blocks=6, block_s=0.1, cap_s=4.0),
+            group_budget_s=60.0,
         ),
         Profile(
             name="standard",
