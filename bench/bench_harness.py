@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness_steps import BARE_STEPS, FIT_STEPS
+from harness_steps import bare_steps, fit_steps
 
 from rtxbench.measure.paired import Arm, start_workers
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
@@ -56,7 +56,11 @@ def ours(workload: str, name: str = "", planted: float = 0.0) -> Arm:
 @pytest.mark.parametrize(("workload", "least"), [("mlp", 0.95), ("mlp-wide", 0.98), ("resnet50-64px", 0.98)])
 def test_throughput_is_that_of_a_bare_loop(workload: str, least: float, bench_session: Session, benchmark) -> None:
     """Rtxbench ÷ a hand-written tf.function loop ≥ 0.98 (0.95 on the article's MLP); ``fit`` stands beside it."""
-    arms = [by_hand("bare", workload, BARE_STEPS), ours(workload), by_hand("fit", workload, FIT_STEPS)]
+    arms = [
+        by_hand("bare", workload, bare_steps(workload)),
+        ours(workload),
+        by_hand("fit", workload, fit_steps(workload)),
+    ]
     ratios = ratio_of(bench_session, f"harness/bare-loop/{workload}", arms)
     benchmark.pedantic(lambda: None, rounds=1)
     assert ratios[0].ratio.high >= least

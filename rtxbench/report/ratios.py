@@ -92,7 +92,7 @@ def _figure(title: str, name: str, metric: str, groups: Sequence[ForestGroup]) -
         build=partial(forest, tuple(groups), f"{words} ratio, first ÷ second (logarithmic axis)"),
         alt=f"Ratios of {words} on {title} with intervals. {spoken}.",
         caption=(
-            f"Paired {words} ratios on {title}. Dot: geometric mean over launches; bar: its 95 % interval. "
+            f"Paired {words} ratios on {title}. Dot: geometric mean over launches or seeds; bar: its 95 % interval. "
             "Solid line: no difference. Dashed mark: what the claim needs, where one rests on this pair. *: with a "
             "caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
         ),
