@@ -199,26 +199,21 @@ speaks of training only."""
 
 def _memory() -> str:
     peaks = [
-        (
-            c.what,
-            *(f"{value / 2**20:,.0f}" for value in (c.published_bytes, c.low_bytes, c.high_bytes)),
-            _outside(c),
-            c.source,
-        )
+        (c.what, _mib(c.published_bytes), _mib(c.low_bytes), _mib(c.high_bytes), _outside(c), c.source)
         for c in published_peak_checks()
     ]
+    batch_checks = list(published_batch_checks())
     batches = [
         (c.what, str(c.published_batch), f"{c.smallest_largest} to {c.largest_largest}", "yes" if c.inside else "no")
-        for c in published_batch_checks()
-    ]
-    lines = [
-        (c.workload, c.precision, str(c.batch_size), _mib(c.peak_bytes), f"{c.error_ratio:+.1%}", c.how)
-        for c in compiled_checks()
+        for c in batch_checks
     ]
     checks = list(compiled_checks())
+    lines = [
+        (c.workload, c.precision, str(c.batch_size), _mib(c.peak_bytes), f"{c.error_ratio:+.1%}", c.how) for c in checks
+    ]
     errors = [abs(check.error_ratio) for check in checks]
     between = [abs(check.error_ratio) for check in checks if check.how.startswith("between")]
-    inside = sum(check.inside for check in published_batch_checks())
+    inside = sum(check.inside for check in batch_checks)
     plans = [(c.what, _mib(c.plan_bytes), _mib(c.low_bytes), _mib(c.high_bytes)) for c in plan_checks()]
     within = sum(error <= 0.10 for error in errors)
     return f"""## Memory: does it fit?

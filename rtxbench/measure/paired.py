@@ -26,7 +26,7 @@ from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Timed
 from rtxbench.records import Case, Launch
-from rtxbench.stats import ADAPTIVE_STOP_INFLATION, log_ratio_per_round, student_t, trimmed_mean, two_window_steady
+from rtxbench.stats import launch_estimate, log_ratio_per_round, trimmed_mean, two_window_steady
 
 __all__ = [
     "LEAST_LAUNCHES",
@@ -178,11 +178,8 @@ def _may_stop(pairing: Pairing, profile: Profile, elapsed_s: float) -> bool:
 
 def half_width(log_ratios: Sequence[float], *, adaptive: bool) -> float:
     """Half-width of the 95 % interval of a log-ratio; infinite below two launches."""
-    n = len(log_ratios)
-    if n < 2:
-        return math.inf
-    width = student_t(0.975, n - 1) * float(np.std(log_ratios, ddof=1)) / math.sqrt(n)
-    return width * (ADAPTIVE_STOP_INFLATION if adaptive else 1.0)
+    estimate = launch_estimate(log_ratios, adaptive=adaptive)
+    return math.inf if estimate.high is None else estimate.high - estimate.value
 
 
 @dataclass

@@ -53,20 +53,26 @@ def _bert_classifier(size: _Transformer, tokens: int) -> Any:
     return keras.Model(inputs, logits, name="bert")
 
 
-def _gpt2_language_model(size: _Transformer, tokens: int) -> Any:
-    """GPT-2 decoder with the embedding tied to the output, next-token logits in float32."""
+def _next_token_model(backbone: Any, tokens: int, name: str) -> Any:
+    """A decoder with its token embedding reversed into next-token logits, in float32."""
     import keras
-    import keras_hub
 
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=_GPT2_VOCABULARY, max_sequence_length=max(tokens, 1024), **size.sizes()
-    )
     inputs = {
         "token_ids": keras.Input((tokens,), dtype="int32", name="token_ids"),
         "padding_mask": keras.Input((tokens,), dtype="int32", name="padding_mask"),
     }
     logits = backbone.token_embedding(backbone(inputs), reverse=True)
-    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name="gpt2")
+    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name=name)
+
+
+def _gpt2_language_model(size: _Transformer, tokens: int) -> Any:
+    """GPT-2 decoder with the embedding tied to the output, next-token logits in float32."""
+    import keras_hub
+
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=_GPT2_VOCABULARY, max_sequence_length=max(tokens, 1024), **size.sizes()
+    )
+    return _next_token_model(backbone, tokens, "gpt2")
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,6 @@ def _llama_lora(size: _Llama, tokens: int, *, int8: bool = False) -> Any:
 
     With ``int8`` the frozen weights are quantised before the adapters are added, as QLoRA-style fine-tuning does.
     """
-    import keras
     import keras_hub
 
     backbone = keras_hub.models.Llama3Backbone(
@@ -103,12 +108,7 @@ def _llama_lora(size: _Llama, tokens: int, *, int8: bool = False) -> Any:
             warnings.simplefilter("ignore")
             backbone.quantize("int8")
     backbone.enable_lora(_LORA_RANK)
-    inputs = {
-        "token_ids": keras.Input((tokens,), dtype="int32", name="token_ids"),
-        "padding_mask": keras.Input((tokens,), dtype="int32", name="padding_mask"),
-    }
-    logits = backbone.token_embedding(backbone(inputs), reverse=True)
-    return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(logits), name="llama_lora")
+    return _next_token_model(backbone, tokens, "llama_lora")
 
 
 def _sentences(tokens: int, batch_size: int, rng: np.random.Generator) -> Batch:
