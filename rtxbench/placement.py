@@ -18,6 +18,8 @@ class Placement:
     isolated: bool
     """Whether each arm needs a worker process of its own (two distribution strategies poison one process)."""
     description: str
+    all_reduces: bool = False
+    """Whether every step sums the gradients of all devices: what data parallelism pays."""
     engines: tuple[str, ...] = ("tensorflow", "jax", "torch")
     """Engines that have this way of running."""
 
@@ -32,6 +34,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="gpu",
             engines=("tensorflow",),
             isolated=True,
+            all_reduces=True,
             description="MirroredStrategy over several GPUs: one replica each, gradients all-reduced",
         ),
         Placement(
@@ -39,6 +42,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="cpu",
             engines=("tensorflow",),
             isolated=True,
+            all_reduces=True,
             description="MirroredStrategy over logical CPU devices: a functional check, never evidence of scaling",
         ),
         Placement(
@@ -46,6 +50,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="gpu",
             engines=("jax",),
             isolated=True,
+            all_reduces=True,
             description="keras.distribution.DataParallel: one compiled program over several GPUs, the batch split",
         ),
         Placement(
@@ -53,6 +58,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="cpu",
             engines=("jax",),
             isolated=True,
+            all_reduces=True,
             description="data-parallel over logical CPU devices: a functional check, never evidence of scaling",
         ),
         Placement(
@@ -74,6 +80,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="gpu",
             engines=("torch",),
             isolated=True,
+            all_reduces=True,
             description="DistributedDataParallel: one process per GPU, gradients all-reduced",
         ),
         Placement(
@@ -81,6 +88,7 @@ PLACEMENTS: Final[dict[str, Placement]] = {
             device_kind="cpu",
             engines=("torch",),
             isolated=True,
+            all_reduces=True,
             description="ddp over CPU processes: a functional check, never evidence of scaling",
         ),
     )

@@ -32,6 +32,7 @@ def facts(engine: str, *cases: Mapping[str, Any], environment: Mapping[str, str]
 
 
 def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    from rtxbench.engines.step_work import KnowsItsWork
     from rtxbench.errors import RtxbenchError
     from rtxbench.records import Case
 
@@ -45,6 +46,7 @@ def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
             step.run(1)
             losses.append(step.loss())
         flops = step.flops()
+        work = step.work() if isinstance(step, KnowsItsWork) else None
         step.run(1)
         losses.append(step.loss())
     except RtxbenchError as error:
@@ -52,6 +54,7 @@ def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "losses": losses,
         "flops": flops,
+        "work": None if work is None else work._asdict(),
         "state_bytes": step.state_bytes().value,
         "peak": engine.peak_memory(),
         "matmul_error": engine.matmul_error(case).value,

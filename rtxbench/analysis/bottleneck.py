@@ -15,12 +15,12 @@ from typing import Final
 from rtxbench.analysis.causes import Diagnosis
 from rtxbench.units import format_duration, format_percent, format_quantity, format_ratio
 
-__all__ = ["Evidence", "diagnose", "diagnose_ratio"]
+__all__ = ["WAIT_SHARE", "Evidence", "diagnose", "diagnose_ratio"]
 
 _DOMINANT_SHARE: Final = 0.35
 """A resource whose ideal time is at least this share of the step names the bottleneck. Well-tuned training steps reach
 30-60 % of the product ceiling, so asking for more would leave the good cases unexplained."""
-_WAIT_SHARE: Final = 0.20
+WAIT_SHARE: Final = 0.20
 """Of the step spent waiting for input, for other devices, or with no kernel on the GPU (docs/method.md, flags)."""
 _THERMAL_SHARE: Final = 0.05
 _HARDWARE_SLOWDOWN_SHARE: Final = 0.01
@@ -59,6 +59,10 @@ class Evidence:
     """NVML's memory utilisation: share of time with any access, however small. Says little below `_BUSY_MEMORY`."""
     input_wait_ratio: float | None = None
     communication_ratio: float | None = None
+    """Share of kernel time spent communicating, by kernel names."""
+    gradient_bytes_per_step: float | None = None
+    """Of one replica, where the step sums gradients over devices."""
+    all_reduce_bytes_per_s: float | None = None
     matrix_unit_ratio: float | None = None
     """Share of kernel time on the matrix unit."""
     matrix_unit_how: str = "inferred from kernel names"
@@ -82,6 +86,13 @@ class Evidence:
         """Product ceiling of this precision ÷ that of float32."""
         own, plain = self.gemm_flop_per_s.get(self.precision), self.gemm_flop_per_s.get("float32")
         return own / plain if own and plain else None
+
+    @property
+    def computed_all_reduce_ratio(self) -> float | None:
+        """Share of the step that summing the gradients would take if nothing else ran meanwhile: an upper bound."""
+        if self.gradient_bytes_per_step is None or not self.all_reduce_bytes_per_s or not self.step_time_s:
+            return None
+        return min(self.gradient_bytes_per_step / self.all_reduce_bytes_per_s / self.step_time_s, 1.0)
 
     @property
     def off_matrix_unit(self) -> bool:
@@ -138,14 +149,14 @@ def _throttled(e: Evidence) -> Diagnosis | None:
 
 
 def _input_bound(e: Evidence) -> Diagnosis | None:
-    if e.input_wait_ratio is None or e.input_wait_ratio < _WAIT_SHARE:
+    if e.input_wait_ratio is None or e.input_wait_ratio < WAIT_SHARE:
         return None
     text = f"{format_percent(e.input_wait_ratio, 0)} of the step time is spent waiting for the next batch"
     return Diagnosis("input-bound", (text,), "measured")
 
 
 def _communication_bound(e: Evidence) -> Diagnosis | None:
-    if e.communication_ratio is None or e.communication_ratio < _WAIT_SHARE or e.device_count < 2:
+    if e.communication_ratio is None or e.communication_ratio < WAIT_SHARE or e.device_count < 2:
         return None
     text = (
         f"{format_percent(e.communication_ratio, 0)} of kernel time is communication between {e.device_count} devices"
@@ -156,7 +167,7 @@ def _communication_bound(e: Evidence) -> Diagnosis | None:
 def _limiting_resource(e: Evidence) -> Diagnosis | None:
     """The resource with the largest share; an idle GPU speaks for launches, which are what it waits for."""
     shares = e.shares()
-    idle = e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= _WAIT_SHARE
+    idle = e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= WAIT_SHARE
     name = max(shares, key=lambda key: shares[key], default="")
     if shares.get(name, 0.0) < _DOMINANT_SHARE:
         name = ""
@@ -167,7 +178,7 @@ def _limiting_resource(e: Evidence) -> Diagnosis | None:
 
 def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     facts = []
-    if e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= _WAIT_SHARE:
+    if e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= WAIT_SHARE:
         facts.append(f"no kernel runs for {format_percent(e.gpu_idle_ratio, 0)} of the time")
     if "launch" in shares and e.step_call_s is not None:
         cost = f"the call ({format_duration(e.step_call_s)})"
@@ -321,5 +332,8 @@ def _scaling(baseline: Evidence, candidate: Evidence, ratio: float) -> Diagnosis
     alone = diagnose(baseline)
     if efficiency >= 0.9 or alone.code in ("launch-bound", "host-bound", "input-bound"):
         return None
-    text = f"{candidate.device_count} devices reach {format_percent(efficiency, 0)} of linear scaling"
-    return Diagnosis("communication-bound", (text,), "inferred")
+    facts = [f"{candidate.device_count} devices reach {format_percent(efficiency, 0)} of linear scaling"]
+    computed = candidate.computed_all_reduce_ratio
+    if computed is not None:
+        facts.append(f"all-reduce would take {format_percent(computed, 0)} of the step if nothing overlapped with it")
+    return Diagnosis("communication-bound", tuple(facts), "inferred")

@@ -2,8 +2,9 @@
 
 Sources, each optional: the case's measurement and hardware summary; observations of topic ``ceiling`` for its engine
 and device kind (best repeat: a ceiling is what the device can do); observations of topic ``step-evidence`` of the
-same case; any observation with metric ``input_wait_ratio`` of the same case. Evidence of the record's own run comes
-first, then that of the machine's other runs.
+same case; any observation with metric ``input_wait_ratio`` of the same case, unless it is of a named pipeline: the
+augmentation trial feeds this case's model from several, and none of them fed the case. Evidence of the record's own
+run comes first, then that of the machine's other runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from rtxbench.store import LoadedRun
 
 __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 
-_HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s")
+_HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", "all_reduce_bytes_per_s")
 _HOST: Final = "host"
 
 
@@ -33,7 +34,7 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
     relevant = [o for o in observations if o.values]
     ceilings = _ceilings([o for o in relevant if o.topic == "ceiling"], case.engine, kind)
     gemm = {name.partition("/")[2]: value for name, value in ceilings.items() if name.startswith("gemm_flop_per_s/")}
-    step = {o.metric: o for o in relevant if o.case == case}
+    step = {o.metric: o for o in relevant if o.case == case and "pipeline" not in o.labels}
     hardware = _gpu_means(record.hardware) if kind == "gpu" else {}
     busy = hardware.get("gpu_utilization_ratio")
     matrix = step.get("matrix_unit_time_ratio")
@@ -55,6 +56,8 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         memory_busy_ratio=hardware.get("memory_controller_utilization_ratio"),
         input_wait_ratio=_value(step, "input_wait_ratio"),
         communication_ratio=_value(step, "communication_time_ratio"),
+        gradient_bytes_per_step=_value(step, "gradient_bytes_per_step"),
+        all_reduce_bytes_per_s=ceilings.get("all_reduce_bytes_per_s"),
         matrix_unit_ratio=activity if activity is not None else _value(step, "matrix_unit_time_ratio"),
         matrix_unit_how=_matrix_how(activity, matrix),
         unaligned_flops_ratio=_value(step, "unaligned_flops_ratio") if kind == "gpu" else None,

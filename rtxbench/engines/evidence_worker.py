@@ -14,7 +14,7 @@ from rtxbench.engines import load_engine
 from rtxbench.engines.base import Engine
 from rtxbench.engines.controls import device_controls
 from rtxbench.engines.step_profile import capture_onednn, profile_gpu
-from rtxbench.engines.step_work import KnowsItsWork
+from rtxbench.engines.step_work import KnowsItsGradients, KnowsItsWork, StepWork
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
@@ -77,15 +77,19 @@ def _case(engine: Engine, request: CaseRequest) -> tuple[EvidenceFigure, ...]:
         found = capture_onednn(step)
     figures += [_figure(metric, value, how) for metric, value, how in found]
     known = {figure.metric for figure in figures}
-    if isinstance(step, KnowsItsWork):
-        work = step.work()
-        counted = {
-            "kernels_per_step": work.kernels,
-            "traffic_bytes_per_step": work.traffic_bytes,
-            "unaligned_flops_ratio": work.unaligned_flops_ratio,
-        }
-        figures += [_figure(metric, value, work.how) for metric, value in counted.items() if metric not in known]
+    work = step.work() if isinstance(step, KnowsItsWork) else StepWork(None, None, None, _UNCOUNTED)
+    counted = {
+        "kernels_per_step": work.kernels,
+        "traffic_bytes_per_step": work.traffic_bytes,
+        "unaligned_flops_ratio": work.unaligned_flops_ratio,
+    }
+    figures += [_figure(metric, value, work.how) for metric, value in counted.items() if metric not in known]
+    if placement_named(request.case.placement).all_reduces and isinstance(step, KnowsItsGradients):
+        figures.append(_figure("gradient_bytes_per_step", *step.gradient_bytes()))
     return tuple(figures)
+
+
+_UNCOUNTED = "this engine cannot count the work of a step placed so"
 
 
 def _figure(metric: str, value: float | None, how: str) -> EvidenceFigure:

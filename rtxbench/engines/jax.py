@@ -86,6 +86,9 @@ class _JaxStep:
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
         return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
 
+    def gradient_bytes(self) -> Finding:
+        return self._program.parts.gradient_bytes()
+
 
 class _Program:
     """A training step for fixed shapes: what to call, and what the compiler says of it.

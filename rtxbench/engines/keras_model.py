@@ -4,7 +4,7 @@ One recipe for all engines is what makes their figures comparable: the same laye
 categorical cross-entropy, dynamic loss scaling for float16.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +36,17 @@ class ModelParts(NamedTuple):
 
     def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
-        variables = [*self.model.variables, *self.optimizer.variables]
-        total = sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in variables)
-        return Finding(float(total), "sum over model and optimizer variables")
+        return Finding(
+            _bytes_of([*self.model.variables, *self.optimizer.variables]), "sum over model and optimizer variables"
+        )
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of all gradients: one per trainable variable, in its type."""
+        return Finding(_bytes_of(self.model.trainable_variables), "a dense gradient per trainable variable")
+
+
+def _bytes_of(variables: Iterable[Any]) -> float:
+    return float(sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in variables))
 
 
 def build_parts(workload: Workload, case: Case, seed: int) -> ModelParts:

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["KnowsItsWork", "StepWork"]
+from rtxbench.engines.base import Finding
+
+__all__ = ["KnowsItsGradients", "KnowsItsWork", "StepWork"]
 
 
 class StepWork(NamedTuple):
@@ -23,3 +25,11 @@ class KnowsItsWork(Protocol):
 
     def work(self) -> StepWork:
         """Count the work of one step."""
+
+
+@runtime_checkable
+class KnowsItsGradients(Protocol):
+    """A `rtxbench.engines.base.TrainStep` that can also say how large its gradients are."""
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of gradients one replica makes in a step: what data parallelism sums over the devices."""

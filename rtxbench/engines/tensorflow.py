@@ -93,6 +93,9 @@ class _TensorFlowStep:
     def state_bytes(self) -> Finding:
         return self._parts.state_bytes()
 
+    def gradient_bytes(self) -> Finding:
+        return self._parts.gradient_bytes()
+
     def notes(self) -> dict[str, str]:
         return self._parts.notes("tensorflow")
 

@@ -5,7 +5,7 @@ parameters, the optimizer applied without recording. CUDA runs asynchronously, s
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -75,12 +76,12 @@ class ReplicaStep:
 
         with translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
             for _ in range(steps):
-                self._step()
+                self._step(self._forward)
             if self._cuda:
                 self._torch.cuda.synchronize()
 
-    def _step(self) -> None:
-        loss = self._backward(self._forward)
+    def _step(self, forward: Callable[..., Any]) -> None:
+        loss = self._backward(forward)
         with self._torch.no_grad():
             self._parts.optimizer.apply([weight.value.grad for weight in self._weights], self._weights)
         self.last_loss = loss
@@ -103,24 +104,47 @@ class ReplicaStep:
         return self._flops
 
     def _counted(self) -> Finding:
-        import keras
         from torch.utils.flop_counter import FlopCounterMode
 
-        fixed = self._parts.model.non_trainable_variables
-        kept = [variable.value.detach().clone() for variable in fixed]
         counter = FlopCounterMode(display=False)
-        with counter, translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
+        with self._untrained(self._parts.model.non_trainable_variables), counter:
             self._backward(self._plain_forward)
-        for variable, value in zip(fixed, kept, strict=True):
-            variable.assign(value)
         return Finding(
             float(counter.get_total_flops()) * self._case.device_count,
             "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
         )
 
+    def work(self) -> StepWork:
+        """Count one more step, run eagerly; what it moved is put back."""
+        from rtxbench.engines.torch_work import count_work
+
+        with self._untrained([*self._parts.model.variables, *self._parts.optimizer.variables]):
+            counted = count_work(lambda: self._step(self._plain_forward))
+        if self._case.compiler == "inductor":
+            how = "Inductor fuses operations: eager ones tell the shapes of products, not kernels or traffic"
+            return StepWork(None, None, counted.unaligned_flops_ratio, how)
+        return counted
+
+    @contextmanager
+    def _untrained(self, variables: Sequence[Any]) -> Iterator[None]:
+        """Run something on this case's device; ``variables`` and random numbers go on as if it had not run."""
+        import keras
+
+        kept = [variable.value.detach().clone() for variable in variables]
+        placed = keras.device(_keras_device(self._case, self._index))
+        random = self._torch.random.fork_rng([self._index] if self._cuda else [])
+        with translated_errors(self._torch), placed, random:
+            yield
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+
     def state_bytes(self) -> Finding:
         """Bytes of model variables and optimizer slots."""
         return self._parts.state_bytes()
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
+        return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
         """How the model's attention is computed."""

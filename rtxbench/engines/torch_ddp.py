@@ -88,6 +88,10 @@ class DdpStep:
         """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
         return self._replica.state_bytes()
 
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one rank's gradients."""
+        return self._replica.gradient_bytes()
+
     def notes(self) -> dict[str, str]:
         """How the model's attention is computed."""
         return self._replica.notes()

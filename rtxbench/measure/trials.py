@@ -223,7 +223,7 @@ def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
 
 
 def _store_pipeline(context: TrialContext) -> None:
-    """Examples per second of each pipeline, alone and feeding training; the latter against no augmentation."""
+    """Each pipeline alone and feeding training: examples per second, speed kept, share of the time spent waiting."""
     scale = context.scale
     context.progress("augmentation: input pipelines", 0, 1)
     reply = context.answer(
@@ -243,6 +243,7 @@ def _store_pipeline(context: TrialContext) -> None:
             "pipeline_examples_per_s": alone,
             "training_examples_per_s": fed,
             "training_speed_kept_ratio": share,
+            "input_wait_ratio": reply.input_wait_ratio[name],
         }
         for metric, values in rows.items():
             observe(context, "augmentation", metric, values, case=case, labels=labels, replicate="repeat")

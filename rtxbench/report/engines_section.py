@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from rtxbench.analysis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
+from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.frames import rows
 from rtxbench.records import Case, CaseRecord, RatioRecord
-from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
+from rtxbench.report.base import Block, Cell, Column, Context, Figure, Origin, Paragraph, Section, Table
 from rtxbench.report.figures import ForestGroup, ForestRow, forest
 from rtxbench.report.style import precision_color
 from rtxbench.report.words import (
@@ -42,7 +44,7 @@ def engines_section(context: Context) -> Section | None:
         own = [pair.record for pair in pairs if pair.machine == machine]
         found = [
             *_engine_blocks(context, title, machine, [r for r in own if r.baseline.engine != r.candidate.engine]),
-            *_scaling_blocks(title, [r for r in own if _scales(r)]),
+            *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
             *_fused_blocks(title, [r for r in own if "fused-norm" in (r.candidate.variant, r.baseline.variant)]),
         ]
         blocks += [*heading, *found] if found else []
@@ -168,12 +170,20 @@ def _scales(ratio: RatioRecord) -> bool:
     return several and not is_functional_check(ratio.candidate.placement)
 
 
-def _scaling_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+def _scaling_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
     if not ratios:
         return
+    diagnoser = Diagnoser(context.runs)
+    cases = {record.record_id: record for loaded in context.runs for record in loaded.of_kind(CaseRecord)}
+    shares = {
+        ratio.record_id: all_reduce_share(diagnoser.evidence(cases[ratio.candidate_record]))
+        for ratio in ratios
+        if sums_gradients(ratio.candidate) and ratio.candidate_record in cases
+    }
     yield Paragraph(
         "Efficiency is the gain in throughput over the number of devices: 100 % means that N devices do N times the "
-        "work. Strong scaling keeps the global batch, weak scaling the batch of each device."
+        "work. Strong scaling keeps the global batch, weak scaling the batch of each device. All-reduce is the summing "
+        "of gradients over the devices, which every data-parallel step pays."
     )
     yield Table(
         caption=f"Several devices of {title}",
@@ -184,12 +194,13 @@ def _scaling_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block
             Column("devices", numeric=True),
             Column("gain", numeric=True),
             Column("efficiency", numeric=True),
+            Column("all-reduce", numeric=True),
         ),
-        rows=tuple(_scaling_row(ratio) for ratio in ratios),
+        rows=tuple(_scaling_row(ratio, shares.get(ratio.record_id)) for ratio in ratios),
     )
 
 
-def _scaling_row(ratio: RatioRecord) -> tuple[Cell | str, ...]:
+def _scaling_row(ratio: RatioRecord, share: AllReduceShare | None) -> tuple[Cell | str, ...]:
     case, gain = ratio.candidate, ratio.ratio
     count = case.device_count
     kind = {1: "strong", count: "weak"}.get(case.batch_size // ratio.baseline.batch_size, "mixed")
@@ -202,7 +213,18 @@ def _scaling_row(ratio: RatioRecord) -> tuple[Cell | str, ...]:
         str(count),
         ratio_text(gain.value, gain.low, gain.high),
         Cell(format_percent(gain.value / count), note=spread),
+        _all_reduce_cell(share),
     )
+
+
+def _all_reduce_cell(share: AllReduceShare | None) -> Cell | str:
+    """A computed share carries the badge of what was not measured; an unknown one its reason."""
+    if share is None:
+        return Cell("none", note="no gradients are summed")
+    if share.ratio is None:
+        return Cell("", note=f"unknown: {share.how}")
+    origin: Origin = "measured" if share.origin == "measured" else "predicted"
+    return Cell(format_percent(share.ratio, 0), origin=origin, note=share.how)
 
 
 def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:

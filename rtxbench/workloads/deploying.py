@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtxbench.errors import UnavailableError
 from rtxbench.workloads.pipelines import load_images
 from rtxbench.workloads.training import ModelPool, as_inputs, device_kind, run_training
 from rtxbench.workloads.trial_messages import Deploy, Deployed, FormatResult, LatencyResult, Train
@@ -77,6 +78,8 @@ def _round_trip(model: Any, row: _Format, folder: Path, expected: _Expected) -> 
         predict = row.load(path)
         loaded = time.perf_counter()
         after = np.concatenate([predict(images[i : i + 500]) for i in range(0, len(images), 500)])
+    except UnavailableError as error:
+        return FormatResult(reason=str(error))
     except (ImportError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
         # What cannot be written or read back here is a result with its reason; the other formats go on.
         return FormatResult(reason=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
@@ -121,9 +124,21 @@ def _load_saved_model(path: Path) -> _Predict:
 
 
 def _export_onnx(model: Any, path: Path) -> None:
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ImportError("onnxruntime is not installed, so an exported ONNX file could not be evaluated")
+    _require_onnx()
     model.export(path, format="onnx", verbose=False)
+
+
+def _require_onnx() -> None:
+    import keras
+
+    needed = _ONNX_MODULES[keras.backend.backend()]
+    absent = [name for name in needed if importlib.util.find_spec(name) is None]
+    if absent:
+        raise UnavailableError(
+            f"skipped: {', '.join(absent)} not installed; writing an ONNX file and evaluating it takes "
+            f"{', '.join(needed)}.",
+            next_step=f"pip install {' '.join(absent)}",
+        )
 
 
 def _load_onnx(path: Path) -> _Predict:
@@ -133,6 +148,13 @@ def _load_onnx(path: Path) -> _Predict:
     name = session.get_inputs()[0].name
     return lambda x: np.asarray(session.run(None, {name: x})[0])
 
+
+_ONNX_MODULES: Final = {
+    "tensorflow": ("onnxruntime", "onnx", "tf2onnx"),
+    "jax": ("onnxruntime", "onnx", "jax2onnx"),
+    "torch": ("onnxruntime", "onnx", "onnxscript"),
+}
+"""Keras backend → what an ONNX round trip takes, each module named as its package is."""
 
 FORMATS: Final[dict[str, _Format]] = {
     "keras": _Format(".keras", _save_keras, _load_keras),

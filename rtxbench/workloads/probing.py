@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from rtxbench.errors import RtxbenchError, UnavailableError
+from rtxbench.workloads.input_wait import InputWait, input_wait
 from rtxbench.workloads.pipelines import article_layers, legacy_generator, load_images, tf_data_pipeline
 from rtxbench.workloads.training import ModelPool, as_inputs, device_kind
 from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Probe, Probed, Split, SplitChecked
@@ -89,12 +90,12 @@ def run_pipeline(request: Pipeline, pool: ModelPool) -> Pipelined:
     model = pool.fresh("float32", request.batch_size, 0, 1e-3)
     steps = len(images) // request.batch_size
     alone: dict[str, list[float]] = {name: [] for name in sources}
-    training: dict[str, list[float]] = {name: [] for name in sources}
+    training: dict[str, list[InputWait]] = {name: [] for name in sources}
     for _ in range(request.repeats):  # interleaved, so that a drift of the machine meets all of them
         for name, source in list(sources.items()):
             try:
                 alone[name].append(_drain(source(), steps, request.batch_size))
-                training[name].append(_train(model, source(), steps, request.batch_size))
+                training[name].append(_train(model, source(), steps))
             except RtxbenchError as error:
                 missing[name] = str(error)
                 del sources[name]
@@ -103,7 +104,14 @@ def run_pipeline(request: Pipeline, pool: ModelPool) -> Pipelined:
         device_kind=device_kind(),
         dataset=data.name,
         alone_per_s={name: tuple(values) for name, values in alone.items() if name not in missing},
-        training_per_s={name: tuple(values) for name, values in training.items() if name not in missing},
+        training_per_s={
+            name: tuple(run.steps * request.batch_size / run.total_s for run in runs)
+            for name, runs in training.items()
+            if name not in missing
+        },
+        input_wait_ratio={
+            name: tuple(run.ratio for run in runs) for name, runs in training.items() if name not in missing
+        },
         missing=missing,
     )
 
@@ -117,15 +125,9 @@ def _drain(batches: Iterable[Any], steps: int, batch_size: int) -> float:
     return taken * batch_size / (time.perf_counter() - start)
 
 
-def _train(model: Any, batches: Iterable[Any], steps: int, batch_size: int) -> float:
-    iterator = iter(batches)
-    model.train_on_batch(*next(iterator))
-    start = time.perf_counter()
-    taken = 0
-    for x, y in islice(iterator, steps - 1):
-        model.train_on_batch(x, y)
-        taken += 1
-    return taken * batch_size / (time.perf_counter() - start)
+def _train(model: Any, batches: Iterable[Any], steps: int) -> InputWait:
+    """Train on all batches but the first, which builds the pipeline. The loss comes back as a number: it waits."""
+    return input_wait(iter(batches), lambda batch: model.train_on_batch(*batch), steps - 1, lead_in=1)
 
 
 def run_split_check(request: Split) -> SplitChecked:

@@ -108,12 +108,13 @@ class Pipeline(_Message, frozen=True, kw_only=True):
 
 
 class Pipelined(_Message, frozen=True, kw_only=True):
-    """Examples per second, one value per repeat: of the pipelines alone, and of training fed by each."""
+    """One value per repeat: of the pipelines alone, and of training fed by each with its waits for the next batch."""
 
     device_kind: str
     dataset: str
     alone_per_s: dict[str, tuple[float, ...]]
     training_per_s: dict[str, tuple[float, ...]]
+    input_wait_ratio: dict[str, tuple[float, ...]]
     missing: dict[str, str]
 
 

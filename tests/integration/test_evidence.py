@@ -24,6 +24,15 @@ def test_a_step_says_what_it_asks_of_the_cpu():
     assert "no-such-workload" in failure.reason
 
 
+def test_a_data_parallel_step_says_how_large_its_gradients_are():
+    """Two logical CPU devices, a functional check: four bytes per trainable parameter of the article's MLP."""
+    case = Case(workload="mlp", batch_size=64, placement="mirrored-logical", device_count=2)
+    by_metric = {o.metric: o for o in step_observations("run", [case])}
+    parameters = 784 * 512 + 512 + 512 * 10 + 10
+    assert by_metric["gradient_bytes_per_step"].values == (4.0 * parameters,)
+    assert "gradient" in by_metric["gradient_bytes_per_step"].labels["method"]
+
+
 def test_ceilings_are_measured_in_a_process_of_their_own():
     """Rates and times with their labels; what a CPU has not carries its reason."""
     found = ceiling_observations("run", "tensorflow", "cpu", ["float32", "tf32"], 2.0)

@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from rtxbench.analysis.bottleneck import Evidence, diagnose
-from rtxbench.measure.input_wait import input_wait
+from rtxbench.workloads.input_wait import input_wait
 
 pytestmark = pytest.mark.slow
 

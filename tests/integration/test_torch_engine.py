@@ -1,6 +1,7 @@
 """The PyTorch engine on this machine's CPU: it trains, in the precision it says, in one process and in two."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,48 @@ def test_flops_are_those_of_the_matrix_products(one_device: dict[str, Any]) -> N
     value, how = one_device["float32"]["flops"]
     assert value == MLP_FLOPS
     assert "flop_counter" in how
+
+
+def test_the_work_of_a_step_is_counted_as_dispatched(one_device: dict[str, Any]) -> None:
+    """Kernels, traffic, and the share of FLOPs whose ten classes are no multiple of 8; bfloat16 adds its casts."""
+    work = one_device["float32"]["work"]
+    assert 30 < work["kernels"] < 200
+    state = 3 * 4 * (784 * 512 + 512 + 512 * 10 + 10)
+    assert 2 * state < work["traffic_bytes"] < 20 * state  # weights and both moments of Adam are read and written
+    assert work["unaligned_flops_ratio"] == pytest.approx(2 * 32 * 3 * 512 * 10 / MLP_FLOPS)
+    assert "dispatched" in work["how"]
+    assert one_device["bfloat16"]["work"]["kernels"] > work["kernels"]
+
+
+COUNTING = """
+from rtxbench.engines import load_engine
+from rtxbench.records import Case
+engine = load_engine("torch")
+losses = []
+for counted in (False, True):
+    step = engine.build(Case(workload="bert-small", batch_size=2, engine="torch"), 0)
+    step.run(1)
+    if counted:
+        step.flops()
+        step.work()
+    step.run(1)
+    losses.append(step.loss())
+print(losses[0] == losses[1], losses)
+fused = engine.build(Case(workload="mlp", batch_size=8, engine="torch", compiler="inductor"), 0).work()
+print(fused.kernels, fused.traffic_bytes, fused.unaligned_flops_ratio > 0, fused.how)
+"""
+
+
+def test_counting_a_step_leaves_training_as_it_was() -> None:
+    """Dropout draws the same masks and the loss is the same after a count; what Inductor fuses is not counted."""
+    pytest.importorskip("keras_hub")
+    command = [sys.executable, "-c", COUNTING]
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    same, fused = done.stdout.splitlines()[-2:]
+    assert same.startswith("True"), same
+    assert fused.startswith("None None True Inductor fuses")
 
 
 def test_no_allocator_statistics_on_a_cpu_is_said(one_device: dict[str, Any]) -> None:

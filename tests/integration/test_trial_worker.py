@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,10 @@ def test_augmentation_changes_the_training(worker: TrialWorker) -> None:
 
 
 def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
-    """Round trips through .keras, .h5 and SavedModel change no probability by more than 1e-5; no hostile file loads."""
+    """Round trips through .keras, .h5, SavedModel and ONNX change no probability by more than 1e-5; no hostile file loads.
+
+    Without ONNX's packages that round trip is skipped, with what to install.
+    """
     reply = worker.ask(
         Deploy(
             key="d", data=DATA, seed=0, latency_batches=(1,), requests=20, repeats=2, latency_precisions=("float32",)
@@ -85,6 +89,13 @@ def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
         assert result.accuracy_difference == 0.0
         assert result.size_bytes is not None
         assert result.size_bytes > 100_000
+    onnx = reply.formats["onnx"]
+    absent = [name for name in ("onnxruntime", "onnx", "tf2onnx") if find_spec(name) is None]
+    if absent:
+        assert f"pip install {' '.join(absent)}" in (onnx.reason or "")
+    else:
+        assert onnx.probability_difference is not None
+        assert onnx.probability_difference <= 1e-5
     assert reply.unsafe_files_loaded == 0
     (latency,) = reply.latencies
     assert 0 < latency.p50_s[0] <= latency.p99_s[0]
@@ -97,6 +108,8 @@ def test_pipelines_run_or_say_why_not(worker: TrialWorker) -> None:
     names = {"no augmentation", "Keras layers in tf.data", "ImageDataGenerator (legacy)"}
     assert set(reply.alone_per_s) | set(reply.missing) == names
     assert all(rate > 0 for rates in (*reply.alone_per_s.values(), *reply.training_per_s.values()) for rate in rates)
+    assert reply.input_wait_ratio.keys() == reply.training_per_s.keys()
+    assert all(0 < share < 1 for shares in reply.input_wait_ratio.values() for share in shares)
 
 
 def test_a_failing_request_leaves_the_worker_alive(worker: TrialWorker) -> None:

@@ -1,0 +1,76 @@
+"""What a verdict also says, from records of its machine: did training wait for input, what did all-reduce take.
+
+None of it decides anything; it is what a reader asks next.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from rtxbench.analysis.all_reduce import all_reduce_share, sums_gradients
+from rtxbench.analysis.bottleneck import WAIT_SHARE
+from rtxbench.analysis.bottleneck_evidence import Diagnoser
+from rtxbench.records import CaseRecord, Observation, RatioRecord, Verdict
+from rtxbench.store import LoadedRun
+from rtxbench.units import format_percent
+
+__all__ = ["input_wait_text", "with_asides"]
+
+
+def with_asides(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Append to each explanation what the machine's records say of input and of all-reduce."""
+    diagnoser = Diagnoser(runs)
+    cases = {record.record_id: record for loaded in runs for record in loaded.of_kind(CaseRecord)}
+    ratios = {record.record_id: record for loaded in runs for record in loaded.of_kind(RatioRecord)}
+    waits = _waits(runs)
+    found = []
+    for verdict in verdicts:
+        parallel = [ratios[name] for name in verdict.evidence if name in ratios]
+        texts = [_all_reduce_text(parallel[-1:] if verdict.subject else parallel, cases, diagnoser)]
+        if not verdict.subject:
+            texts.append(input_wait_text(waits.get((verdict.machine, verdict.claim), ())))
+        found.append(replace(verdict, explanation=" ".join([verdict.explanation, *filter(None, texts)])))
+    return found
+
+
+def _waits(runs: Sequence[LoadedRun]) -> Mapping[tuple[str, str], list[Observation]]:
+    """(machine, topic) → the latest wait for input of each pipeline."""
+    latest: dict[tuple[str, str], dict[str, Observation]] = {}
+    for loaded in runs:
+        for record in loaded.of_kind(Observation):
+            if record.metric == "input_wait_ratio" and record.values and "pipeline" in record.labels:
+                key = (loaded.run.environment.machine, record.topic)
+                latest.setdefault(key, {})[record.labels["pipeline"]] = record
+    return {key: list(pipelines.values()) for key, pipelines in latest.items()}
+
+
+def input_wait_text(waits: Iterable[Observation]) -> str:
+    """One sentence: of each pipeline, whether training fed by it was input-bound. Empty without figures."""
+    said = [f"{_bound_words(wait)} with `{wait.labels['pipeline']}`" for wait in waits]
+    return f"Share of the training loop spent waiting for input: {'; '.join(said)}." if said else ""
+
+
+def _bound_words(wait: Observation) -> str:
+    """Input-bound when the whole interval lies at or above a fifth of the loop, not when it lies below."""
+    mean = sum(wait.values) / len(wait.values)
+    low, high = (None, None) if wait.estimate is None else (wait.estimate.low, wait.estimate.high)
+    if low is None or high is None:
+        return f"{format_percent(mean, 0)} (one repeat: cannot say whether input-bound)"
+    if low >= WAIT_SHARE:
+        return f"{format_percent(mean, 0)} (input-bound)"
+    return f"{format_percent(mean, 0)} ({'not input-bound' if high < WAIT_SHARE else 'cannot say whether input-bound'})"
+
+
+def _all_reduce_text(ratios: Sequence[RatioRecord], cases: Mapping[str, CaseRecord], diagnoser: Diagnoser) -> str:
+    """One sentence on the parallel arms of these ratios; several arms are told one by one, each kind by itself."""
+    arms = {
+        record.candidate_record: cases[record.candidate_record]
+        for record in ratios
+        if sums_gradients(record.candidate) and record.candidate_record in cases
+    }
+    shares = {arm.case.label: all_reduce_share(diagnoser.evidence(arm)).text for arm in arms.values()}
+    if not shares:
+        return ""
+    if len(set(shares.values())) == 1:
+        return f"All-reduce share: {next(iter(shares.values()))}."
+    return f"All-reduce share: {'; '.join(f'{text} in {label}' for label, text in shares.items())}."
