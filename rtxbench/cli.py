@@ -95,6 +95,7 @@ def claims(
 ) -> None:
     """List the claims, judge them on results, or check a claims file of your own."""
     from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
+    from rtxbench.analysis.elsewhere import known_elsewhere
     from rtxbench.analysis.listing import claims_json, claims_text
     from rtxbench.analysis.verdicts import judge
     from rtxbench.store import load_results
@@ -105,10 +106,14 @@ def claims(
     every = load_claims(file)
     chosen = select_claims(every, claim_id)
     known = {claim.id for claim in chosen}
-    judged = judge(load_results(results), every) if results else []
-    verdicts = [verdict for verdict in judged if verdict.claim in known]
-    detailed = claim_id is not None
-    typer.echo(claims_json(chosen, verdicts) if as_json else claims_text(chosen, verdicts, detailed=detailed))
+    runs = load_results(results) if results else []
+    verdicts = [verdict for verdict in (judge(runs, every) if runs else []) if verdict.claim in known]
+    if as_json:
+        typer.echo(claims_json(chosen, verdicts, known_elsewhere(chosen, runs)))
+    elif claim_id is not None:
+        typer.echo(claims_text(chosen, verdicts, detailed=True, elsewhere=known_elsewhere(chosen, runs)))
+    else:
+        typer.echo(claims_text(chosen, verdicts))
 
 
 @app.command()

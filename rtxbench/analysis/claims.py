@@ -13,7 +13,17 @@ import msgspec
 
 from rtxbench.errors import UsageError
 
-__all__ = ["TEMPLATE", "Arm", "Claim", "Comparison", "Limit", "claims_path", "load_claims", "select_claims"]
+__all__ = [
+    "TEMPLATE",
+    "Arm",
+    "Claim",
+    "Comparison",
+    "Elsewhere",
+    "Limit",
+    "claims_path",
+    "load_claims",
+    "select_claims",
+]
 
 Field: TypeAlias = Literal[
     "workload", "batch_size", "precision", "placement", "engine", "compiler", "device_count", "variant"
@@ -99,6 +109,22 @@ class Limit(_Strict, frozen=True, kw_only=True):
     required: bool = True
 
 
+class Elsewhere(_Strict, frozen=True, kw_only=True):
+    """What published measurements may say of a claim about cards, beside its verdict and never in it."""
+
+    cards: tuple[str, ...]
+    """Patterns of catalogue names, for example ``GeForce RTX 40*``."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of cards (candidate, baseline), compared over every model published for both in one software stack."""
+    models: tuple[str, ...]
+    """Published names of the models the claim is about; the first is the one predicted for cards nobody published."""
+    precision: str = "mixed_float16"
+    memory_models: tuple[str, ...] = ()
+    """What should fit, as ``NAME:METHOD`` of the memory model, for example ``llama-2-7b:qlora``."""
+    workloads: tuple[str, ...] = ()
+    """The suite's workloads whose measurements on such a card, on any machine of the results, stand beside it."""
+
+
 class Claim(_Strict, frozen=True, kw_only=True):
     """One statement that can be true or false on a machine."""
 
@@ -125,6 +151,8 @@ class Claim(_Strict, frozen=True, kw_only=True):
     not_testable: str = ""
     """Why nothing can measure it."""
     sources: tuple[str, ...] = ()
+    elsewhere: Elsewhere | None = None
+    """What is known beyond this machine, labelled, for claims about cards one may not own."""
 
     @property
     def required_parts(self) -> tuple[str, ...]:

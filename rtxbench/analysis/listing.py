@@ -1,11 +1,12 @@
 """The claims as text or JSON for ``rtxbench claims``, with their verdicts where there are results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import msgspec
 
 from rtxbench.analysis.claims import Claim
+from rtxbench.analysis.elsewhere import Statement
 from rtxbench.records import Verdict
 
 __all__ = ["claims_json", "claims_text"]
@@ -13,20 +14,34 @@ __all__ = ["claims_json", "claims_text"]
 _WIDTH = 100
 
 
-def claims_json(claims: Sequence[Claim], verdicts: Sequence[Verdict] = ()) -> str:
-    """Every field of every claim, and the verdicts, as one JSON object."""
-    document = {"claims": list(claims), "verdicts": list(verdicts)}
+def claims_json(
+    claims: Sequence[Claim],
+    verdicts: Sequence[Verdict] = (),
+    elsewhere: Mapping[str, Sequence[Statement]] | None = None,
+) -> str:
+    """Every field of every claim, the verdicts, and by claim what stands beside them, as one JSON object."""
+    document = {"claims": list(claims), "verdicts": list(verdicts), "elsewhere": dict(elsewhere or {})}
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
-def claims_text(claims: Sequence[Claim], verdicts: Sequence[Verdict] = (), *, detailed: bool = False) -> str:
-    """One block per claim: id, title, verdict per machine; ``detailed`` adds what is measured and how."""
+def claims_text(
+    claims: Sequence[Claim],
+    verdicts: Sequence[Verdict] = (),
+    *,
+    detailed: bool = False,
+    elsewhere: Mapping[str, Sequence[Statement]] | None = None,
+) -> str:
+    """One block per claim: id, title, verdict per machine; ``detailed`` adds what is measured and how.
+
+    ``elsewhere`` (by claim id) comes last in a detailed block, each statement with its kind.
+    """
     blocks = []
     for claim in claims:
         own = [verdict for verdict in verdicts if verdict.claim == claim.id]
         lines = [f"{claim.id}: {claim.title}"]
         lines += _details(claim) if detailed else []
         lines += [line for verdict in own if detailed or not verdict.subject for line in _verdict_lines(verdict)]
+        lines += _elsewhere_lines((elsewhere or {}).get(claim.id, ())) if detailed else []
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) if detailed or verdicts else "\n".join(blocks)
 
@@ -38,6 +53,11 @@ def _details(claim: Claim) -> list[str]:
     rows += [("reproduce", claim.reproduce)] if claim.reproduce else []
     rows += [("source", source) for source in claim.sources]
     return [_wrapped(f"{name}: {text}", "  ") for name, text in rows]
+
+
+def _elsewhere_lines(statements: Sequence[Statement]) -> list[str]:
+    head = ["  known elsewhere, no part of any verdict:"] if statements else []
+    return [*head, *(_wrapped(f"{statement.origin}: {statement.text}", "    ") for statement in statements)]
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:

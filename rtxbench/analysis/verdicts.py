@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from rtxbench.analysis.asides import with_asides
 from rtxbench.analysis.claims import Claim, Comparison, Limit, load_claims
 from rtxbench.analysis.decision import decide
+from rtxbench.analysis.elsewhere import with_elsewhere
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
 from rtxbench.analysis.explained import with_causes
 from rtxbench.analysis.wording import (
@@ -69,7 +70,7 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
         subjects. Figures of two machines never enter one verdict.
     """
     judged = [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
-    return with_asides(runs, with_causes(runs, judged))
+    return with_elsewhere(with_asides(runs, with_causes(runs, judged)), claims)
 
 
 def _judge_machine(machine: MachineEvidence, claims: Sequence[Claim]) -> list[Verdict]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 from rtxbench.analysis.claims import Claim
+from rtxbench.analysis.elsewhere import Statement
 from rtxbench.records import Environment, Verdict, VerdictState
 from rtxbench.store import LoadedRun
 
@@ -181,6 +182,8 @@ class VerdictCard:
     where: str = ""
     """Where to run it, when this machine cannot."""
     sources: tuple[str, ...] = ()
+    elsewhere: tuple[Statement, ...] = ()
+    """What is known beyond the machine, each with its kind: beside the verdict, never in it."""
 
 
 @dataclass(frozen=True)

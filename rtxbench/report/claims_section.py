@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.records import Observation
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
+from rtxbench.report.claim_cards import card_blocks
 from rtxbench.report.claims_figures import DotRow, LatencySeries, batch_curve, dots, latency
 from rtxbench.report.style import SERIES_COLORS, precision_color
 from rtxbench.report.words import anchor, machine_headings, machine_title, one_line
@@ -74,64 +75,12 @@ def claims_section(context: Context) -> Section | None:
             blocks.append(Code(stated.reproduce))
     if not blocks:
         return None
-    blocks += _published_cards(context)
+    blocks += card_blocks(context)
     lead = Paragraph(
         "What the verdicts on quality, data, tuning and deployment rest on. Every accuracy names its data set; figures "
         "on different sets are never compared. Each dot is one seed: one whole training from weights of its own."
     )
     return Section(id="trials", title="Behind the verdicts", blocks=(lead, *blocks))
-
-
-_PUBLISHED_MODELS: Final = {
-    "resnet50": "ResNet-50",
-    "bert_base_squad": "BERT-base (SQuAD)",
-    "bert_large_squad": "BERT-large (SQuAD)",
-}
-
-
-def _published_cards(context: Context) -> list[Block]:
-    """What others published of RTX 30 and 40 cards: beside the claim about them, never in its verdict."""
-    from rtxbench.catalog.published import curated
-
-    body: list[tuple[Cell | str, ...]] = [
-        (
-            row.card,
-            _PUBLISHED_MODELS[row.model],
-            row.precision,
-            "" if row.batch_size is None else str(row.batch_size),
-            Cell(f"{row.value:,.0f} {row.unit}", origin="published", note=f"{row.stack}, {row.source}, {row.date}"),
-        )
-        for row in curated().kept
-        if row.model in _PUBLISHED_MODELS
-        and row.task == "train"
-        and row.metric == "throughput"
-        and row.device_count == 1
-        and row.card.startswith(("GeForce RTX 30", "GeForce RTX 40"))
-    ]
-    stated = context.claims.get("rtx-30-40")
-    if stated is None or not body:
-        return []
-    columns = (
-        Column("Card"),
-        Column("Model"),
-        Column("Precision"),
-        Column("Batch", numeric=True),
-        Column("Throughput", numeric=True),
-    )
-    return [
-        Subheading(stated.title),
-        Paragraph(
-            "Published by others on machines of their own, other software and other years: context for the claim, "
-            "no part of its verdict. What to buy is a question of its own; the purchase section answers it."
-        ),
-        Table(
-            caption="Published training throughput of one RTX 30 or 40 card",
-            columns=columns,
-            rows=tuple(sorted(body, key=lambda row: (row[1], row[2], row[0]))),
-            folded=True,
-        ),
-        Code(stated.reproduce),
-    ]
 
 
 def _topics(context: Context, claim: str) -> dict[str, _Topic]:

@@ -137,6 +137,9 @@ def _card(card: VerdictCard) -> str:
     if card.parts:
         lines += ["", "| comparison | verdict | ratio [interval], needed |", "|---|---|---|"]
         lines += [_part(part) for part in card.parts]
+    if card.elsewhere:
+        lines += ["", "Known elsewhere, no part of the verdict:", ""]
+        lines += [f"- *({known.origin})* {escape_markdown(known.text)}" for known in card.elsewhere]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from rtxbench.analysis.elsewhere import statements
 from rtxbench.records import Verdict
 from rtxbench.report.base import (
     Block,
@@ -140,6 +141,7 @@ def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
         reproduce=claim.reproduce if claim else "",
         where=one_line(claim.where) if claim and whole.state == "not-measured" and not whole.next_step else "",
         sources=claim.sources if claim else (),
+        elsewhere=statements(claim, context.runs) if claim else (),
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ print(fused.kernels, fused.traffic_bytes, fused.unaligned_flops_ratio > 0, fused
 
 def test_counting_a_step_leaves_training_as_it_was() -> None:
     """Dropout draws the same masks and the loss is the same after a count; what Inductor fuses is not counted."""
-    pytest.importorskip("keras_hub")
+    if find_spec("keras_hub") is None:
+        pytest.skip("the model with dropout needs keras-hub, which is not installed")
     command = [sys.executable, "-c", COUNTING]
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -71,7 +71,7 @@ def test_augmentation_changes_the_training(worker: TrialWorker) -> None:
 
 
 def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
-    """Round trips through .keras, .h5, SavedModel and ONNX change no probability by more than 1e-5; no hostile file loads.
+    """No round trip through any format changes a probability by more than 1e-5, and no hostile file loads.
 
     Without ONNX's packages that round trip is skipped, with what to install.
     """
@@ -178,7 +178,7 @@ for _ in range(200):
     different += early_stopping_epoch(losses) != epochs
 print("different", different)
 keras.config.set_dtype_policy("mixed_float16")
-# Equal weights give equal probabilities, so the gradient is never zero: a random start may be sure of the answer already.
+# Equal weights give equal probabilities, so no gradient is zero: a random start may be sure of the answer already.
 last = keras.layers.Dense(10, activation="softmax", dtype="float32", kernel_initializer="zeros")
 model = keras.Sequential([keras.Input((4,)), last])
 optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=3e38)
