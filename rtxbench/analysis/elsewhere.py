@@ -27,7 +27,16 @@ from rtxbench.records import Verdict
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_ratio
 
-__all__ = ["CardFigure", "Statement", "card_figures", "known_elsewhere", "memory_fits", "statements", "with_elsewhere"]
+__all__ = [
+    "CardFigure",
+    "Statement",
+    "by_memory",
+    "card_figures",
+    "known_elsewhere",
+    "memory_fits",
+    "statements",
+    "with_elsewhere",
+]
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,13 +279,16 @@ def memory_fits(card: Card, wanted: Elsewhere) -> list[Memory]:
     return [memory_on(card, basis) for question in questions if (basis := memory_basis(question, ())) is not None]
 
 
-def _memory(wanted: Elsewhere) -> list[Statement]:
-    """One statement per memory size among the cards, largest first."""
-    by_size: dict[int, list[Card]] = {}
+def by_memory(wanted: Elsewhere) -> list[list[Card]]:
+    """The cards the claim is about, grouped by memory size, largest first."""
+    sizes: dict[int, list[Card]] = {}
     for card in _cards(wanted):
-        by_size.setdefault(card.memory_bytes, []).append(card)
-    sizes = sorted(by_size, reverse=True) if wanted.memory_models else []
-    return [_memory_statement(by_size[size], wanted) for size in sizes]
+        sizes.setdefault(card.memory_bytes, []).append(card)
+    return [sizes[size] for size in sorted(sizes, reverse=True)]
+
+
+def _memory(wanted: Elsewhere) -> list[Statement]:
+    return [_memory_statement(cards, wanted) for cards in by_memory(wanted)] if wanted.memory_models else []
 
 
 _STATES: Mapping[str, str] = {"fits": "fits", "tight": "tight", "no": "does not fit"}

@@ -23,7 +23,9 @@ def summary_lines(path: Path) -> list[str]:
     rows = [_row(case, ratios.get((case.group, case.case))) for case in cases if case.status != "skipped"]
     skipped = sum(case.status == "skipped" for case in cases)
     lines = _aligned([_HEADER, *rows])
-    return lines + ([f"{skipped} cases skipped; the report gives each one's reason"] if skipped else [])
+    if not skipped:
+        return lines
+    return [*lines, f"{skipped} case{'s' if skipped > 1 else ''} skipped; the report says why"]
 
 
 def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from rtxbench.analysis.claims import Claim, Elsewhere
-from rtxbench.analysis.elsewhere import CardFigure, card_figures, memory_fits
+from rtxbench.analysis.elsewhere import CardFigure, by_memory, card_figures, memory_fits
+from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import curated
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Subheading, Table
 
@@ -34,6 +35,7 @@ def _claim(claim: Claim, wanted: Elsewhere) -> list[Block]:
             "answers it."
         ),
         *_throughput(wanted),
+        *_memory(wanted),
         *_published(wanted),
         Code(claim.reproduce),
     ]
@@ -43,36 +45,47 @@ def _throughput(wanted: Elsewhere) -> list[Block]:
     unit, figures = card_figures(wanted)
     if not figures:
         return []
-    columns = (Column("Card"), Column("Throughput", numeric=True), Column("Fits"), Column("Tight"), Column("Does not"))
     model = _MODELS.get(wanted.models[0], wanted.models[0])
     return [
         Table(
-            caption=f"Training {model} on one card in {wanted.precision}, {unit} per second; and which of the claim's "
-            "models its memory holds at batch 1, computed from their dimensions",
-            columns=columns,
-            rows=tuple(_card_row(figure, wanted) for figure in figures),
+            caption=f"Training {model} on one such card in {wanted.precision}, {unit} per second",
+            columns=(Column("Card"), Column("Throughput", numeric=True), Column("How it is known")),
+            rows=tuple((figure.card.name, _throughput_cell(figure), figure.why) for figure in figures),
             folded=True,
         )
     ]
 
 
-def _card_row(figure: CardFigure, wanted: Elsewhere) -> tuple[Cell | str, ...]:
-    states = [fit.state for fit in memory_fits(figure.card, wanted)]
-    named = list(zip(wanted.memory_models, states, strict=True))
-    fits = (", ".join(name for name, state in named if state == wished) for wished in ("fits", "tight", "no"))
-    memory = f"{figure.card.memory_bytes / 2**30:.0f} GB"
-    return (Cell(figure.card.name, note=memory), _throughput_cell(figure), *(_fit_cell(text) for text in fits))
-
-
-def _fit_cell(text: str) -> Cell | str:
-    return Cell(text, origin="predicted") if text else ""
-
-
-def _throughput_cell(figure: CardFigure) -> Cell:
+def _throughput_cell(figure: CardFigure) -> Cell | str:
     if figure.throughput_per_s is None or figure.origin is None:
-        return Cell("", note=f"cannot say: {figure.why}")
-    spread = "" if figure.low_per_s is None else f"{figure.low_per_s:.3g} to {figure.high_per_s:.3g}, "
-    return Cell(f"{figure.throughput_per_s:.3g}", origin=figure.origin, note=spread + figure.why)
+        return ""
+    spread = "" if figure.low_per_s is None else f"{figure.low_per_s:.3g} to {figure.high_per_s:.3g}"
+    return Cell(f"{figure.throughput_per_s:.3g}", origin=figure.origin, note=spread)
+
+
+def _memory(wanted: Elsewhere) -> list[Block]:
+    """One row per memory size: which of the claim's models it holds."""
+    if not wanted.memory_models:
+        return []
+    columns = (Column("Memory"), Column("Fits"), Column("Tight"), Column("Does not fit"))
+    return [
+        Table(
+            caption="What one such card's memory holds while training one example at a time, computed from the models' "
+            "dimensions (full, LoRA and quantised fine-tuning)",
+            columns=columns,
+            rows=tuple(_memory_row(cards, wanted) for cards in by_memory(wanted)),
+            folded=True,
+        )
+    ]
+
+
+def _memory_row(cards: Sequence[Card], wanted: Elsewhere) -> tuple[Cell | str, ...]:
+    states = [fit.state for fit in memory_fits(cards[0], wanted)]
+    named = list(zip(wanted.memory_models, states, strict=True))
+    texts = (", ".join(name for name, state in named if state == wished) for wished in ("fits", "tight", "no"))
+    names = ", ".join(card.name.removeprefix("GeForce ") for card in cards)
+    head = Cell(f"{cards[0].memory_bytes / 2**30:.0f} GB", note=names)
+    return (head, *(Cell(text, origin="predicted") if text else "" for text in texts))
 
 
 def _published(wanted: Elsewhere) -> list[Block]:

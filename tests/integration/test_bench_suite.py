@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
-def bench(results: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "bench/bench_precision.py"]
-    command += ["--benchmark-only", "--results", str(results), *SMOKE, *options]
+def bench(
+    results: Path, *options: str, file: str = "bench_precision.py", scope: Sequence[str] = SMOKE
+) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", f"bench/{file}"]
+    command += ["--benchmark-only", "--results", str(results), *scope, *options]
     return subprocess.run(
         command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
     )
@@ -83,6 +86,20 @@ def test_two_runs_compare_natively(results: Path) -> None:
     assert "(0001_" in finished.stdout
     assert "(NOW)" in finished.stdout
     assert "1 passed" in finished.stdout
+
+
+def test_language_models_on_a_card_are_skipped_where_there_is_none(tmp_path: Path) -> None:
+    """``bench_language.py`` in its smallest profile: a machine without a GPU stores the case with what to do."""
+    finished = bench(tmp_path, file="bench_language.py", scope=("--profile", "smoke"))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (run,) = load_results([tmp_path])
+    if run.run.environment.gpus:
+        pytest.skip("this machine has a GPU: the case was measured")
+    (case,) = run.of_kind(CaseRecord)
+    assert (case.case.workload, case.case.placement, case.status) == ("bert-small", "gpu", "skipped")
+    assert "run the same command on one that has it" in (case.reason or "")
+    assert re.search(r"rtx-30-40 +not-measured", finished.stdout)
+    assert "1 case skipped" in finished.stdout
 
 
 def test_an_unknown_workload_is_a_usage_error_with_the_nearest_name(tmp_path: Path) -> None:

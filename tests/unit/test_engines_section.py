@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
-from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, RatioRecord
+from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, Observation, RatioRecord
 from rtxbench.report.base import Cell, Context, Table
 from rtxbench.report.engines_section import engines_section
 from rtxbench.store import LoadedRun
@@ -51,7 +51,21 @@ def ratio(baseline: Case, candidate: Case, value: float) -> RatioRecord:
     )
 
 
-def tables(*records: CaseRecord | RatioRecord) -> list[Table]:
+def observed(topic: str, metric: str, value: float, case: Case | None, **labels: str) -> Observation:
+    return Observation(
+        record_id=f"{metric}-{case.label if case else ''}",
+        run_id=RUN.run_id,
+        topic=topic,
+        metric=metric,
+        values=(value,),
+        replicate="repeat",
+        finished_at="2026-03-14T09:00:00+00:00",
+        case=case,
+        labels=labels,
+    )
+
+
+def tables(*records: CaseRecord | RatioRecord | Observation) -> list[Table]:
     runs = (LoadedRun(RUN, records, Path("run.jsonl"), truncated=False),)
     context = Context(
         runs=runs,
@@ -97,6 +111,32 @@ def test_efficiency_is_the_gain_over_the_devices_with_its_interval() -> None:
     rows = [[text(cell) for cell in row] for row in table.rows]
     assert [row[2] for row in rows] == ["weak", "strong"]
     assert rows[1][5] == "80.0 % 78.4 % to 81.6 %"
+
+
+def test_scaling_names_the_all_reduce_share_and_its_kind() -> None:
+    """A profiled share is measured, one from gradients and bandwidth is marked, and a missing one says why."""
+    one = Case(workload="resnet50", batch_size=64, placement="gpu")
+    seen, computed, unknown = (
+        Case(workload="resnet50", batch_size=batch, placement="mirrored", device_count=2) for batch in (64, 128, 256)
+    )
+    split = Case(workload="resnet50", batch_size=64, placement="model-parallel", device_count=2, engine="jax")
+    parallel = (seen, computed, unknown, split)
+    evidence = (
+        observed("step-evidence", "communication_time_ratio", 0.25, seen),
+        observed("step-evidence", "gradient_bytes_per_step", 1e9, computed),
+        observed("ceiling", "all_reduce_bytes_per_s", 2e9, None, engine="tensorflow", kind="gpu"),
+    )
+    arms, pairs = [measured(case, 1.0) for case in (one, *parallel)], [ratio(one, case, 1.6) for case in parallel]
+    table = tables(*arms, *pairs, *evidence)[-1]  # the engines side by side come before it
+    cells = [row[-1] for row in table.rows]
+    assert [(cell.text, cell.origin) for cell in cells if isinstance(cell, Cell)] == [
+        ("25 %", "measured"),
+        ("50 %", "predicted"),
+        ("", "measured"),
+        ("none", "measured"),
+    ]
+    assert "computed: 1.00 GB of gradients" in text(cells[1])
+    assert "unknown: the size of the gradients was not recorded" in text(cells[2])
 
 
 def test_logical_devices_are_never_shown_as_scaling() -> None:
