@@ -16,12 +16,13 @@ from msgspec.structs import replace
 
 from rtxbench.analysis.claims import Claim, Elsewhere
 from rtxbench.analysis.forecast import Forecaster, Refusal
+from rtxbench.analysis.memory_models import MODELS
 from rtxbench.analysis.own_machines import Owned, owned_machines
 from rtxbench.analysis.purchase import Memory, Origin, Question
 from rtxbench.analysis.purchase_basis import Basis, choose_basis, published_figure
 from rtxbench.analysis.purchase_memory import memory_basis, memory_on
 from rtxbench.catalog.cards import Card, find_card, load_cards
-from rtxbench.catalog.published import Published, curated
+from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.errors import UsageError
 from rtxbench.records import Verdict
 from rtxbench.store import LoadedRun
@@ -236,12 +237,30 @@ def _card_figure(card: Card, basis: Basis) -> CardFigure:
     if published is not None:
         why = f"at batch {published['batch_size']}"
         return CardFigure(card, "published", float(str(published["throughput_per_s"])), None, None, why)
+    if _too_large(card, basis):
+        why = "by its dimensions the model does not fit in this card's memory"
+        return CardFigure(card, None, None, None, None, why)
     forecaster = _forecaster()
     forecast = forecaster.predict(card, basis.case, None, forecaster.anchors(basis.case, card.card_class))
     if isinstance(forecast, Refusal):
         return CardFigure(card, None, None, None, None, forecast.reason)
     why = f"at batch {forecast.batch_size}, from {' and '.join(forecast.anchors)}"
     return CardFigure(card, "predicted", forecast.throughput_per_s, forecast.low_per_s, forecast.high_per_s, why)
+
+
+def _too_large(card: Card, basis: Basis) -> bool:
+    """Whether not even one example of the published model fits, where its dimensions are known."""
+    names = [name for name, stand_ins in WORKLOAD_MODELS.items() for m in stand_ins if m.model == basis.case.model]
+    if not names or names[0] not in MODELS:
+        return False
+    question = Question(
+        workload=names[0],
+        precision=basis.case.precision,
+        memory_model=f"{names[0]}:full",
+        tokens=basis.tokens,
+    )
+    need = memory_basis(question, ())
+    return need is not None and memory_on(card, need).state == "no"
 
 
 def _predicted(wanted: Elsewhere) -> Statement | None:

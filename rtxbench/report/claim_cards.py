@@ -48,7 +48,8 @@ def _throughput(wanted: Elsewhere) -> list[Block]:
     model = _MODELS.get(wanted.models[0], wanted.models[0])
     return [
         Table(
-            caption=f"Training {model} on one such card in {wanted.precision}, {unit} per second",
+            caption=f"Training {model} on one such card in {wanted.precision}, {unit} per second; predicted ones "
+            "with their 90 % range",
             columns=(Column("Card"), Column("Throughput", numeric=True), Column("How it is known")),
             rows=tuple((figure.card.name, _throughput_cell(figure), figure.why) for figure in figures),
             folded=True,

@@ -85,6 +85,8 @@ def test_a_card_is_published_or_predicted_or_refused_with_a_reason() -> None:
     assert by_name["GeForce RTX 4080"].origin == "predicted"
     assert by_name["GeForce RTX 4080"].low_per_s is not None
     assert all(figure.origin is not None or figure.why for figure in figures)
+    assert by_name["GeForce RTX 3050 6GB"].throughput_per_s is None
+    assert "does not fit" in by_name["GeForce RTX 3050 6GB"].why
 
 
 @pytest.mark.parametrize("where", [NO_CARD, OTHER_CARD])
