@@ -14,7 +14,7 @@ import psutil
 import pytest
 from harness_steps import bare_steps, fit_steps
 
-from rtxbench.measure.paired import Arm, start_workers
+from rtxbench.measure.arms import Arm, start_workers
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.protocol import Block
 from rtxbench.measure.session import Session

@@ -13,9 +13,10 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
+from rtxbench.measure.arms import Arm, LaunchSource, Pairing, start_workers
 from rtxbench.measure.evidence import explain
 from rtxbench.measure.interpreters import worker_spec
-from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
+from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record

@@ -9,7 +9,9 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.paired import Arm, measure_pairing, round_order
+from rtxbench.measure.arms import Arm
+from rtxbench.measure.launch import round_order
+from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Ready, Timed
