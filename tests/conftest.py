@@ -1,6 +1,7 @@
 """What every test shares: a quiet TensorFlow, the same random draws every time, and nothing of the user's settings."""
 
 import os
+import signal
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,10 @@ os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
 # Programs that the tests start find this tree from every folder, installed or not.
 _TREE = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TREE, os.environ.get("PYTHONPATH")]))
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits that: tests that send one
+# would wait for a reaction that cannot come.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is new on the day of a release, and none is too slow on a busy machine.
 # `pytest --hypothesis-profile=default` draws others.
