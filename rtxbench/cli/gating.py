@@ -128,4 +128,4 @@ def history(
     """Show how step time moved over commits, and at which commits its level changed."""
     from rtxbench.gate.history import show_history
 
-    show_history(results or [Path(".rtxbench")], case, reference, as_json=as_json)
+    show_history(results or [], case, reference, as_json=as_json)

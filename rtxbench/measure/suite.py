@@ -12,7 +12,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS
-from rtxbench.lookup import named
+from rtxbench.errors import UsageError
+from rtxbench.lookup import named, suggestion
 from rtxbench.measure.engine_groups import engine_groups
 from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, case_of, compilers_of, on_engine, split_runnable
 from rtxbench.placement import PLACEMENTS
@@ -164,8 +165,10 @@ def check(request: Request) -> None:
         UsageError: an unknown claim, workload, engine or profile; the message offers what exists.
     """
     named(dict.fromkeys((*COMPILERS, ALL_ENGINES)), request.engine, "engine")
+    measured = dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS))
     for claim in request.claims:
-        named(dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS)), claim, "claim")
+        if claim not in measured:  # it may well be known: not every claim can be measured
+            raise UsageError(f"nothing is measured for claim {claim!r}.", next_step=suggestion(measured, claim))
     for workload in request.workloads:
         workload_named(workload)
     named(dict.fromkeys(PROFILE_NAMES), request.profile, "profile")
