@@ -86,8 +86,8 @@ class PausingWorker:
 
     def __init__(self, worker: WorkerProcess, recorder_pid: int) -> None:
         self._worker, self._recorder_pid = worker, recorder_pid
-        self.pid, self.ready = worker.pid, worker.ready
-        self.close, self.kill = worker.close, worker.kill
+        self.pid = worker.pid
+        self.await_ready, self.close, self.kill = worker.await_ready, worker.close, worker.kill
 
     def ask(self, request, expected, limit_s):
         paused = isinstance(request, Block) and request.arm == "off"

@@ -1,14 +1,13 @@
-"""The arms of a pairing, what comes of them, and the processes they run in."""
+"""What is measured against what, and the worker processes of one launch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rtxbench.errors import RtxbenchError
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
-from rtxbench.measure.protocol import Described
-from rtxbench.records import Case, Launch
+from rtxbench.placement import placement_named
+from rtxbench.records import Case
 
-__all__ = ["Arm", "ArmResult", "LaunchSource", "Pairing", "end_workers", "start_workers"]
+__all__ = ["Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "start_workers"]
 
 
 @dataclass(frozen=True)
@@ -33,60 +32,87 @@ class Arm:
         return self.name or self.case.label
 
 
-@dataclass
-class ArmResult:
-    """What came of one arm: its launches so far, what it said of itself, or why it was given up."""
+Workers = dict[str, WorkerProcess]
+"""Arm key → its process; arms may share one."""
 
-    arm: Arm
-    launches: list[Launch] = field(default_factory=list)
-    described: Described | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    failure: RtxbenchError | None = None
-    missing: dict[str, str] = field(default_factory=dict)
+LaunchSource = Callable[[Sequence[Arm]], Workers]
+"""Starts the workers of one launch."""
 
 
-@dataclass
-class Pairing:
-    """The arms of one group, the first of which is the baseline, and their launch-level log-ratios.
+def start_workers(arms: Sequence[Arm]) -> Workers:
+    """One process per distinct spec, and one of its own for every isolated arm; returns when all are ready.
 
-    ``log_ratios[key]`` holds ln(candidate ÷ baseline) of *step time* per launch (above zero: slower).
+    Raises:
+        UnavailableError: an engine cannot start.
+        MeasurementError: a process died or said nothing in time.
     """
-
-    results: list[ArmResult]
-    log_ratios: dict[str, list[float]]
-    interrupted: bool = False
-
-    @property
-    def launches(self) -> int:
-        """Finished launches."""
-        return max((len(result.launches) for result in self.results), default=0)
-
-
-LaunchSource = Callable[[Sequence[Arm]], "dict[str, WorkerProcess]"]
-"""Starts the workers of one launch: arm key → process (shared where arms share)."""
-
-
-def start_workers(arms: Sequence[Arm]) -> dict[str, WorkerProcess]:
-    """One process per distinct spec, and one of its own for every isolated arm."""
-    workers: dict[str, WorkerProcess] = {}
-    try:
-        for arm in arms:
-            shared = None if arm.isolated else _sharing(arm, arms, workers)
-            workers[arm.key] = shared or WorkerProcess(arm.spec)
-    except BaseException:
-        end_workers(workers, lambda worker: worker.kill())
-        raise
+    (workers,) = _started([arms])
     return workers
 
 
-def _sharing(arm: Arm, arms: Sequence[Arm], workers: dict[str, WorkerProcess]) -> WorkerProcess | None:
+def end_workers(workers: Workers, how: Callable[[WorkerProcess], None] = lambda worker: worker.kill()) -> None:
+    """End each process once, at once unless told ``how``."""
+    for worker in {id(worker): worker for worker in workers.values()}.values():
+        how(worker)
+
+
+class WorkersAhead:
+    """`start_workers` for a pairing's launches: on the CPU, every second set is started with the one before it.
+
+    Importing a framework keeps one core busy for seconds and leaves the others idle, so two sets import in the time
+    of one. Both are ready before anything is measured; the second then sleeps in a pipe read until its turn, and
+    every launch still has fresh processes. Not on a GPU, where the sleepers would hold memory of the device.
+    """
+
+    def __init__(self, launches: int) -> None:
+        self._to_come = launches
+        self._ahead: Workers = {}
+        self._meant_for: tuple[Arm, ...] = ()
+
+    def __call__(self, arms: Sequence[Arm]) -> Workers:
+        """The workers of the next launch.
+
+        Raises:
+            UnavailableError: an engine cannot start.
+            MeasurementError: a process died or said nothing in time.
+        """
+        self._to_come -= 1
+        if self._ahead and self._meant_for == tuple(arms):
+            workers, self._ahead = self._ahead, {}
+            return workers
+        self.close()  # an arm was given up since
+        on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
+        workers, *ahead = _started([arms] * (2 if on_cpu and self._to_come > 0 else 1))
+        self._ahead, self._meant_for = (ahead[0] if ahead else {}), tuple(arms)
+        return workers
+
+    def close(self) -> None:
+        """End what was started for a launch that did not come."""
+        end_workers(self._ahead)
+        self._ahead = {}
+
+
+def _started(sets: Sequence[Sequence[Arm]]) -> list[Workers]:
+    """Start every set's processes, then wait for all of them; none is left behind on an error."""
+    started: list[Workers] = []
+    try:
+        for arms in sets:
+            started.append({})
+            for arm in arms:
+                started[-1][arm.key] = _sharing(arm, arms, started[-1]) or WorkerProcess(arm.spec)
+        for worker in (worker for workers in started for worker in workers.values()):
+            worker.await_ready()
+    except BaseException:
+        for workers in started:
+            end_workers(workers)
+        raise
+    return started
+
+
+def _sharing(arm: Arm, arms: Sequence[Arm], workers: Workers) -> WorkerProcess | None:
+    if arm.isolated:
+        return None
     for other in arms:
         if other.key in workers and not other.isolated and other.spec == arm.spec:
             return workers[other.key]
     return None
-
-
-def end_workers(workers: dict[str, WorkerProcess], how: Callable[[WorkerProcess], None]) -> None:
-    """End each process once, however many arms share it: its ``close`` or, in haste, its ``kill``."""
-    for worker in {id(w): w for w in workers.values()}.values():
-        how(worker)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.arms import ArmResult, LaunchSource, Pairing, end_workers
+from rtxbench.measure.arms import LaunchSource, end_workers
+from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.measure.process import WorkerProcess
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Timed
@@ -82,7 +83,7 @@ def run_launch(
         solo = _solo_ratio(live[0], profile.solo_blocks) if len(live) > 1 else None
         _store(pairing, live, solo)
     except BaseException:
-        end_workers(workers, lambda worker: worker.kill())
+        end_workers(workers)
         raise
     end_workers(workers, lambda worker: worker.close())
 
@@ -93,7 +94,7 @@ def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:
 
 
 def _built(result: ArmResult, worker: WorkerProcess, seed: int) -> _LiveArm | None:
-    result.versions = worker.ready.versions
+    result.versions = worker.await_ready().versions
     try:
         built = worker.ask(Build(arm=result.arm.key, case=result.arm.case, seed=seed), Built, _BUILD_LIMIT_S)
     except RtxbenchError as error:

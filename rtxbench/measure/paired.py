@@ -18,8 +18,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from rtxbench.measure.arms import Arm, ArmResult, LaunchSource, Pairing, start_workers
+from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead
 from rtxbench.measure.launch import run_launch
+from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.stats import launch_estimate
 
@@ -36,7 +37,7 @@ def measure_pairing(
     seed: int = 0,
     launch_done: Callable[[int, Pairing], None] = lambda number, pairing: None,
     watch: Callable[[Sequence[int]], None] = lambda pids: None,
-    start: LaunchSource = start_workers,
+    start: LaunchSource | None = None,
 ) -> Pairing:
     """Measure the arms against the first until the profile's stop.
 
@@ -49,8 +50,23 @@ def measure_pairing(
         seed: of weights and batches; launch j uses seed + j in every arm.
         launch_done: told after each launch.
         watch: told the worker processes' ids of each launch.
-        start: how workers are started.
+        start: how workers are started, if not by `WorkersAhead`.
     """
+    ahead = WorkersAhead(profile.launches_max)
+    try:
+        return _launches(arms, profile, seed, launch_done, watch, start or ahead)
+    finally:
+        ahead.close()
+
+
+def _launches(
+    arms: Sequence[Arm],
+    profile: Profile,
+    seed: int,
+    launch_done: Callable[[int, Pairing], None],
+    watch: Callable[[Sequence[int]], None],
+    start: LaunchSource,
+) -> Pairing:
     pairing = Pairing([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
     began = time.monotonic()
     for number in range(profile.launches_max):

@@ -36,10 +36,12 @@ class FakeWorker:
         self.machine = machine
         self.spec = WorkerSpec(engine="python")
         self.pid = 1
-        self.ready = Ready(engine="python", versions={"library": "1"}, devices=())
 
     def ask(self, request: object, expected: type, limit_s: float) -> object:
         return self.machine.answer(request)
+
+    def await_ready(self) -> Ready:
+        return Ready(engine="python", versions={"library": "1"}, devices=())
 
     def close(self) -> None: ...
 
