@@ -67,7 +67,7 @@ def load_runs(paths: Sequence[Path]) -> tuple[LoadedRun, ...]:
 def _nothing(what: str) -> RecordError:
     return RecordError(
         f"there is nothing to report: {what}.",
-        next_step="Measure first with `pytest bench/ --benchmark-only` (or `rtxbench run`), "
+        next_step="Measure first with `rtxbench run` (in a checkout: `pytest bench/ --benchmark-only`), "
         "or name a results folder: `python -m rtxbench.report FOLDER`.",
     )
 
