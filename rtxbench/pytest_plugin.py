@@ -45,6 +45,7 @@ class _State:
 
     @property
     def environment(self) -> "Environment":
+        """This machine, described once a session."""
         from rtxbench.hardware.environment import describe
 
         if self._environment is None:

@@ -42,6 +42,7 @@ class _LiveArm:
 
     @property
     def key(self) -> str:
+        """The arm's own."""
         return self.result.arm.key
 
     def timed(self, steps: int, lead_in: int = 0) -> tuple[int, int]:
