@@ -189,6 +189,12 @@ def _augmentation(topic: _Topic) -> list[Block]:
     for metric, words in (("test_accuracy_ratio", "unseen"), ("shifted_test_accuracy_ratio", "shifted and rotated")):
         for number, record in enumerate(topic.of(metric)):
             rows.append(DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number]))
+    return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
+
+
+def _pipelines(topic: _Topic) -> Table:
+    """Each input pipeline: alone, feeding training and, where it was timed, how long training waits for it."""
+    waited = bool(topic.of("input_wait_ratio"))
     body = []
     for record in topic.of("pipeline_examples_per_s"):
         name = record.labels["pipeline"]
@@ -199,15 +205,18 @@ def _augmentation(topic: _Topic) -> list[Block]:
                 _mean(record, partial(format_quantity, unit="/s")),
                 _mean(topic.first("training_examples_per_s", pipeline=name), partial(format_quantity, unit="/s")),
                 _mean(kept, partial(format_percent, digits=0)),
+                *([_mean(topic.first("input_wait_ratio", pipeline=name), format_percent)] if waited else []),
                 _input_bound(kept),
             )
         )
-    columns = ("Input pipeline", "Alone", "Training fed by it", "Speed kept", "Input-bound?")
+    wait = ("Waiting for input",) if waited else ()
+    columns = ("Input pipeline", "Alone", "Training fed by it", "Speed kept", *wait, "Input-bound?")
+    explained = " Waiting for input: the share of the training loop in which no batch was ready." if waited else ""
     caption = (
-        f"Input pipelines on {topic.title}, examples per second. Input-bound: the whole interval of the speed kept "
-        f"lies below {format_percent(_INPUT_BOUND_RATIO, 0)}."
+        f"Input pipelines on {topic.title}, examples per second.{explained} Input-bound: the whole interval of the "
+        f"speed kept lies below {format_percent(_INPUT_BOUND_RATIO, 0)}."
     )
-    return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _table(caption, columns, body)]
+    return _table(caption, columns, body)
 
 
 def _input_bound(kept: Observation | None) -> str:

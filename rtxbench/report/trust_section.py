@@ -46,7 +46,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
 
 def trust_section(context: Context) -> Section | None:
     """Checks of the instrument per machine. ``None`` where no run holds any."""
-    found = {machine: blocks for machine in context.machines if (blocks := _machine(context, machine))}
+    found = {machine: own for machine in context.machines if (own := _machine(context, machine))}
     if not found:
         return None
     blocks: list[Block] = [
@@ -141,7 +141,7 @@ def _says(estimate: Estimate, true_ratio: float | None) -> str:
         return f"misses the true value by {format_percent(abs(estimate.value / true_ratio - 1))}"
     if true_ratio != 1.0 and estimate.high >= 1.0:
         return "holds the true value, but cannot tell it from no difference"
-    return f"holds the true value, within {format_percent(estimate.high / estimate.low - 1)} from end to end"
+    return f"holds the true value; the interval is {format_percent(estimate.high - estimate.low)} wide"
 
 
 def _cautions(record: RatioRecord) -> str:
