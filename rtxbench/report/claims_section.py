@@ -335,9 +335,13 @@ def _split_model(topic: _Topic) -> list[Block]:
     held = " and ".join(format_percent(value, 0) for value in share.values)
     text = (
         f"On {topic.title} a model with its layers on {len(share.values)} {devices} had the losses of the same model "
-        f"on one within {max(difference.values):.1e}; the devices hold {held} of the parameters."
+        f"on one {_closeness(max(difference.values))}; the devices hold {held} of the parameters."
     )
     return [Paragraph(text)]
+
+
+def _closeness(difference: float) -> str:
+    return f"within {difference:.1e}" if difference else "to the last bit"
 
 
 _PARTS: Final[dict[str, Callable[[_Topic], list[Block]]]] = {
@@ -365,7 +369,7 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
     if record is None or record.estimate is None:
         return ""
     estimate = record.estimate
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+    if estimate.low is None or estimate.high is None or text(estimate.low) == text(estimate.high):
         return text(estimate.value)
     # A quantity that cannot be negative has no lower bound where the interval says it might be.
     note = f"{text(estimate.low)} to {text(estimate.high)}" if estimate.low > 0 else f"up to {text(estimate.high)}"
@@ -373,5 +377,7 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
 
 
 def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]) -> Table:
-    heads = [Column(name, numeric=number > 0) for number, name in enumerate(columns)]
-    return Table(caption=caption, columns=tuple(heads), rows=tuple(body))
+    """A table without the columns of which no row knows anything."""
+    kept = [(number, name) for number, name in enumerate(columns) if not body or any(row[number] != "" for row in body)]
+    heads = tuple(Column(name, numeric=number > 0) for number, name in kept)
+    return Table(caption=caption, columns=heads, rows=tuple(tuple(row[number] for number, _ in kept) for row in body))
