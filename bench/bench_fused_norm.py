@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from legacy_steps import LEGACY_STEPS
 
+from rtxbench.measure.arms import Arm
 from rtxbench.measure.interpreters import worker_spec
-from rtxbench.measure.paired import Arm
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.session import Session
 from rtxbench.records import Case

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from harness_steps import bare_steps, fit_steps
 
-from rtxbench.measure.paired import Arm, start_workers
+from rtxbench.measure.arms import Arm, start_workers
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.protocol import Block
 from rtxbench.measure.session import Session
@@ -87,8 +87,8 @@ class PausingWorker:
 
     def __init__(self, worker: WorkerProcess, recorder_pid: int) -> None:
         self._worker, self._recorder_pid = worker, recorder_pid
-        self.pid, self.ready = worker.pid, worker.ready
-        self.close, self.kill = worker.close, worker.kill
+        self.pid = worker.pid
+        self.await_ready, self.close, self.kill = worker.await_ready, worker.close, worker.kill
 
     def ask(self, request, expected, limit_s):
         paused = isinstance(request, Block) and request.arm == "off"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rtxbench.analysis.gate import CaseState, Decision, GateOutcome, Stage, decide
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.gate.worker import FOREIGN_ROOT
-from rtxbench.measure.paired import Arm, measure_pairing
+from rtxbench.measure.arms import Arm
+from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case, Flag, Launch

@@ -56,4 +56,4 @@ def _fused_norm_group(workload: str, request: Request, environment: Environment,
     return [Group(f"fused-norm/{workload}", "engines", workload, plain, tuple(run), tuple(skipped))]
 
 
-_NORMALIZED: Final = ("resnet50", "resnet50-64px")
+_NORMALIZED: Final = ("resnet50", "resnet50-64px", "resnet14-64px")

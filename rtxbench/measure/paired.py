@@ -22,22 +22,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.process import WorkerProcess, WorkerSpec
+from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead, end_workers
+from rtxbench.measure.process import WorkerProcess
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Timed
-from rtxbench.records import Case, Launch
+from rtxbench.records import Launch
 from rtxbench.stats import launch_estimate, log_ratio_per_round, trimmed_mean, two_window_steady
 
 __all__ = [
     "LEAST_LAUNCHES",
-    "Arm",
     "ArmResult",
-    "LaunchSource",
     "Pairing",
     "half_width",
     "measure_pairing",
     "round_order",
-    "start_workers",
 ]
 
 _BUILD_LIMIT_S = 900.0
@@ -46,28 +44,6 @@ _BLOCK_LIMIT_FACTOR = 20.0
 _LEAST_ROUNDS = 3
 LEAST_LAUNCHES = 3
 """A group out of time is cut here: the least launches that give an interval and its power."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One case and the kind of worker it runs in.
-
-    ``planted_slowdown_ratio`` runs that share of extra steps in each timed block without counting them: a slowdown
-    that is exact under any noise, for proving that slowdowns are found.
-    """
-
-    case: Case
-    spec: WorkerSpec
-    name: str = ""
-    isolated: bool = False
-    planted_slowdown_ratio: float = 0.0
-    steps_unit: int = 1
-    """A block's steps are a multiple of this; the same in both arms, it keeps their blocks equally long."""
-
-    @property
-    def key(self) -> str:
-        """What tells this arm from the others of its pairing."""
-        return self.name or self.case.label
 
 
 @dataclass
@@ -99,35 +75,6 @@ class Pairing:
         return max((len(result.launches) for result in self.results), default=0)
 
 
-LaunchSource = Callable[[Sequence[Arm]], "dict[str, WorkerProcess]"]
-"""Starts the workers of one launch: arm key → process (shared where arms share)."""
-
-
-def start_workers(arms: Sequence[Arm]) -> dict[str, WorkerProcess]:
-    """One process per distinct spec, and one of its own for every isolated arm."""
-    workers: dict[str, WorkerProcess] = {}
-    try:
-        for arm in arms:
-            shared = None if arm.isolated else _sharing(arm, arms, workers)
-            workers[arm.key] = shared or WorkerProcess(arm.spec)
-    except BaseException:
-        _end(workers, lambda worker: worker.kill())
-        raise
-    return workers
-
-
-def _sharing(arm: Arm, arms: Sequence[Arm], workers: dict[str, WorkerProcess]) -> WorkerProcess | None:
-    for other in arms:
-        if other.key in workers and not other.isolated and other.spec == arm.spec:
-            return workers[other.key]
-    return None
-
-
-def _end(workers: dict[str, WorkerProcess], how: Callable[[WorkerProcess], None]) -> None:
-    for worker in {id(w): w for w in workers.values()}.values():
-        how(worker)
-
-
 def measure_pairing(
     arms: Sequence[Arm],
     profile: Profile,
@@ -135,7 +82,7 @@ def measure_pairing(
     seed: int = 0,
     launch_done: Callable[[int, Pairing], None] = lambda number, pairing: None,
     watch: Callable[[Sequence[int]], None] = lambda pids: None,
-    start: LaunchSource = start_workers,
+    start: LaunchSource | None = None,
 ) -> Pairing:
     """Measure the arms against the first until the profile's stop.
 
@@ -148,8 +95,23 @@ def measure_pairing(
         seed: of weights and batches; launch j uses seed + j in every arm.
         launch_done: told after each launch.
         watch: told the worker processes' ids of each launch.
-        start: how workers are started.
+        start: how workers are started, if not by `WorkersAhead`.
     """
+    ahead = WorkersAhead(profile.launches_max)
+    try:
+        return _launches(arms, profile, seed, launch_done, watch, start or ahead)
+    finally:
+        ahead.close()
+
+
+def _launches(
+    arms: Sequence[Arm],
+    profile: Profile,
+    seed: int,
+    launch_done: Callable[[int, Pairing], None],
+    watch: Callable[[Sequence[int]], None],
+    start: LaunchSource,
+) -> Pairing:
     pairing = Pairing([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
     began = time.monotonic()
     for number in range(profile.launches_max):
@@ -238,9 +200,9 @@ def _one_launch(
         solo = _solo_ratio(live[0], profile.solo_blocks) if len(live) > 1 else None
         _store(pairing, live, solo)
     except BaseException:
-        _end(workers, lambda worker: worker.kill())
+        end_workers(workers)
         raise
-    _end(workers, lambda worker: worker.close())
+    end_workers(workers, lambda worker: worker.close())
 
 
 def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:
@@ -249,7 +211,7 @@ def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:
 
 
 def _built(result: ArmResult, worker: WorkerProcess, seed: int) -> _LiveArm | None:
-    result.versions = worker.ready.versions
+    result.versions = worker.await_ready().versions
     try:
         built = worker.ask(Build(arm=result.arm.key, case=result.arm.case, seed=seed), Built, _BUILD_LIMIT_S)
     except RtxbenchError as error:

@@ -40,12 +40,7 @@ class WorkerSpec:
 
 
 class WorkerProcess:
-    """One running worker.
-
-    Raises:
-        UnavailableError: the engine cannot start.
-        MeasurementError: the process died or said nothing in time.
-    """
+    """One running worker; it starts at once and is waited for where it is first asked."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -62,16 +57,27 @@ class WorkerProcess:
         self._buffer = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stdout(), selectors.EVENT_READ)
-        try:
-            self.ready = self._receive(Ready, _START_LIMIT_S)
-        except BaseException:
-            self.kill()
-            raise
+        self._ready: Ready | None = None
 
     @property
     def pid(self) -> int:
         """Process id, for the recorder to watch."""
         return self._process.pid
+
+    def await_ready(self) -> Ready:
+        """The worker's greeting, waited for once; a worker that fails to give it is ended.
+
+        Raises:
+            UnavailableError: the engine cannot start.
+            MeasurementError: the process died or said nothing in time.
+        """
+        if self._ready is None:
+            try:
+                self._ready = self._receive(Ready, _START_LIMIT_S)
+            except BaseException:
+                self.kill()
+                raise
+        return self._ready
 
     def ask(self, request: Request, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
         """Send one request and wait for its reply, ``limit_s`` seconds at most.
@@ -81,6 +87,7 @@ class WorkerProcess:
             MeasurementError: the worker died, hung, or broke the protocol.
         """
         assert self._process.stdin is not None
+        self.await_ready()
         try:
             self._process.stdin.write(encode(request))
             self._process.stdin.flush()

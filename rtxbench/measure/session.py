@@ -13,9 +13,10 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
+from rtxbench.measure.arms import Arm, LaunchSource
 from rtxbench.measure.evidence import explain
 from rtxbench.measure.interpreters import worker_spec
-from rtxbench.measure.paired import Arm, LaunchSource, Pairing, measure_pairing, start_workers
+from rtxbench.measure.paired import Pairing, measure_pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record
@@ -141,7 +142,7 @@ class Session:
         name: str,
         arms: Sequence[Arm],
         launch_done: LaunchDone = lambda number, pairing: None,
-        start: LaunchSource = start_workers,
+        start: LaunchSource | None = None,
     ) -> GroupOutcome:
         """Measure arms of any make, baseline first, as group ``name`` and store their records.
 
@@ -155,7 +156,7 @@ class Session:
         return outcome
 
     def _measure_once(
-        self, name: str, arms: Sequence[Arm], launch_done: LaunchDone, start: LaunchSource
+        self, name: str, arms: Sequence[Arm], launch_done: LaunchDone, start: LaunchSource | None
     ) -> GroupOutcome:
         pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch, start=start)
         self._note_libraries(pairing)

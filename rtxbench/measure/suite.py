@@ -44,7 +44,7 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
             claim="engines",
             workloads={
                 "smoke": {"cpu": ("mlp",), "gpu": ("mlp",)},
-                "quick": {"cpu": ("mlp", "mlp-wide", "resnet50-64px"), "gpu": ("mlp-wide", "resnet50", "bert-base")},
+                "quick": {"cpu": ("mlp", "mlp-wide", "resnet14-64px"), "gpu": ("mlp-wide", "resnet50", "bert-base")},
                 "standard": {"cpu": (*_SPEED[:3], "resnet50-64px", "bert-small"), "gpu": _SPEED},
                 "full": {"cpu": _SPEED, "gpu": _ALL},
             },
@@ -68,7 +68,7 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
             claim="vision",
             workloads={
                 "smoke": {"cpu": (), "gpu": ("cnn",)},
-                "quick": {"cpu": ("cnn", "resnet50-64px"), "gpu": ("cnn", "resnet50")},
+                "quick": {"cpu": ("cnn", "resnet14-64px"), "gpu": ("cnn", "resnet50")},
                 "standard": {"cpu": ("cnn", "resnet50"), "gpu": ("cnn", "resnet50", "mobilenetv3")},
                 "full": {
                     "cpu": ("cnn", "resnet50", "mobilenetv3", "convnext-tiny"),

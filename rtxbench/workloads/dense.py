@@ -62,6 +62,6 @@ DENSE: Final = (
         family="dense",
         build=_mlp_wide,
         batch=lambda batch_size, rng: _features(_WIDTH, batch_size, rng),
-        batch_sizes={"cpu": 128, "gpu": 4096},
+        batch_sizes={"cpu": 64, "gpu": 4096},
     ),
 )

@@ -178,12 +178,12 @@ def _bert(name: str, title: str, size: _Transformer, *, cpu: int, gpu: int, stan
 LANGUAGE: Final = (
     _bert("bert-base", "BERT-base, 128 tokens", _BERT_BASE, cpu=4, gpu=32),
     _bert("bert-base-half", "BERT-base, half depth, 128 tokens", _BERT_BASE_HALF, cpu=4, gpu=32),
-    _bert("bert-small", "BERT-small, 128 tokens", _BERT_SMALL, cpu=4, gpu=128, stands_for="bert-base"),
+    _bert("bert-small", "BERT-small, 128 tokens", _BERT_SMALL, cpu=2, gpu=128, stands_for="bert-base"),
     _bert(
         "bert-small-half",
         "BERT-small, half depth, 128 tokens",
         _BERT_SMALL_HALF,
-        cpu=4,
+        cpu=2,
         gpu=128,
         stands_for="bert-base-half",
     ),

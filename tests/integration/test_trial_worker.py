@@ -165,7 +165,7 @@ for _ in range(200):
     different += early_stopping_epoch(losses) != epochs
 print("different", different)
 keras.config.set_dtype_policy("mixed_float16")
-# Equal weights give equal probabilities, so the gradient is never zero: a random start may be sure of the answer already.
+# Equal weights give equal probabilities, so the gradient is never zero; a random start may know the answer already.
 last = keras.layers.Dense(10, activation="softmax", dtype="float32", kernel_initializer="zeros")
 model = keras.Sequential([keras.Input((4,)), last])
 optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=3e38)

@@ -9,7 +9,8 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.paired import Arm, measure_pairing, round_order
+from rtxbench.measure.arms import Arm
+from rtxbench.measure.paired import measure_pairing, round_order
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Ready, Timed
@@ -33,10 +34,12 @@ class FakeWorker:
         self.machine = machine
         self.spec = WorkerSpec(engine="python")
         self.pid = 1
-        self.ready = Ready(engine="python", versions={"library": "1"}, devices=())
 
     def ask(self, request: object, expected: type, limit_s: float) -> object:
         return self.machine.answer(request)
+
+    def await_ready(self) -> Ready:
+        return Ready(engine="python", versions={"library": "1"}, devices=())
 
     def close(self) -> None: ...
 

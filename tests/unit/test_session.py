@@ -6,7 +6,7 @@ import pytest
 
 from rtxbench.hardware.environment import describe
 from rtxbench.measure import session as session_module
-from rtxbench.measure.paired import Arm
+from rtxbench.measure.arms import Arm
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.session import Session

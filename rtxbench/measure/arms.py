@@ -1,0 +1,118 @@
+"""What is measured against what, and the worker processes of one launch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rtxbench.measure.process import WorkerProcess, WorkerSpec
+from rtxbench.placement import placement_named
+from rtxbench.records import Case
+
+__all__ = ["Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "start_workers"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One case and the kind of worker it runs in.
+
+    ``planted_slowdown_ratio`` runs that share of extra steps in each timed block without counting them: a slowdown
+    that is exact under any noise, for proving that slowdowns are found.
+    """
+
+    case: Case
+    spec: WorkerSpec
+    name: str = ""
+    isolated: bool = False
+    planted_slowdown_ratio: float = 0.0
+    steps_unit: int = 1
+    """A block's steps are a multiple of this; the same in both arms, it keeps their blocks equally long."""
+
+    @property
+    def key(self) -> str:
+        """What tells this arm from the others of its pairing."""
+        return self.name or self.case.label
+
+
+Workers = dict[str, WorkerProcess]
+"""Arm key → its process; arms may share one."""
+
+LaunchSource = Callable[[Sequence[Arm]], Workers]
+"""Starts the workers of one launch."""
+
+
+def start_workers(arms: Sequence[Arm]) -> Workers:
+    """One process per distinct spec, and one of its own for every isolated arm; returns when all are ready.
+
+    Raises:
+        UnavailableError: an engine cannot start.
+        MeasurementError: a process died or said nothing in time.
+    """
+    (workers,) = _started([arms])
+    return workers
+
+
+def end_workers(workers: Workers, how: Callable[[WorkerProcess], None] = lambda worker: worker.kill()) -> None:
+    """End each process once, at once unless told ``how``."""
+    for worker in {id(worker): worker for worker in workers.values()}.values():
+        how(worker)
+
+
+class WorkersAhead:
+    """`start_workers` for a pairing's launches: on the CPU, every second set is started with the one before it.
+
+    Importing a framework keeps one core busy for seconds and leaves the others idle, so two sets import in the time
+    of one. Both are ready before anything is measured; the second then sleeps in a pipe read until its turn, and
+    every launch still has fresh processes. Not on a GPU, where the sleepers would hold memory of the device.
+    """
+
+    def __init__(self, launches: int) -> None:
+        self._to_come = launches
+        self._ahead: Workers = {}
+        self._meant_for: tuple[Arm, ...] = ()
+
+    def __call__(self, arms: Sequence[Arm]) -> Workers:
+        """The workers of the next launch.
+
+        Raises:
+            UnavailableError: an engine cannot start.
+            MeasurementError: a process died or said nothing in time.
+        """
+        self._to_come -= 1
+        if self._ahead and self._meant_for == tuple(arms):
+            workers, self._ahead = self._ahead, {}
+            return workers
+        self.close()  # an arm was given up since
+        on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
+        workers, *ahead = _started([arms] * (2 if on_cpu and self._to_come > 0 else 1))
+        self._ahead, self._meant_for = (ahead[0] if ahead else {}), tuple(arms)
+        return workers
+
+    def close(self) -> None:
+        """End what was started for a launch that did not come."""
+        end_workers(self._ahead)
+        self._ahead = {}
+
+
+def _started(sets: Sequence[Sequence[Arm]]) -> list[Workers]:
+    """Start every set's processes, then wait for all of them; none is left behind on an error."""
+    started: list[Workers] = []
+    try:
+        for arms in sets:
+            started.append({})
+            for arm in arms:
+                started[-1][arm.key] = _sharing(arm, arms, started[-1]) or WorkerProcess(arm.spec)
+        for worker in (worker for workers in started for worker in workers.values()):
+            worker.await_ready()
+    except BaseException:
+        for workers in started:
+            end_workers(workers)
+        raise
+    return started
+
+
+def _sharing(arm: Arm, arms: Sequence[Arm], workers: Workers) -> WorkerProcess | None:
+    if arm.isolated:
+        return None
+    for other in arms:
+        if other.key in workers and not other.isolated and other.spec == arm.spec:
+            return workers[other.key]
+    return None
