@@ -3,9 +3,9 @@
 import os
 import socket
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +114,22 @@ def tf_data_pipeline(
             "tf.data is part of TensorFlow, which is not installed.", next_step="pip install tensorflow"
         ) from error
 
-    def augment(x: Any, y: Any) -> tuple[Any, Any]:
-        return (x if layers is None else layers(x, training=True)), y
-
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
-    mapped = batches.map(tf.autograph.experimental.do_not_convert(augment), num_parallel_calls=tf.data.AUTOTUNE)
+    if layers is None:
+        plain: Iterable[Any] = batches.prefetch(2)
+        return plain
+    augment = _traced_once(layers)
+    mapped = batches.map(lambda x, y: (augment(x), y), num_parallel_calls=tf.data.AUTOTUNE)
     pipeline: Iterable[Any] = mapped.prefetch(2)
     return pipeline
+
+
+@lru_cache(maxsize=4)
+def _traced_once(layers: Any) -> Callable[[Any], Any]:
+    """The layers as one graph function: a new epoch's pipeline then traces a call, not every layer again."""
+    import tensorflow as tf
+
+    return cast("Callable[[Any], Any]", tf.function(lambda x: layers(x, training=True), autograph=False))
 
 
 def legacy_generator(batch_size: int) -> Callable[[NDArray[np.float32], NDArray[np.int32]], Iterable[Any]]:

@@ -141,7 +141,7 @@ def test_a_split_model_trains_like_a_whole_one() -> None:
 
 @pytest.fixture(scope="module")
 def keras_says() -> dict[str, str]:
-    """Two questions put to Keras itself, in one process."""
+    """Three questions put to Keras itself, in one process."""
     script = """
 import os, random
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -173,10 +173,22 @@ model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
 for _ in range(3):
     model.train_on_batch(np.full((8, 4), 1e3, "float32"), np.zeros(8, "int32"))
 print("overflows", loss_scale_overflows(model, 3))
+from rtxbench.workloads.pipelines import tf_data_pipeline
+class Counting:
+    calls = 0
+    def __call__(self, x, training):
+        self.calls += 1
+        return x
+counting = Counting()
+images = np.zeros((64, 28, 28, 1), "float32"), np.zeros(64, "int32")
+batches = [list(tf_data_pipeline(*images, 32, counting)) for epoch in range(3)]
+print("traced", counting.calls if all(map(len, batches)) else None)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    pairs = [line.split() for line in result.stdout.splitlines() if line.startswith(("different", "overflows"))]
+    pairs = [
+        line.split() for line in result.stdout.splitlines() if line.startswith(("different", "overflows", "traced"))
+    ]
     return {pair[0]: pair[1] for pair in pairs}
 
 
@@ -188,6 +200,11 @@ def test_early_stopping_agrees_with_keras(keras_says: dict[str, str]) -> None:
 def test_loss_scale_overflows_are_counted(keras_says: dict[str, str]) -> None:
     """Three steps with a loss scale at float32's end overflow and are skipped: three counted, none applied."""
     assert keras_says["overflows"] == "3"
+
+
+def test_a_new_epoch_does_not_trace_the_augmentation_again(keras_says: dict[str, str]) -> None:
+    """Three epochs' pipelines over the same layers trace them once; a second an epoch would pass for input time."""
+    assert keras_says["traced"] == "1"
 
 
 def rtxbench(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
