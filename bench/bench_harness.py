@@ -20,6 +20,7 @@ from rtxbench.measure.protocol import Block
 from rtxbench.measure.session import Session
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.records import Case, Observation, RatioRecord
+from rtxbench.store import HARNESS_GROUPS, PLANTED_SLOWDOWN_RATIO
 from rtxbench.workloads import workload_named
 
 pytestmark = pytest.mark.harness
@@ -33,7 +34,7 @@ BY_HAND = WorkerSpec(
 
 def ratio_of(session: Session, name: str, arms: Sequence[Arm], **options: object) -> list[RatioRecord]:
     """Measure and show the ratios; a failed arm fails the bench with its reason."""
-    outcome = session.measure_arms(name, arms, **options)  # type: ignore[arg-type]
+    outcome = session.measure_arms(HARNESS_GROUPS + name, arms, **options)  # type: ignore[arg-type]
     failed = [record.reason for record in outcome.cases.values() if record.status == "failed"]
     assert not failed, failed
     for record in outcome.ratios:
@@ -61,14 +62,14 @@ def test_throughput_is_that_of_a_bare_loop(workload: str, least: float, bench_se
         ours(workload),
         by_hand("fit", workload, fit_steps(workload)),
     ]
-    ratios = ratio_of(bench_session, f"harness/bare-loop/{workload}", arms)
+    ratios = ratio_of(bench_session, f"bare-loop/{workload}", arms)
     benchmark.pedantic(lambda: None, rounds=1)
     assert ratios[0].ratio.high >= least
 
 
 def test_a_case_against_itself_is_no_difference(bench_session: Session, benchmark) -> None:
     """A/A: the interval holds 1."""
-    (ratio,) = ratio_of(bench_session, "harness/a-a", [ours("mlp", "a"), ours("mlp", "b")])
+    (ratio,) = ratio_of(bench_session, "a-a", [ours("mlp", "a"), ours("mlp", "b")])
     benchmark.pedantic(lambda: None, rounds=1)
     assert ratio.ratio.low <= 1.01
     assert ratio.ratio.high >= 0.99
@@ -76,7 +77,7 @@ def test_a_case_against_itself_is_no_difference(bench_session: Session, benchmar
 
 def test_a_planted_slowdown_is_found(bench_session: Session, benchmark) -> None:
     """21 steps run where 20 are counted: the throughput ratio's interval lies below 1 and holds 20/21."""
-    (ratio,) = ratio_of(bench_session, "harness/planted", [ours("mlp", "a"), ours("mlp", "b", planted=0.05)])
+    (ratio,) = ratio_of(bench_session, "planted", [ours("mlp", "a"), ours("mlp", "b", planted=PLANTED_SLOWDOWN_RATIO)])
     benchmark.pedantic(lambda: None, rounds=1)
     assert ratio.ratio.high < 1.0
 
@@ -109,9 +110,7 @@ def test_the_recorder_costs_nothing(bench_session: Session, benchmark) -> None:
 
     recorder = psutil.Process(pid)
     before, began = sum(recorder.cpu_times()[:2]), time.monotonic()
-    (ratio,) = ratio_of(
-        bench_session, "harness/recorder", [ours("mlp-wide", "off"), ours("mlp-wide", "on")], start=start
-    )
+    (ratio,) = ratio_of(bench_session, "recorder", [ours("mlp-wide", "off"), ours("mlp-wide", "on")], start=start)
     share = (sum(recorder.cpu_times()[:2]) - before) / (time.monotonic() - began)
     bench_session.append(
         Observation(

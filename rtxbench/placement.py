@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = ["PLACEMENTS", "Placement", "placement_named"]
 
@@ -101,7 +101,4 @@ def placement_named(name: str) -> Placement:
     Raises:
         UsageError: there is none.
     """
-    try:
-        return PLACEMENTS[name]
-    except KeyError:
-        raise UsageError(f"unknown placement {name!r}.", next_step=f"Choose one of: {', '.join(PLACEMENTS)}.") from None
+    return named(PLACEMENTS, name, "placement")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = ["PRECISIONS", "Precision", "precision_named", "why_not"]
 
@@ -48,10 +48,7 @@ def precision_named(name: str) -> Precision:
     Raises:
         UsageError: there is none.
     """
-    try:
-        return PRECISIONS[name]
-    except KeyError:
-        raise UsageError(f"unknown precision {name!r}.", next_step=f"Choose one of: {', '.join(PRECISIONS)}.") from None
+    return named(PRECISIONS, name, "precision")
 
 
 def why_not(

@@ -16,30 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from rtxbench.errors import RtxbenchError
+from rtxbench.pytest_table import VIRTUAL_CLOCK, replay_durations, replay_record, verdict_lines
 
 if TYPE_CHECKING:
     from rtxbench.measure.session import GroupOutcome, Session
     from rtxbench.measure.suite import Group, Request
-    from rtxbench.records import Case, CaseRecord, Environment, RatioRecord, Record
+    from rtxbench.records import Case, CaseRecord, Environment, Record
 
 __all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "Trials", "use_rtxbench_defaults"]
-
-
-class _VirtualClock:
-    """A clock that stands still until a replayed duration is added."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-
-    def __call__(self) -> float:
-        return self._now_s
-
-    def advance(self, duration_s: float) -> None:
-        """Let ``duration_s`` seconds pass."""
-        self._now_s += duration_s
-
-
-VIRTUAL_CLOCK: Final = _VirtualClock()
 
 
 class Arm(NamedTuple):
@@ -61,6 +45,7 @@ class _State:
 
     @property
     def environment(self) -> "Environment":
+        """This machine, described once a session."""
         from rtxbench.hardware.environment import describe
 
         if self._environment is None:
@@ -82,6 +67,8 @@ class _State:
         return self.session
 
 
+_USUAL: Final[dict[str, object]] = {"profile": "quick", "engine": "tensorflow", "workload": []}
+"""What needs no check of its name before the bench suite is collected."""
 _STATE: Final = pytest.StashKey[_State]()
 _DEFAULTS_ON: Final = pytest.StashKey[bool]()
 
@@ -105,9 +92,9 @@ def use_rtxbench_defaults(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the bench suite."""
     group = parser.getgroup("rtxbench", "rtxbench: measured training throughput")
-    group.addoption("--profile", default="quick", help="smoke, quick (default), standard or full")
+    group.addoption("--profile", default=_USUAL["profile"], help="smoke, quick (default), standard or full")
     group.addoption("--results", default="results", metavar="DIR", help="folder of the records (default: results)")
-    group.addoption("--engine", default="tensorflow", help="tensorflow, jax, torch or all")
+    group.addoption("--engine", default=_USUAL["engine"], help="tensorflow, jax, torch or all")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
     group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
     group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")
@@ -125,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
     config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
     config.stash[_STATE] = _State(config)
-    if config.getoption("--workload") or config.getoption("--profile") != "quick":
+    if any(config.getoption(f"--{name}") != usual for name, usual in _USUAL.items()):
         _check_names(config)
 
 
@@ -211,7 +198,7 @@ class Measured:
         if record.status == "failed" or record.measurement is None:
             pytest.fail(f"{arm.case.label}: {record.reason}", pytrace=False)
         ratio = next((ratio for ratio in outcome.ratios if ratio.candidate == arm.case), None)
-        _replay(self._benchmark, record, ratio)
+        replay_record(self._benchmark, record, ratio)
         return record
 
     def _outcome(self, group: "Group") -> "GroupOutcome":
@@ -241,37 +228,6 @@ def _capture_suspended(config: pytest.Config) -> AbstractContextManager[None]:
     """Let progress through pytest's capture."""
     manager = config.pluginmanager.getplugin("capturemanager")
     return manager.global_and_fixture_disabled() if manager is not None else nullcontext()
-
-
-def _replay(benchmark: Any, record: "CaseRecord", ratio: "RatioRecord | None") -> None:
-    """Give pytest-benchmark the measured seconds per step of every block, and the figures it has no column for."""
-    assert record.measurement is not None
-    samples = [
-        (end - start) / 1e9 / launch.steps_per_block
-        for launch in record.measurement.launches
-        for start, end in launch.blocks_ns
-    ]
-    durations = iter(samples)
-    benchmark.extra_info.update(_extra_info(record, ratio))
-    benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(durations)), rounds=len(samples), iterations=1)
-
-
-def _extra_info(record: "CaseRecord", ratio: "RatioRecord | None") -> dict[str, str | float | int | bool | None]:
-    assert record.measurement is not None
-    throughput = record.measurement.throughput_per_s
-    return {
-        "record_id": record.record_id,
-        "run_id": record.run_id,
-        "case": record.case.label,
-        "launches": throughput.n,
-        "throughput_per_s": throughput.value,
-        "throughput_low_per_s": throughput.low,
-        "throughput_high_per_s": throughput.high,
-        "warmup_ok": record.measurement.warmup_ok,
-        "ratio": ratio.ratio.value if ratio else None,
-        "ratio_low": ratio.ratio.low if ratio else None,
-        "ratio_high": ratio.ratio.high if ratio else None,
-    }
 
 
 @pytest.fixture
@@ -308,9 +264,8 @@ class Trials:
         observed = [record for record in records if isinstance(record, Observation)]
         samples = [value for record in observed if record.metric == shown for value in record.values]
         durations = samples or [time.monotonic() - began]
-        replayed = iter(durations)
         self._benchmark.extra_info.update(run_id=session.run_id, records=len(records), shown=shown or "whole trial")
-        self._benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(replayed)), rounds=len(durations), iterations=1)
+        replay_durations(self._benchmark, durations)
         if not any(record.values for record in observed):
             pytest.fail(f"{topic}: {observed[0].reason if observed else 'nothing was measured'}", pytrace=False)
         return records
@@ -382,24 +337,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("rtxbench")
     for line in summary_lines(state.session.path):
         terminalreporter.write_line(line)
-    _write_verdicts(terminalreporter, state.session.path)
+    for line in verdict_lines(state.session.path):
+        terminalreporter.write_line(line)
     terminalreporter.write_line("")
     terminalreporter.write_line(f"records: {state.session.path}")
     terminalreporter.write_line("next:    python -m rtxbench.report")
-
-
-def _write_verdicts(terminalreporter: Any, path: Path) -> None:
-    from shutil import get_terminal_size
-    from textwrap import wrap
-
-    from rtxbench.analysis.claims import load_claims
-    from rtxbench.analysis.verdicts import judge
-    from rtxbench.store import load_run
-
-    width = max(60, get_terminal_size().columns)
-    terminalreporter.write_line("")
-    for verdict in judge([load_run(path)], load_claims()):
-        if not verdict.subject:
-            text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
-            for line in wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True):
-                terminalreporter.write_line(line)

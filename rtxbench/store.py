@@ -10,14 +10,29 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, RatioRecord, Record, Run
 
-__all__ = ["LoadedRun", "RunWriter", "disk_errors", "find_result_files", "load_results", "load_run"]
+__all__ = [
+    "HARNESS_GROUPS",
+    "PLANTED_SLOWDOWN_RATIO",
+    "LoadedRun",
+    "RunWriter",
+    "disk_errors",
+    "find_result_files",
+    "is_harness",
+    "load_results",
+    "load_run",
+]
+
+HARNESS_GROUPS: Final = "harness/"
+"""Groups so named hold rtxbench against itself (bench/bench_harness.py): checks of the instrument, no results."""
+PLANTED_SLOWDOWN_RATIO: Final = 0.05
+"""Slow-down planted in the candidate of the group ``harness/planted``."""
 
 _MAX_LINE_BYTES = 16 * 2**20
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -35,8 +50,18 @@ class LoadedRun(NamedTuple):
     """True when the last line was unfinished and left out (the run was killed while writing it)."""
 
     def of_kind(self, kind: type[_AnyRecord]) -> tuple[_AnyRecord, ...]:
-        """The run's records of one kind, in file order."""
-        return tuple(record for record in self.records if isinstance(record, kind))
+        """The run's results of one kind, in file order, without the harness's own records."""
+        return tuple(record for record in self.records if isinstance(record, kind) and not is_harness(record))
+
+    @property
+    def harness(self) -> tuple[Record, ...]:
+        """The records that check the instrument, in file order; only the report's section on trust reads them."""
+        return tuple(record for record in self.records if is_harness(record))
+
+
+def is_harness(record: Record) -> bool:
+    """Whether a record is a check of the instrument: a planted slow-down is nobody's training speed."""
+    return not isinstance(record, Observation) and record.group.startswith(HARNESS_GROUPS)
 
 
 class RunWriter:

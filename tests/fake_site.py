@@ -4,6 +4,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.nvml_stub import compiler
+
 BUILD_INFO = (
     "import collections\n\nbuild_info = collections.OrderedDict([('cuda_compute_capabilities', "
     "['sm_60', 'sm_89', 'compute_90']), ('cuda_version', '12.5.1'), ('is_cuda_build', True)])\n"
@@ -48,7 +50,7 @@ class FakeSite:
         """Compile a library whose soname is its file name, as NVIDIA's wheels are."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{target.name}", "-o", str(target), "-x", "c", "-"]
+        command = [str(compiler()), "-shared", "-fPIC", f"-Wl,-soname,{target.name}", "-o", str(target), "-x", "c", "-"]
         command += ["-x", "none", *flags]
         subprocess.run(command, input=source, text=True, check=True, capture_output=True)
         return target

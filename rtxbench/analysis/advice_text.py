@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,24 +32,30 @@ def advice_json(advice: Advice) -> str:
     return msgspec.json.format(msgspec.json.encode(advice), indent=2).decode()
 
 
-def advice_text(advice: Advice, *, width: int | None = None, color: bool = False) -> str:
+def advice_text(advice: Advice, *, width: int | None = None) -> str:
     """A ranked table, why the first few are where they are, and what cannot be said.
 
     Args:
         advice: the answer.
-        width: columns; ``None`` takes a wide page.
-        color: whether to style with escape codes.
+        width: columns; ``None`` wraps sentences at the terminal's and lets the table be wider.
     """
     from rich.console import Console
 
     # No markup: names and notes may hold square brackets, which are text here.
-    console = Console(
-        width=width or _PLAIN_WIDTH, force_terminal=color, color_system="auto" if color else None, markup=False
-    )
+    console = Console(width=width or _PLAIN_WIDTH, force_terminal=False, color_system=None, markup=False)
+    columns = min(console.width, get_terminal_size((_PLAIN_WIDTH, 24)).columns)
     with console.capture() as captured:
         for part in _parts(advice):
-            console.print(part, highlight=False)
-    return captured.get().rstrip() + "\n"
+            console.print(_wrapped(part, columns) if isinstance(part, str) else part, highlight=False)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().rstrip().splitlines())
+
+
+def _wrapped(text: str, columns: int) -> str:
+    """Each line broken between words, what follows indented below it."""
+    return "\n".join(
+        fill(line, columns, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2), break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def _parts(advice: Advice) -> Iterable[RenderableType]:

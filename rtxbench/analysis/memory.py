@@ -13,10 +13,11 @@ framework, *no* that not even the tensors do.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias
 
 from rtxbench.analysis.memory_models import Model, Network
 from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = [
     "CONTEXT_BYTES",
@@ -150,8 +151,8 @@ def training_need(model: Model, setup: Setup) -> Need:
     Raises:
         UsageError: unknown method, optimizer or precision, or a combination that does not exist.
     """
-    method = _looked_up(TUNING_METHODS, setup.method, "method")
-    slot_bytes = _looked_up(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
+    method = named(TUNING_METHODS, setup.method, "method")
+    slot_bytes = named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
     kind = "full" if setup.precision in ("float32", "tf32") else "half"
     if kind not in method.trained_bytes:
         raise UsageError(f"{setup.method} has no {setup.precision} form.", next_step="Use mixed_bfloat16.")
@@ -183,7 +184,7 @@ def network_need(network: Network, setup: Setup) -> Need:
     """
     if setup.method != "full":
         raise UsageError(f"{network.name} has no {setup.method} form.", next_step="Use full.")
-    method, slot_bytes = TUNING_METHODS["full"], _looked_up(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
+    method, slot_bytes = TUNING_METHODS["full"], named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
     kind = "full" if setup.precision in ("float32", "tf32") else "half"
     compute_bytes = 4 if kind == "full" else 2
     return Need(
@@ -287,12 +288,3 @@ def line_through(peaks_bytes: Mapping[int, float], how: str) -> Line:
             next_step="Measure again: the allocator's peak was not reset between the cases.",
         )
     return Line(max(0.0, peaks_bytes[small] - slope * small), slope, how)
-
-
-_Row = TypeVar("_Row")
-
-
-def _looked_up(table: Mapping[str, _Row], name: str, what: str) -> _Row:
-    if name not in table:
-        raise UsageError(f"unknown {what} {name!r}.", next_step=f"Choose one of: {', '.join(table)}.")
-    return table[name]

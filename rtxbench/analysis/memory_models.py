@@ -8,7 +8,7 @@ publisher's; a test holds the dimensions to it.
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = ["MODELS", "NETWORKS", "Model", "Network", "model_named"]
 
@@ -129,10 +129,4 @@ def model_named(name: str) -> Model:
     Raises:
         UsageError: there is none; the nearest names are offered.
     """
-    if name in MODELS:
-        return MODELS[name]
-    from difflib import get_close_matches
-
-    near = get_close_matches(name.lower(), MODELS, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(MODELS)}."
-    raise UsageError(f"no model named {name!r}.", next_step=hint)
+    return named(MODELS, name.lower(), "model")

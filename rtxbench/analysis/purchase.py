@@ -13,7 +13,7 @@ import msgspec
 from rtxbench.analysis.cost import Assumptions
 from rtxbench.analysis.memory import FitState
 from rtxbench.catalog.prices import Price
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = [
     "RANKINGS",
@@ -146,9 +146,7 @@ def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
     Raises:
         UsageError: unknown ranking.
     """
-    if rank_by not in RANKINGS:
-        raise UsageError(f"unknown ranking {rank_by!r}.", next_step=f"Choose one of: {', '.join(RANKINGS)}.")
-    name, larger = RANKINGS[rank_by]
+    name, larger = named(RANKINGS, rank_by, "ranking")
 
     def figure(option: Option) -> float | None:
         value = getattr(option, name)

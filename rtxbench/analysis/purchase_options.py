@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from rtxbench.catalog.cards import Card, find_card, load_cards
 from rtxbench.catalog.prices import Price, PriceList, load_prices, price_of
 from rtxbench.catalog.published import Published, curated
 from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 from rtxbench.precision import precision_named
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.units import format_bytes
@@ -117,12 +117,8 @@ def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
 
 def _check_workload(workload: str, rows: Sequence[Published]) -> None:
     """A workload is one of the suite's or a published model's name."""
-    known = [*WORKLOADS, *dict.fromkeys(row.model for row in rows if row.task == "train")]
-    if workload in known:
-        return
-    near = get_close_matches(workload, known, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else "Try resnet50 or bert-base."
-    raise UsageError(f"no workload or published model is called {workload!r}.", next_step=hint)
+    known = [*WORKLOADS, *(row.model for row in rows if row.task == "train")]
+    named(dict.fromkeys(known), workload, "workload or published model")
 
 
 def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList) -> None:

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import Final, cast
 
 from rtxbench.engines.base import Engine
-from rtxbench.errors import UnavailableError, UsageError
+from rtxbench.errors import UnavailableError
+from rtxbench.lookup import named
 
 __all__ = ["ENGINES", "load_engine"]
 
@@ -24,10 +25,9 @@ def load_engine(name: str) -> Engine:
         UsageError: no engine of that name.
         UnavailableError: its framework is not installed or does not import.
     """
-    if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}.", next_step=f"Choose one of: {', '.join(ENGINES)}.")
+    module = named(ENGINES, name, "engine")
     try:
-        return cast(Engine, import_module(ENGINES[name]).create())
+        return cast(Engine, import_module(module).create())
     except ImportError as error:
         raise UnavailableError(
             f"engine {name} cannot be imported here: {error}.",

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.engines.backend import settle_keras_backend
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
@@ -31,12 +32,9 @@ def create() -> Engine:
     """Import JAX with Keras on top of it; GPU memory grows on demand, so that NVML's figure means something.
 
     Raises:
-        UnavailableError: Keras was already imported on another backend.
+        UnavailableError: this process's Keras belongs to another framework.
     """
-    if os.environ.setdefault("KERAS_BACKEND", "jax") != "jax":
-        raise UnavailableError(
-            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
-        )
+    settle_keras_backend("jax")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
@@ -59,6 +57,7 @@ class _JaxStep:
         self._program.prepare()
 
     def run(self, steps: int) -> None:
+        """Chain ``steps`` calls, each on the state the last one returned, and wait for the last."""
         jax, program, state, loss = self._engine.jax, self._program.prepare(), self._state, self._loss
         call, batch = program.call, program.batch
         with _translated_errors(jax), jax.default_device(program.device):
@@ -68,12 +67,15 @@ class _JaxStep:
         self._state, self._loss = state, loss
 
     def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
         return None if self._loss is None else float(self._loss)
 
     def flops(self) -> Finding:
+        """XLA's cost analysis of the lowered program."""
         return _flops(self._program.prepare().lowered)
 
     def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
         return self._program.parts.notes("jax")
 
     def work(self) -> StepWork:
@@ -82,6 +84,7 @@ class _JaxStep:
         return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
 
     def state_bytes(self) -> Finding:
+        """Bytes of the first device's shards; a split model holds only its part there."""
         leaves = self._engine.jax.tree.leaves(self._state)
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
         return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
@@ -148,10 +151,12 @@ class _JaxEngine:
         self.active: _Program | None = None
 
     def versions(self) -> dict[str, str]:
+        """XLA's platform version, and the XLA and JAX switches that are set."""
         versions = {"xla_platform": str(self.jax.devices()[0].client.platform_version).splitlines()[0]}
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
+        """The accelerator's devices, then the host."""
         try:
             found = [*self.jax.devices(), *(self.jax.devices("cpu") if self.jax.default_backend() != "cpu" else [])]
         except RuntimeError as error:
@@ -159,6 +164,7 @@ class _JaxEngine:
         return [Device(f"{d.platform}:{d.id}", "cpu" if d.platform == "cpu" else "gpu", d.device_kind) for d in found]
 
     def build(self, case: Case, seed: int) -> TrainStep:
+        """Model and batch on the case's devices; tracing and compiling wait for the first `activate`."""
         import keras
 
         refuse(case)
@@ -188,6 +194,7 @@ class _JaxEngine:
             ) from error
 
     def matmul_error(self, case: Case) -> Finding:
+        """Against float64, dispatched as one operation under the case's precision switch."""
         jnp = self.jax.numpy
         dtype = precision_named(case.precision).policy.removeprefix("mixed_")
 
@@ -198,6 +205,7 @@ class _JaxEngine:
             return matmul_relative_error(multiply)
 
     def peak_memory(self) -> Finding:
+        """The compiler's plan of the active program: XLA allocates what it planned."""
         if self.active is None:
             return Finding(None, "no step was run yet")
         return self.active.peak_memory()

@@ -31,6 +31,7 @@ class _PythonStep:
         """Nothing to switch."""
 
     def run(self, steps: int) -> None:
+        """Call the step so often; it returns when its device has finished."""
         for _ in range(steps):
             self._result = self._step()
 
@@ -39,9 +40,11 @@ class _PythonStep:
         return float(self._result) if isinstance(self._result, int | float) else None
 
     def flops(self) -> Finding:
+        """Not known of a user's step."""
         return Finding(None, _UNKNOWN)
 
     def state_bytes(self) -> Finding:
+        """Not known of a user's step."""
         return Finding(None, _UNKNOWN)
 
 
@@ -49,18 +52,23 @@ class _PythonEngine:
     name = "python"
 
     def versions(self) -> dict[str, str]:
+        """None: the step's libraries are its owner's."""
         return {}
 
     def devices(self) -> list[Device]:
+        """The host: what else a step uses is not known."""
         return [Device("host", "cpu")]
 
     def build(self, case: Case, seed: int) -> TrainStep:
+        """Import ``module:function`` and call it once; the seed is the step's own affair."""
         return _PythonStep(_load_step(case.workload))
 
     def matmul_error(self, case: Case) -> Finding:
+        """Not known of a user's step."""
         return Finding(None, _UNKNOWN)
 
     def peak_memory(self) -> Finding:
+        """Not known of a user's step."""
         return Finding(None, _UNKNOWN)
 
     def reset_peak_memory(self) -> None:

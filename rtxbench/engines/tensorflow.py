@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rtxbench.engines.backend import settle_keras_backend
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
@@ -31,14 +32,11 @@ def create() -> Engine:
     """Import TensorFlow with Keras on top of it and let GPU memory grow on demand.
 
     Raises:
-        UnavailableError: Keras was already imported on another backend.
+        UnavailableError: this process's Keras belongs to another framework.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     preload_cuda_libraries()  # TensorFlow 2.21's own wheel does not find all it needs
-    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        raise UnavailableError(
-            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
-        )
+    settle_keras_backend("tensorflow")
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -56,14 +54,15 @@ class _TensorFlowStep:
         self._function = function
         self._concrete = concrete
         self._parts = parts
-        self._replicas = case.device_count
         self._fused = case.compiler == "xla"
         self._loss: Any = None
 
     def activate(self) -> None:
+        """Throw the TF32 switch as the case wants it."""
         self._tf.config.experimental.enable_tensor_float_32_execution(self._tf32)
 
     def run(self, steps: int) -> None:
+        """Call the traced function so often and wait for every device."""
         function = self._function
         with _memory_errors(self._tf):
             for _ in range(steps):
@@ -71,9 +70,11 @@ class _TensorFlowStep:
             self._tf.test.experimental.sync_devices()
 
     def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
         return None if self._loss is None else float(self._loss)
 
     def flops(self) -> Finding:
+        """Counted from the traced graph, forward, backward and update."""
         from rtxbench.engines.tensorflow_flops import METHOD, training_step_flops
 
         graph = self._concrete.graph
@@ -84,6 +85,7 @@ class _TensorFlowStep:
             return Finding(None, f"an operation of the training graph has no static shape: {error}")
 
     def work(self) -> StepWork:
+        """Kernels, traffic and alignment of the traced graph, where that graph is what runs."""
         from rtxbench.engines.tensorflow_work import step_work
 
         if self._fused:
@@ -91,12 +93,14 @@ class _TensorFlowStep:
         return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
     def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots, as every replica holds them."""
         return self._parts.state_bytes()
 
     def gradient_bytes(self) -> Finding:
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
         return self._parts.notes("tensorflow")
 
 
@@ -108,15 +112,18 @@ class _TensorFlowEngine:
         self._gpu_used = False
 
     def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN of the build, and the TensorFlow and oneDNN switches that are set."""
         build = self._tf.sysconfig.get_build_info()
         versions = {key: str(build[key]) for key in ("cuda_version", "cudnn_version") if key in build}
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
+        """Physical devices, host first, as TensorFlow lists them."""
         listed = self._tf.config.list_physical_devices()
         return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
 
     def build(self, case: Case, seed: int) -> TrainStep:
+        """Trace the step on one device, or over replicas under MirroredStrategy."""
         refuse(case)
         workload = workload_named(case.workload)
         self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
@@ -202,6 +209,7 @@ class _TensorFlowEngine:
         return f"/{kind}:0"
 
     def matmul_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch, which is put back."""
         tf = self._tf
         precision = precision_named(case.precision)
         dtype = precision.policy.removeprefix("mixed_")
@@ -218,6 +226,7 @@ class _TensorFlowEngine:
             tf.config.experimental.enable_tensor_float_32_execution(kept)
 
     def peak_memory(self) -> Finding:
+        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._gpu_used:
             return Finding(None, "TensorFlow's CPU allocator keeps no statistics")
         gpus = range(len(self._tf.config.list_physical_devices("GPU")))
@@ -225,6 +234,7 @@ class _TensorFlowEngine:
         return Finding(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
 
     def reset_peak_memory(self) -> None:
+        """Start a new peak on every GPU."""
         if self._gpu_used:
             for index in range(len(self._tf.config.list_physical_devices("GPU"))):
                 self._tf.config.experimental.reset_memory_stats(f"GPU:{index}")

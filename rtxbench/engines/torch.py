@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.engines.backend import settle_keras_backend
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
@@ -30,12 +31,9 @@ def create() -> Engine:
     """Import PyTorch with Keras on top of it.
 
     Raises:
-        UnavailableError: Keras was already imported on another backend.
+        UnavailableError: this process's Keras belongs to another framework.
     """
-    if os.environ.setdefault("KERAS_BACKEND", "torch") != "torch":
-        raise UnavailableError(
-            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}.", next_step="Use one worker process per engine."
-        )
+    settle_keras_backend("torch")
     import torch
 
     return _TorchEngine(torch)
@@ -159,17 +157,20 @@ class _TorchEngine:
         self._cuda_used = False
 
     def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN of the build, and the PyTorch switches that are set."""
         torch = self._torch
         versions = {"cuda_version": torch.version.cuda, "cudnn_version": torch.backends.cudnn.version()}
         known = {name: str(value) for name, value in versions.items() if value is not None}
         return known | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
+        """The host, then every CUDA device."""
         cuda = self._torch.cuda
         gpus = range(cuda.device_count() if cuda.is_available() else 0)
         return [Device("cpu", "cpu"), *(Device(f"cuda:{i}", "gpu", cuda.get_device_name(i)) for i in gpus)]
 
     def build(self, case: Case, seed: int) -> TrainStep:
+        """The step in this process, or rank 0 of a group of processes under ddp."""
         refuse(case)
         cuda = placement_named(case.placement).device_kind == "gpu"
         if cuda and not self._torch.cuda.is_available():
@@ -184,6 +185,7 @@ class _TorchEngine:
         return build_replica(self._torch, case, seed)
 
     def matmul_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch."""
         torch = self._torch
         precision = precision_named(case.precision)
         dtype = getattr(torch, precision.policy.removeprefix("mixed_"))
@@ -197,6 +199,7 @@ class _TorchEngine:
         return matmul_relative_error(multiply)
 
     def peak_memory(self) -> Finding:
+        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._cuda_used:
             return Finding(None, "PyTorch's CPU allocator keeps no statistics")
         gpus = range(self._torch.cuda.device_count())
@@ -204,6 +207,7 @@ class _TorchEngine:
         return Finding(float(peak), "PyTorch allocator peak (torch.cuda.max_memory_allocated)")
 
     def reset_peak_memory(self) -> None:
+        """Start a new peak on every GPU."""
         if self._cuda_used:
             for index in range(self._torch.cuda.device_count()):
                 self._torch.cuda.reset_peak_memory_stats(index)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rtxbench.analysis.history import Series, history_series
 from rtxbench.errors import UsageError
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["show_history"]
 
+_OWN_FOLDER: Final = Path(".rtxbench")
+
 
 def show_history(paths: Sequence[Path], case: str | None, reference: str | None, *, as_json: bool) -> None:
     """Print every series that matches.
+
+    Args:
+        paths: results files or folders; none means the gate's own folder here, if there is one.
+        case: only this case.
+        reference: only points against commits that begin so.
+        as_json: JSON instead of tables.
 
     Raises:
         UsageError: there is none.
@@ -25,14 +33,16 @@ def show_history(paths: Sequence[Path], case: str | None, reference: str | None,
     import msgspec
     from rich.console import Console
 
+    searched = list(paths) or [_OWN_FOLDER]
+    runs = load_results(searched) if paths or _OWN_FOLDER.exists() else []
     chosen = [
         series
-        for series in history_series(load_results(paths))
+        for series in history_series(runs)
         if (case is None or series.case == case) and (reference is None or series.reference.startswith(reference))
     ]
     if not chosen:
         raise UsageError(
-            f"no gate is on record in {', '.join(map(str, paths))}.",
+            f"no gate is on record in {', '.join(map(str, searched))}.",
             next_step="Run `rtxbench gate --baseline REFERENCE --history` first, or name the folder of its records.",
         )
     if as_json:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.analysis.gate import CaseState, Decision, GateOutcome, Stage, decide
-from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
+from rtxbench.errors import MeasurementError, RtxbenchError
 from rtxbench.gate.worker import FOREIGN_ROOT
+from rtxbench.lookup import named
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.process import WorkerSpec
@@ -63,9 +64,7 @@ def gate_profile(name: str) -> Profile:
     Raises:
         UsageError: there is none.
     """
-    if name not in GATE_PROFILES:
-        raise UsageError(f"unknown gate profile {name!r}.", next_step=f"Choose one of: {', '.join(GATE_PROFILES)}.")
-    return GATE_PROFILES[name]
+    return named(GATE_PROFILES, name, "gate profile")
 
 
 class ArmSource(NamedTuple):

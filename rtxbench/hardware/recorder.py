@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # imported in `main`, so that the parent's side stays light
 __all__ = ["Recorder"]
 
 _READY_TIMEOUT_S: Final = 60.0  # NVML takes seconds on a machine without persistence mode and several GPUs
-_REPLY_TIMEOUT_S: Final = 5.0
-_STOP_TIMEOUT_S: Final = 5.0
+_REPLY_TIMEOUT_S: Final = 15.0
+_STOP_TIMEOUT_S: Final = 15.0
 
 
 class Recorder:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 
 __all__ = ["PROFILES", "Profile", "WarmUpRule", "profile_named"]
 
@@ -109,7 +109,4 @@ def profile_named(name: str) -> Profile:
     Raises:
         UsageError: there is none.
     """
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise UsageError(f"unknown profile {name!r}.", next_step=f"Choose one of: {', '.join(PROFILES)}.") from None
+    return named(PROFILES, name, "profile")

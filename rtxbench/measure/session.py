@@ -16,7 +16,8 @@ from rtxbench.hardware.trace import Trace, load_trace
 from rtxbench.measure.arms import Arm, LaunchSource
 from rtxbench.measure.evidence import explain
 from rtxbench.measure.interpreters import worker_spec
-from rtxbench.measure.paired import Pairing, measure_pairing
+from rtxbench.measure.paired import measure_pairing
+from rtxbench.measure.pairing import Pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
+from rtxbench.lookup import named, suggestion
 from rtxbench.measure.engine_groups import engine_groups
 from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, case_of, compilers_of, on_engine, split_runnable
 from rtxbench.placement import PLACEMENTS
@@ -163,17 +164,14 @@ def check(request: Request) -> None:
     Raises:
         UsageError: an unknown claim, workload, engine or profile; the message offers what exists.
     """
-    if request.engine not in (*COMPILERS, ALL_ENGINES):
-        known = ", ".join((*COMPILERS, ALL_ENGINES))
-        raise UsageError(f"unknown engine {request.engine!r}.", next_step=f"Choose from: {known}.")
+    named(dict.fromkeys((*COMPILERS, ALL_ENGINES)), request.engine, "engine")
+    measured = dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS))
     for claim in request.claims:
-        if claim not in CLAIM_PLANS and claim not in TRIAL_CLAIMS:
-            known = ", ".join(dict.fromkeys((*CLAIM_PLANS, *TRIAL_CLAIMS)))
-            raise UsageError(f"nothing is measured for claim {claim!r}.", next_step=f"Choose from: {known}.")
+        if claim not in measured:  # it may well be known: not every claim can be measured
+            raise UsageError(f"nothing is measured for claim {claim!r}.", next_step=suggestion(measured, claim))
     for workload in request.workloads:
         workload_named(workload)
-    if request.profile not in PROFILE_NAMES:
-        raise UsageError(f"unknown profile {request.profile!r}.", next_step=f"Choose from: {', '.join(PROFILE_NAMES)}.")
+    named(dict.fromkeys(PROFILE_NAMES), request.profile, "profile")
 
 
 def _workloads(claim: str, request: Request, environment: Environment) -> Sequence[str]:

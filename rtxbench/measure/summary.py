@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import Trace, summarize
-from rtxbench.measure.paired import ArmResult, Pairing
+from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.records import Case, CaseRecord, Estimate, Flag, Launch, Measurement, RatioRecord
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.workloads import WORKLOADS

@@ -58,6 +58,8 @@ def dots(rows: Sequence[DotRow], axis: str, scale: float = 1.0) -> Figure:
 
 def latency(series: Sequence[LatencySeries]) -> Figure:
     """Medians filled, 99th percentiles hollow, milliseconds on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure = new_figure(1.0 + _ROW_IN * max(2, len(series)))
     axes = figure.subplots()
     for position, row in enumerate(series):
@@ -71,13 +73,14 @@ def latency(series: Sequence[LatencySeries]) -> Figure:
                 linewidths=1.3,
             )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_yticks(range(len(series)), [row.label for row in series])
     axes.set_ylim(len(series) - 0.5, -0.5)
     axes.set_xlabel("latency of one request, ms (logarithmic)")
     strip_frame(axes)
-    axes.tick_params(axis="x", which="both", length=0, pad=4, labelsize=9.5)
+    axes.tick_params(axis="x", pad=4, labelsize=9.5)
     return figure
 
 

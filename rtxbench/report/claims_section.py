@@ -138,6 +138,12 @@ def _augmentation(topic: _Topic) -> list[Block]:
     for metric, words in (("test_accuracy_ratio", "unseen"), ("shifted_test_accuracy_ratio", "shifted and rotated")):
         for number, record in enumerate(topic.of(metric)):
             rows.append(DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number]))
+    return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
+
+
+def _pipelines(topic: _Topic) -> Table:
+    """Each input pipeline: alone, feeding training and, where it was timed, how long training waits for it."""
+    waited = bool(topic.of("input_wait_ratio"))
     body = []
     for record in topic.of("pipeline_examples_per_s"):
         name = record.labels["pipeline"]
@@ -148,15 +154,18 @@ def _augmentation(topic: _Topic) -> list[Block]:
                 _mean(record, partial(format_quantity, unit="/s")),
                 _mean(topic.first("training_examples_per_s", pipeline=name), partial(format_quantity, unit="/s")),
                 _mean(kept, partial(format_percent, digits=0)),
+                *([_mean(topic.first("input_wait_ratio", pipeline=name), format_percent)] if waited else []),
                 _input_bound(kept),
             )
         )
-    columns = ("Input pipeline", "Alone", "Training fed by it", "Speed kept", "Input-bound?")
+    wait = ("Waiting for input",) if waited else ()
+    columns = ("Input pipeline", "Alone", "Training fed by it", "Speed kept", *wait, "Input-bound?")
+    explained = " Waiting for input: the share of the training loop in which no batch was ready." if waited else ""
     caption = (
-        f"Input pipelines on {topic.title}, examples per second. Input-bound: the whole interval of the speed kept "
-        f"lies below {format_percent(_INPUT_BOUND_RATIO, 0)}."
+        f"Input pipelines on {topic.title}, examples per second.{explained} Input-bound: the whole interval of the "
+        f"speed kept lies below {format_percent(_INPUT_BOUND_RATIO, 0)}."
     )
-    return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _table(caption, columns, body)]
+    return _table(caption, columns, body)
 
 
 def _input_bound(kept: Observation | None) -> str:
@@ -275,9 +284,13 @@ def _split_model(topic: _Topic) -> list[Block]:
     held = " and ".join(format_percent(value, 0) for value in share.values)
     text = (
         f"On {topic.title} a model with its layers on {len(share.values)} {devices} had the losses of the same model "
-        f"on one within {max(difference.values):.1e}; the devices hold {held} of the parameters."
+        f"on one {_closeness(max(difference.values))}; the devices hold {held} of the parameters."
     )
     return [Paragraph(text)]
+
+
+def _closeness(difference: float) -> str:
+    return f"within {difference:.1e}" if difference else "to the last bit"
 
 
 _PARTS: Final[dict[str, Callable[[_Topic], list[Block]]]] = {
@@ -305,7 +318,7 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
     if record is None or record.estimate is None:
         return ""
     estimate = record.estimate
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+    if estimate.low is None or estimate.high is None or text(estimate.low) == text(estimate.high):
         return text(estimate.value)
     # A quantity that cannot be negative has no lower bound where the interval says it might be.
     note = f"{text(estimate.low)} to {text(estimate.high)}" if estimate.low > 0 else f"up to {text(estimate.high)}"
@@ -313,5 +326,7 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
 
 
 def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]) -> Table:
-    heads = [Column(name, numeric=number > 0) for number, name in enumerate(columns)]
-    return Table(caption=caption, columns=tuple(heads), rows=tuple(body))
+    """A table without the columns of which no row knows anything."""
+    kept = [(number, name) for number, name in enumerate(columns) if not body or any(row[number] != "" for row in body)]
+    heads = tuple(Column(name, numeric=number > 0) for number, name in kept)
+    return Table(caption=caption, columns=heads, rows=tuple(tuple(row[number] for number, _ in kept) for row in body))

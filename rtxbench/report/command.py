@@ -22,11 +22,13 @@ def report_command(
 ) -> None:
     """Write the report: one self-contained HTML page, Markdown, CSV and figures."""
     from rtxbench.analysis.claims import load_claims
+    from rtxbench.report.drawing import drawing_processes
     from rtxbench.report.output import build_context, load_runs, write_report
 
     runs = load_runs(results or [])
     judged = load_claims() + (load_claims(claims) if claims else [])
-    report = write_report(build_context(runs, judged), out)
+    with drawing_processes() as processes:
+        report = write_report(build_context(runs, judged), out, processes=processes)
     if as_json:
         _print_json(report.files, report.verdicts)
     else:

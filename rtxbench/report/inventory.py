@@ -157,6 +157,11 @@ def _run_row(loaded: LoadedRun) -> tuple[Cell | str, ...]:
         plural(len(loaded.of_kind(CaseRecord)), "case"),
         plural(len(loaded.of_kind(RatioRecord)), "ratio"),
         plural(len(loaded.of_kind(Observation)), "observation"),
+        *(
+            [plural(len(loaded.harness), "check of the instrument", "checks of the instrument")]
+            if loaded.harness
+            else []
+        ),
     ]
     run = loaded.run
     return (

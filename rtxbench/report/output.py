@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,10 +15,10 @@ from rtxbench.analysis.verdicts import judge
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
-from rtxbench.report.base import Context, Figure, SectionFunction
+from rtxbench.report.base import Context, SectionFunction
+from rtxbench.report.drawing import draw_all
 from rtxbench.report.html import render_html
 from rtxbench.report.sections import SECTIONS
-from rtxbench.report.style import theme
 from rtxbench.report.text import render_csv, render_markdown
 from rtxbench.report.words import plural
 from rtxbench.store import LoadedRun, load_results
@@ -39,11 +39,6 @@ class Report(NamedTuple):
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
     """What a reader of the terminal should know, for example a results file that was cut short."""
-
-
-class _Drawn(NamedTuple):
-    svg: str
-    png: bytes
 
 
 def load_runs(paths: Sequence[Path]) -> tuple[LoadedRun, ...]:
@@ -67,7 +62,7 @@ def load_runs(paths: Sequence[Path]) -> tuple[LoadedRun, ...]:
 def _nothing(what: str) -> RecordError:
     return RecordError(
         f"there is nothing to report: {what}.",
-        next_step="Measure first with `pytest bench/ --benchmark-only` (or `rtxbench run`), "
+        next_step="Measure first with `rtxbench run` (in a checkout: `pytest bench/ --benchmark-only`), "
         "or name a results folder: `python -m rtxbench.report FOLDER`.",
     )
 
@@ -91,13 +86,19 @@ def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context
     )
 
 
-def write_report(context: Context, out: Path, section_functions: Sequence[SectionFunction] = SECTIONS) -> Report:
+def write_report(
+    context: Context,
+    out: Path,
+    section_functions: Sequence[SectionFunction] = SECTIONS,
+    processes: Executor | None = None,
+) -> Report:
     """Write page, Markdown, CSV, verdicts and figures into ``out``, which is created.
 
     Args:
         context: what the report is about.
         out: folder.
         section_functions: what the page shows, in order.
+        processes: where to draw (`rtxbench.report.drawing.drawing_processes`); in this one where ``None``.
 
     Raises:
         UsageError: ``out`` cannot be written.
@@ -105,7 +106,7 @@ def write_report(context: Context, out: Path, section_functions: Sequence[Sectio
     with _writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
     sections = [section for make in section_functions if (section := make(context)) is not None]
-    drawn = _draw(figure for section in sections for figure in section.figures)
+    drawn = draw_all([figure for section in sections for figure in section.figures], processes)
     texts = {
         "report.md": render_markdown("rtxbench report", sections, _FIGURES),
         "verdicts.json": _verdicts_json(context.verdicts),
@@ -122,19 +123,6 @@ def write_report(context: Context, out: Path, section_functions: Sequence[Sectio
         for name, data in contents.items():
             (out / name).write_bytes(data)
     return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
-
-
-def _draw(figures: Iterable[Figure]) -> dict[str, _Drawn]:
-    """Each figure as SVG and PNG; the same input gives the same bytes."""
-    drawn: dict[str, _Drawn] = {}
-    with theme():
-        for figure in figures:
-            drawing = figure.build()
-            svg, png = io.StringIO(), io.BytesIO()
-            drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-            drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-            drawn[figure.name] = _Drawn(svg.getvalue(), png.getvalue())
-    return drawn
 
 
 def _verdicts_json(verdicts: Sequence[Verdict]) -> str:

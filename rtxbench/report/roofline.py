@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["RooflinePoint", "draw_roofline"]
 
 _HEIGHT_IN: Final = 4.2
-_MARKERS: Final = "oDsv^PX*h"
+_MARKERS: Final = "oDsv^PX<h>pd"
+"""Shapes that stay apart at this size; their light edge would eat a star."""
 
 
 class RooflinePoint(NamedTuple):
@@ -53,6 +54,7 @@ def draw_roofline(
             color=precision_color(point.precision),
             markersize=8,
             markeredgecolor=PAPER,
+            markeredgewidth=0.5,
             zorder=3,
         )
     _name_axes(axes)
@@ -64,8 +66,8 @@ def _draw_roofs(axes: Axes, gemm: Mapping[str, float], memory: float, low: float
     highest = max(gemm.values())
     axes.plot([low, highest / memory], [low * memory, highest], color=MUTED, linewidth=1.6)
     below: dict[str, Any] = {"xytext": (8, -3), "textcoords": "offset points", "va": "top", "fontsize": 9}
-    middle = (low * highest / memory) ** 0.5
-    axes.annotate(f"memory {format_quantity(memory, 'B/s')}", (middle, middle * memory), color=MUTED, **below)
+    foot = low * (highest / memory / low) ** 0.08  # where hardly a step lies
+    axes.annotate(f"memory {format_quantity(memory, 'B/s')}", (foot, foot * memory), color=MUTED, **below)
     for precision, roof in gemm.items():
         axes.plot([roof / memory, high], [roof, roof], color=precision_color(precision), linewidth=1.6)
         text = f"{precision} {format_quantity(roof, 'FLOP/s')}"
@@ -93,7 +95,7 @@ def _name_points(axes: Axes, points: Sequence[RooflinePoint], workloads: Sequenc
     """A legend of the markers: names beside crowded points would hide each other."""
     from matplotlib.lines import Line2D
 
-    style: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgecolor": PAPER}
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgecolor": PAPER, "markeredgewidth": 0.5}
     handles = [
         Line2D([], [], marker=_MARKERS[number % len(_MARKERS)], color=INK, label=workload, **style)
         for number, workload in enumerate(workloads)

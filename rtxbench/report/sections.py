@@ -11,6 +11,7 @@ from rtxbench.report.purchase_section import purchase_section
 from rtxbench.report.ratios import ratios_section
 from rtxbench.report.throughput import throughput_section
 from rtxbench.report.timeline import timeline_section
+from rtxbench.report.trust_section import trust_section
 from rtxbench.report.verdicts import verdicts_section
 from rtxbench.report.why_section import why_section
 
@@ -24,6 +25,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     engines_section,
     why_section,
     timeline_section,
+    trust_section,
     purchase_section,
     gate_section,
     history_section,

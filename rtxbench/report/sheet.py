@@ -14,7 +14,7 @@ from rtxbench.report.style import INK, PAGE_WIDTH_IN
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Sheet", "label_column_in", "round_ticks", "short_number"]
+__all__ = ["Sheet", "label_column_in", "round_ticks", "short_number", "text_width_in"]
 
 _CHARACTER_IN: Final = 0.073
 """Mean advance of a character of the labels; generous, so that no label is cut."""
@@ -106,6 +106,11 @@ def _fitted(text: str, room: float, size: float) -> str:
         return text
     tail = max(1, count // 3)
     return f"{text[: max(1, count - tail - 1)]}…{text[-tail:]}"
+
+
+def text_width_in(text: str, size: float = 9.5) -> float:
+    """Room a line of text needs, inches: generous, so that nothing meets what stands beside it."""
+    return len(text) * _CHARACTER_IN * size / 9.5
 
 
 def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.4) -> float:

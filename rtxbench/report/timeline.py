@@ -78,7 +78,8 @@ def timeline_section(context: Context) -> Section | None:
     latest: dict[str, tuple[LoadedRun, Path]] = {}
     for loaded in context.runs:
         path = loaded.path.with_suffix(".trace.jsonl")
-        if path.exists():
+        results = len(loaded.records) - len(loaded.harness)
+        if path.exists() and (results or not loaded.records):  # what watched only the harness is no result's recording
             latest[loaded.run.environment.machine] = (loaded, path)
     if not latest:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -10,17 +10,15 @@ from rtxbench.analysis.bottleneck import Evidence, diagnose
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.trace import HOST
-from rtxbench.records import CaseRecord, Environment, Observation, RatioRecord
+from rtxbench.records import CaseRecord, Environment, Observation
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.roofline import RooflinePoint, draw_roofline
-from rtxbench.report.words import anchor, interval_text, is_functional_check, machine_headings, machine_title, plural
+from rtxbench.report.words import anchor, is_functional_check, machine_headings, machine_title, plural
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 
 __all__ = ["why_section"]
 
-RECORDER_GROUP: Final = "harness/recorder"
-"""Group of the paired records that hold the recorder against itself (bench/bench_harness.py)."""
 _CEILING_TITLES: Final = {
     "gemm_flop_per_s": ("Matrix product", "FLOP/s"),
     "memory_bandwidth_bytes_per_s": ("Memory bandwidth", "B/s"),
@@ -46,14 +44,16 @@ def why_section(context: Context) -> Section | None:
     found = {m: _machine(context.machines[m], records, context.runs, diagnoser) for m, records in latest.items()}
     if not any(found.values()):
         return None
-    for machine, heading in machine_headings(context, found):
-        blocks.extend(heading)
-        blocks.extend(found[machine] or [Paragraph(_NO_EVIDENCE, tone="muted")])
+    for machine, heading in machine_headings(context, [machine for machine in found if found[machine]]):
+        blocks += [*heading, *found[machine]]
+    silent = [machine_title(context.machines[machine]) for machine in found if not found[machine]]
+    if silent:
+        blocks.append(Paragraph(f"On {' and '.join(silent)} {_NO_EVIDENCE}", tone="muted"))
     return Section(id="why", title="Why it is not faster", blocks=tuple(blocks))
 
 
 _NO_EVIDENCE: Final = (
-    "Nothing was gathered here that would explain the step times. `rtxbench run` measures the device's ceilings and "
+    "nothing was gathered that would explain the step times. `rtxbench run` measures the device's ceilings and "
     "profiles one step of each case after the timed work."
 )
 
@@ -87,25 +87,30 @@ def _machine(
     ]
     blocks += _ceiling_blocks(title, observations)
     blocks += _energy_blocks(title, records)
-    blocks += _overhead_blocks(
-        title, [loaded for loaded in runs if loaded.run.environment.machine == environment.machine]
-    )
     return blocks
 
 
 def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
-    """One row per case of which anything is known."""
-    rows: list[tuple[Cell | str, ...]] = []
+    """One row per cause and evidence, naming its cases; cases of which nothing is known share one sentence."""
+    labels: dict[tuple[Cell | str, ...], list[str]] = {}
+    unknown: list[str] = []
     for record, evidence in cases:
         found = diagnose(evidence)
         if found.code != "undetermined" or evidence.shares():
             cause = Cell(found.title, note="inferred" if found.certainty == "inferred" else "")
-            rows.append((Cell(record.case.label, mono=True), cause, "; ".join(found.evidence), found.next_step))
-    if not rows:
-        return []
-    columns = (Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next"))
-    caption = f"What limits {plural(len(rows), 'measured case')} on {title}"
-    return [Table(caption=caption, columns=columns, rows=tuple(rows))]
+            labels.setdefault((cause, "; ".join(found.evidence), found.next_step), []).append(record.case.label)
+        else:
+            unknown.append(record.case.label)
+    blocks: list[Block] = []
+    if labels:
+        columns = (Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next"))
+        rows = tuple((Cell(", ".join(of_cause), mono=True), *cells) for cells, of_cause in labels.items())
+        caption = f"What limits {plural(len(cases) - len(unknown), 'measured case')} on {title}"
+        blocks.append(Table(caption=caption, columns=columns, rows=rows))
+        if unknown:
+            text = f"For {', '.join(f'`{label}`' for label in unknown)} {_NO_EVIDENCE}"
+            blocks.append(Paragraph(text, tone="muted"))
+    return blocks
 
 
 def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
@@ -208,34 +213,3 @@ def _energy_row(record: CaseRecord) -> tuple[Cell | str, ...] | None:
     per_example = format_quantity(energy_j / (steps * record.case.batch_size) * 1e3, "mJ")
     idle_text = f"{sum(idle):.0f} W" if idle else ""
     return (Cell(record.case.label, mono=True), per_example, f"{energy_j / seconds:.0f} W", idle_text)
-
-
-def _overhead_blocks(title: str, runs: Sequence[LoadedRun]) -> list[Block]:
-    """What watching costs: paired blocks with the recorder running and stopped, its CPU share, its punctuality."""
-    rows: list[tuple[Cell | str, ...]] = []
-    for loaded in runs:
-        for ratio in loaded.of_kind(RatioRecord):
-            if ratio.group == RECORDER_GROUP:
-                estimate = ratio.ratio
-                interval = interval_text(estimate.low, estimate.high, estimate.confidence)
-                rows.append(("Throughput, recorder running ÷ stopped", Cell(f"{estimate.value:.4f}×", note=interval)))
-        for observation in loaded.of_kind(Observation):
-            if observation.topic == "overhead" and observation.metric in _OVERHEADS and observation.values:
-                name, text = _OVERHEADS[observation.metric]
-                rows.append((name, text(observation.values)))
-    if not rows:
-        return []
-    columns = (Column("What the recorder costs"), Column("Measured", numeric=True))
-    return [Table(caption=f"The recorder's own cost on {title}", columns=columns, rows=tuple(rows), folded=True)]
-
-
-def _jitter_text(values_s: Sequence[float]) -> str:
-    ordered = sorted(values_s)
-    p50, p95 = ordered[len(ordered) // 2], ordered[int(0.95 * (len(ordered) - 1))]
-    return f"{format_duration(p50)} median, {format_duration(p95)} at the 95th percentile"
-
-
-_OVERHEADS: Final[Mapping[str, tuple[str, Callable[[Sequence[float]], str]]]] = {
-    "recorder_core_ratio": ("Share of one core", lambda values: format_percent(max(values), 2)),
-    "sampling_jitter_s": ("Sampling jitter while every core is busy", _jitter_text),
-}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 from rtxbench.workloads.base import Workload
 from rtxbench.workloads.compact import COMPACT
 from rtxbench.workloads.dense import DENSE
@@ -20,10 +20,4 @@ def workload_named(name: str) -> Workload:
     Raises:
         UsageError: there is none; the nearest names are offered.
     """
-    if name in WORKLOADS:
-        return WORKLOADS[name]
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, WORKLOADS, n=3)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(WORKLOADS)}."
-    raise UsageError(f"unknown workload {name!r}.", next_step=hint)
+    return named(WORKLOADS, name, "workload")

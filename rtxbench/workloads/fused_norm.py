@@ -61,6 +61,7 @@ def _fused_class() -> Any:
         """Keras's layer with its training path on an image batch sent to ``FusedBatchNormV3``."""
 
         def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            """Normalise; inference, frozen layers, masks and other ranks go Keras's own way."""
             if not (training and self.trainable) or len(inputs.shape) != 4 or mask is not None or self.renorm:
                 return super().call(inputs, training=training, mask=mask)
             channels = self.moving_mean.shape

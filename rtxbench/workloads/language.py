@@ -28,6 +28,7 @@ class _Transformer:
     heads: int
 
     def sizes(self) -> dict[str, int]:
+        """Keyword arguments of a keras-hub backbone."""
         return {
             "num_layers": self.layers,
             "num_heads": self.heads,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rtxbench.errors import UsageError
+from rtxbench.lookup import named
 from rtxbench.workloads.fused_norm import with_fused_normalization
 
 __all__ = ["VARIANTS", "Variant", "variant_named"]
@@ -43,8 +43,4 @@ def variant_named(name: str) -> Variant:
     Raises:
         UsageError: there is none.
     """
-    try:
-        return VARIANTS[name]
-    except KeyError:
-        known = ", ".join(repr(row) for row in VARIANTS)
-        raise UsageError(f"unknown variant {name!r}.", next_step=f"Choose one of: {known}.") from None
+    return named(VARIANTS, name, "variant")

@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
+import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from rtxbench.records import CaseRecord, RatioRecord
 from rtxbench.store import load_results
+from tests.waiting import HANG_S, wait_until
 
 pytest.importorskip("tensorflow", reason="the bench suite's default engine is TensorFlow")
 
@@ -22,7 +24,8 @@ SMOKE = ["--profile", "smoke", "--workload", "mlp"]
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    """The same plan on every machine: a GPU would add its cases to it."""
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def bench(
@@ -31,7 +34,7 @@ def bench(
     command = [sys.executable, "-m", "pytest", f"bench/{file}"]
     command += ["--benchmark-only", "--results", str(results), *scope, *options]
     return subprocess.run(
-        command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
+        command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=HANG_S
     )
 
 
@@ -53,7 +56,7 @@ def test_the_native_table_shows_the_measured_step_times(results: Path) -> None:
         record = next(r for r in run.of_kind(CaseRecord) if r.record_id == row["extra_info"]["record_id"])
         launches = record.measurement.launches
         steps = [(end - start) / 1e9 / launch.steps_per_block for launch in launches for start, end in launch.blocks_ns]
-        assert row["stats"]["median"] == pytest.approx(sorted(steps)[len(steps) // 2], rel=0.5)
+        assert row["stats"]["median"] == pytest.approx(statistics.median(steps), rel=1e-6)
         assert row["stats"]["total"] == pytest.approx(sum(steps), rel=1e-6)
         assert row["extra_info"]["throughput_per_s"] == pytest.approx(record.measurement.throughput_per_s.value)
 
@@ -65,7 +68,7 @@ def test_the_run_stores_every_case_and_its_ratio(results: Path) -> None:
     assert {case.status for case in cases} == {"measured", "skipped"}
     assert all(case.reason for case in cases if case.status == "skipped")
     assert {case.hardware is not None for case in cases if case.status == "measured"} == {True}
-    (ratio,) = run.of_kind(RatioRecord)
+    *_, ratio = run.of_kind(RatioRecord)  # where the machine was disturbed, an earlier attempt is stored too
     assert len(ratio.log_ratios) == 2
     assert run.run.environment.packages["tensorflow"]
     assert run.path.with_suffix(".trace.jsonl").exists()
@@ -79,9 +82,10 @@ def test_the_terminal_says_throughput_ratio_verdict_and_the_next_step(results: P
     assert "next:    python -m rtxbench.report" in output
 
 
-def test_two_runs_compare_natively(results: Path) -> None:
+def test_two_runs_compare_natively(results: Path, tmp_path: Path) -> None:
     """``--benchmark-compare`` reads what an earlier run saved; ``-k`` measures the chosen case with its baseline."""
-    finished = bench(results, "--benchmark-compare", "-k", "mixed_bfloat16 and cpu")
+    both = shutil.copytree(results, tmp_path / "both")
+    finished = bench(both, "--benchmark-compare", "-k", "mixed_bfloat16 and cpu")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "(0001_" in finished.stdout
     assert "(NOW)" in finished.stdout
@@ -93,8 +97,6 @@ def test_language_models_on_a_card_are_skipped_where_there_is_none(tmp_path: Pat
     finished = bench(tmp_path, file="bench_language.py", scope=("--profile", "smoke"))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (run,) = load_results([tmp_path])
-    if run.run.environment.gpus:
-        pytest.skip("this machine has a GPU: the case was measured")
     (case,) = run.of_kind(CaseRecord)
     assert (case.case.workload, case.case.placement, case.status) == ("bert-small", "gpu", "skipped")
     assert "run the same command on one that has it" in (case.reason or "")
@@ -116,20 +118,18 @@ def test_ctrl_c_keeps_the_records_of_finished_groups(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and not _records(tmp_path):
-        time.sleep(0.2)
+    wait_until(lambda: process.poll() is not None or _measured(tmp_path), "a measured case")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANG_S)
     assert process.returncode == 130, errors
     assert "kept" in errors
     (run,) = load_results([tmp_path])
     assert any(case.status == "measured" for case in run.of_kind(CaseRecord))
 
 
-def _records(folder: Path) -> bool:
+def _measured(folder: Path) -> bool:
     runs = [path for path in folder.rglob("*.jsonl") if not path.name.endswith(".trace.jsonl")]
-    return any(path.read_text().count("\n") >= 3 for path in runs)
+    return any('"status":"measured"' in path.read_text() for path in runs)
 
 
 @pytest.mark.parametrize("arguments", [["rtxbench", "--help"], ["rtxbench.report", "--help"], ["rtxbench", "cards"]])

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.waiting import HANG_S
+
 pytestmark = pytest.mark.slow
 
 TENSORFLOW = """
@@ -33,7 +35,8 @@ def test_two_devices_can_all_reduce(engine, start):
     """With two devices the all-reduce ceiling is a figure, and every other ceiling is one or has its reason."""
     pytest.importorskip(engine)
     code = start + MEASURE % engine
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=HANG_S)
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["all_reduce_bytes_per_s"][0] >= 1
     assert found["gemm_flop_per_s"][0] >= 1

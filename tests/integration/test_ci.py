@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.test_gate import PROJECT, SLEEPING, commit, git
+from tests.integration.test_gate import PROJECT, SLEEPING, SPENT, commit, git
 
 ACTION = PROJECT / ".github" / "actions" / "gate"
 DOCS = PROJECT / "docs" / "ci.md"
@@ -20,7 +20,7 @@ DOCS = PROJECT / "docs" / "ci.md"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A clone with an origin, a base branch and a topic branch that is three times slower."""
+    """A clone with an origin, a base branch and a topic branch that is five times slower."""
     origin = tmp_path / "origin"
     origin.mkdir()
     git(origin, "init", "--quiet", "--initial-branch=main")
@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(origin), str(folder))
     git(folder, "checkout", "--quiet", "-b", "topic")
-    commit(folder, SLEEPING.format(step_s=0.006))
+    commit(folder, SLEEPING.format(step_s=0.01))
     return folder
 
 
@@ -78,7 +78,7 @@ def action_run(folder: Path, tools: Path, **inputs: str) -> tuple[int, dict[str,
 
 
 def test_action_fails_a_slower_pull_request(project: Path, tools: Path) -> None:
-    """Against the merge base of the pull request, three times slower is a regression with a summary."""
+    """Against the merge base of the pull request, five times slower is a regression with a summary."""
     code, outputs, summary = action_run(project, tools, GATE_BASE_REF="main")
     assert (code, outputs["outcome"], outputs["exit-code"]) == (1, "regression", "1")
     assert "origin/main...HEAD" in summary
@@ -87,7 +87,7 @@ def test_action_fails_a_slower_pull_request(project: Path, tools: Path) -> None:
 
 def test_action_passes_on_inconclusive_unless_told_otherwise(project: Path, tools: Path) -> None:
     """No time to decide is a warning by default and a failure when asked for."""
-    inputs = {"GATE_BASE_REF": "main", "GATE_BUDGET": "0.2s"}
+    inputs = {"GATE_BASE_REF": "main", "GATE_BUDGET": SPENT}
     assert action_run(project, tools, **inputs)[0] == 0
     code, outputs, _summary = action_run(project, tools, **inputs, GATE_ON_INCONCLUSIVE="fail")
     assert (code, outputs["outcome"]) == (6, "inconclusive")

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -16,8 +15,11 @@ from rtxbench.gate.outcome import GateReport
 from rtxbench.gate.session import GATE_PROFILES
 from rtxbench.records import Observation
 from rtxbench.store import load_results
+from tests.waiting import HANG_S, gone, wait_until
 
 PROJECT = Path(__file__).parents[2]
+SPENT = "0.001s"
+"""Time for one launch, which is always made, on any machine."""
 SLEEPING = """
 import time
 def case():
@@ -109,8 +111,8 @@ def test_unchanged_code_is_never_a_regression(repository: Path) -> None:
 
 def test_slower_candidate_is_a_regression(repository: Path) -> None:
     """A step that takes twice as long fails, on five fresh launches, and the ratio is about 2."""
-    commit(repository, SLEEPING.format(step_s=0.004))
-    commit(repository, SLEEPING.format(step_s=0.008))
+    commit(repository, SLEEPING.format(step_s=0.01))
+    commit(repository, SLEEPING.format(step_s=0.02))
     code = command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
     case = report(repository).cases[0]
     assert (code, case.outcome) == (1, "regression")
@@ -126,7 +128,7 @@ def test_merge_base_and_subfolder(repository: Path) -> None:
     base = commit(inner, SLEEPING.format(step_s=0.002))
     git(repository, "checkout", "--quiet", "-b", "topic")
     commit(inner, SLEEPING.format(step_s=0.002) + "# changed\n")
-    wanted = request(inner, "main...topic", budget="0.5s")
+    wanted = request(inner, "main...topic", budget=SPENT)
     assert command.gate(wanted, inner) in (0, 6)
     assert base[:10] in report(inner).baseline
 
@@ -153,7 +155,7 @@ def test_shallow_clone_is_named_as_the_cause(repository: Path, tmp_path: Path) -
 def test_dirty_tree_is_measured_and_named(repository: Path) -> None:
     """The folder as it is may differ from its commit; the outcome says so."""
     commit(repository, SLEEPING.format(step_s=0.002))
-    (repository / "train.py").write_text(SLEEPING.format(step_s=0.006))
+    (repository / "train.py").write_text(SLEEPING.format(step_s=0.01))
     assert command.gate(request(repository, "HEAD"), repository) == 1
     assert "uncommitted changes" in report(repository).candidate
 
@@ -162,7 +164,7 @@ def test_gating_a_commit_beside_uncommitted_changes_warns(repository: Path, caps
     """Naming HEAD while the folder is dirty measures the commit, with a caution."""
     commit(repository, SLEEPING.format(step_s=0.002))
     (repository / "train.py").write_text("raise SystemExit('never imported')")
-    assert command.gate(request(repository, "HEAD", candidate="HEAD", budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD", candidate="HEAD", budget=SPENT), repository) == 6
     assert "not part of HEAD" in capsys.readouterr().err
 
 
@@ -206,7 +208,7 @@ def test_case_that_only_the_candidate_has(repository: Path) -> None:
 def test_hardware_is_recorded_beside_the_launches(repository: Path) -> None:
     """With the recorder on, the trace lies beside the records and its flags are on each launch."""
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", record_hardware=True, budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD", record_hardware=True, budget=SPENT), repository) == 6
     (trace,) = (repository.parent / "out").rglob("*.trace.jsonl")
     assert '"kind":"end"' in trace.read_text()
     assert all(flag.severity == "warn" for launch in launches(repository) for flag in launch.flags)
@@ -249,7 +251,7 @@ def test_caller_pythonpath_does_not_reach_the_arms(repository: Path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(repository.parent / "elsewhere"))
     checking = "import sys\nassert not any('elsewhere' in path for path in sys.path)\n" + SLEEPING.format(step_s=0.002)
     commit(repository, checking)
-    assert command.gate(request(repository, "HEAD", budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
 
 
 def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
@@ -257,14 +259,14 @@ def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
     editing = "import pathlib\npathlib.Path(__file__).open('a').write('#')\n" + SLEEPING.format(step_s=0.002)
     commit(repository, editing)
     with pytest.raises(MeasurementError, match="changed while it was being measured"):
-        command.gate(request(repository, "HEAD", budget="0.5s"), repository)
+        command.gate(request(repository, "HEAD", budget=SPENT), repository)
 
 
 def test_settings_of_the_project_itself(repository: Path) -> None:
     """``[tool.rtxbench.gate]`` names cases and margin; an unknown key is refused."""
     (repository / "pyproject.toml").write_text('[tool.rtxbench.gate]\ncases = ["train:case"]\nmargin = "50%"\n')
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", cases=(), budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD", cases=(), budget=SPENT), repository) == 6
     assert report(repository).margin_ratio == 0.5
     (repository / "pyproject.toml").write_text("[tool.rtxbench.gate]\ncase = []\n")
     with pytest.raises(UsageError, match="no key 'case'"):
@@ -275,7 +277,7 @@ def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
     """Each gate adds one record per case to one file, which stays a valid results file."""
     commit(repository, SLEEPING.format(step_s=0.002))
     for _ in range(2):
-        command.gate(request(repository, "HEAD", history=True, budget="0.5s"), repository)
+        command.gate(request(repository, "HEAD", history=True, budget=SPENT), repository)
     (path,) = (repository.parent / "out").glob("*/gate-history.jsonl")
     (run,) = load_results([path])
     assert [record.metric for record in run.of_kind(Observation)] == ["log_ratio", "log_ratio"]
@@ -284,7 +286,7 @@ def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
 def test_spent_budget_is_inconclusive(repository: Path) -> None:
     """When time runs out before a decision, the gate says that it cannot say."""
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
     assert report(repository).cases[0].reason == "budget-spent"
 
 
@@ -299,13 +301,13 @@ def test_arms_with_other_dependencies_get_environments_of_their_own(
     commit(repository, source)
     (repository / "requirements.txt").write_text("# nothing either\n")
     commit(repository, source)
-    assert command.gate(request(repository, "HEAD~1", candidate="HEAD", budget="0.5s"), repository) == 6
+    assert command.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository) == 6
     used = set((repository.parent / "prefixes").read_text().split())
     environments = repository.parent / "cache" / "rtxbench" / "environments"
     assert {Path(prefix).parent for prefix in used} == {environments}
     assert len(used) == 2
     before = {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
-    command.gate(request(repository, "HEAD~1", candidate="HEAD", budget="0.5s"), repository)
+    command.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository)
     assert before == {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
 
 
@@ -337,14 +339,14 @@ def test_full_disk_keeps_what_was_written(repository: Path) -> None:
     """The results file may not grow past its second launch: exit 4, the file named, whole launches readable."""
     commit(repository, SLEEPING.format(step_s=0.002))
     free = repository.parent / "free"
-    start(repository, "--baseline", "HEAD", "--results", str(free)).communicate(timeout=120)
+    start(repository, "--baseline", "HEAD", "--results", str(free)).communicate(timeout=HANG_S)
     (unlimited,) = free.rglob("*.jsonl")
     header, first, second, *_ = unlimited.read_bytes().splitlines(keepends=True)
     most = len(header) + len(first) + len(second) // 2
     out = repository.parent / "out"
     limit = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))"
     process = start(repository, "--baseline", "HEAD", "--results", str(out), prelude=limit)
-    _stdout, stderr = process.communicate(timeout=120)
+    _stdout, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 4, stderr
     assert "cannot write" in stderr
     assert "Free some disk space" in stderr
@@ -364,13 +366,13 @@ def test_interruption_cleans_up_and_keeps_launches(repository: Path, number: sig
     for line in process.stderr:
         if "launch 1 " in line:
             break
-    time.sleep(0.2)
     process.send_signal(number)
-    _stdout, _stderr = process.communicate(timeout=60)
+    _stdout, _stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert len(launches(repository)) >= 1
     assert_no_trees_left(repository)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in marker.read_text().split())
+    for pid in map(int, marker.read_text().split()):
+        wait_until(lambda pid=pid: gone(pid), "the end of the workers")
 
 
 def test_abandoned_trees_are_removed_by_the_next_gate(repository: Path) -> None:
@@ -384,14 +386,14 @@ def test_abandoned_trees_are_removed_by_the_next_gate(repository: Path) -> None:
     process.kill()
     process.communicate()
     assert git(repository, "worktree", "list").count("\n") == 1
-    command.gate(request(repository, "HEAD", budget="0.5s"), repository)
+    command.gate(request(repository, "HEAD", budget=SPENT), repository)
     assert_no_trees_left(repository)
 
 
 def test_exit_code_of_a_usage_error() -> None:
     """The command line turns a deliberate error into its exit code and one line."""
     process = start(PROJECT, "--baseline", "HEAD", "--margin", "lots")
-    _stdout, stderr = process.communicate(timeout=60)
+    _stdout, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 2
     assert "'lots' is no margin" in stderr
 

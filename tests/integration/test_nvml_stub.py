@@ -15,6 +15,7 @@ from rtxbench.hardware.flags import window_flags
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import load_trace, summarize
 from tests.nvml_stub import GPU0, GPU1, MIG0, build, compiler
+from tests.waiting import HANG_S, wait_until
 
 pytestmark = [
     pytest.mark.skipif(compiler() is None, reason="no C compiler to build the NVML stand-in with"),
@@ -35,24 +36,33 @@ def old_driver(tmp_path_factory):
 
 
 @pytest.fixture
-def stub(driver, monkeypatch):
-    """Set the scenario: ``stub("gpus=2 util=0")``."""
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
+def stub(driver, monkeypatch, tmp_path):
+    """Set the scenario: ``stub("gpus=2 util=0")``. Its times count from the start of the recorded window."""
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
 
     def scenario(words, folder=driver):
         monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
-        monkeypatch.setenv("NVML_STUB", words)
+        monkeypatch.setenv("NVML_STUB", f"{words} go={tmp_path / 'go'}")
 
     return scenario
 
 
-def record(tmp_path, seconds=1.0):
-    """Record for a while with a mark on both sides; returns the trace and the window."""
-    path = tmp_path / "stub.trace.jsonl"
+def record(tmp_path, seconds=1.0, until="", name="stub"):
+    """Record for a while with a mark on both sides; returns the trace and the window.
+
+    The window ends when ``seconds`` have passed, its own samples are on disk, and the trace holds ``until``.
+    """
+    path = tmp_path / f"{name}.trace.jsonl"
     with Recorder(path) as recorder:
         recorder.mark("before")
+        before = path.read_text().count(HOST_SAMPLE)
         start = time.monotonic_ns()
+        (tmp_path / "go").touch()
         time.sleep(seconds)
+        recorder.mark("written")
+        wait_until(lambda: path.read_text().count(HOST_SAMPLE) >= before + 3, "samples of the window")
+        wait_until(lambda: until in path.read_text(), until)
         window = (start, time.monotonic_ns())
         recorder.mark("after")
     return load_trace(path), window
@@ -60,10 +70,11 @@ def record(tmp_path, seconds=1.0):
 
 def in_child(code):
     """Run code in a fresh process and return what it printed, as JSON."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S)
     return json.loads(done.stdout)
 
 
+HOST_SAMPLE = '"device":"host","values":'
 ENVIRONMENT = """
 import msgspec, sys
 from rtxbench.hardware.environment import describe
@@ -146,7 +157,7 @@ def test_no_permission_is_recorded(stub, tmp_path):
 def test_a_flaky_metric_backs_off_and_comes_back(stub, tmp_path):
     """Unknown errors every now and then leave a metric with fewer samples, not without any."""
     stub("flaky:nvmlDeviceGetTemperature=999")
-    trace, _window = record(tmp_path, 3.5)
+    trace, _window = record(tmp_path, 3.5, until='"temperature_c":')
     assert any(f.sensor == "temperature" and f.policy == "back-off" for f in trace.failures)
     assert trace.get(GPU0, "temperature_c").values.size >= 1
     assert trace.get(GPU0, "power_w").values.size >= 20
@@ -155,7 +166,7 @@ def test_a_flaky_metric_backs_off_and_comes_back(stub, tmp_path):
 def test_a_gpu_lost_mid_run_ends_its_samples_and_voids_the_window(stub, tmp_path):
     """The other GPU and the host are recorded on; the case on the lost one is invalid."""
     stub("gpus=2 lost_after_ms=1200")
-    trace, window = record(tmp_path, 2.5)
+    trace, window = record(tmp_path, 2.5, until='"code":"gpu-lost"')
     assert [e.device for e in trace.events if e.code == "gpu-lost"] == [GPU0]
     assert trace.get(GPU1, "power_w").times_ns[-1] > trace.get(GPU0, "power_w").times_ns[-1] + 5e8
     assert codes(trace, window)["gpu-lost"] == "invalid"
@@ -165,7 +176,7 @@ def test_a_gpu_lost_mid_run_ends_its_samples_and_voids_the_window(stub, tmp_path
 def test_a_hanging_call_stops_neither_the_host_samples_nor_the_exit(stub, tmp_path):
     """The driver never returns: host sampling goes on, the hang is noted, the recorder still ends."""
     stub("hang:nvmlDeviceGetUtilizationRates=300")
-    trace, window = record(tmp_path, 6.6)
+    trace, window = record(tmp_path, 6.0, until='"code":"read-hung"')
     assert "read-hung" in {event.code for event in trace.events}
     assert trace.get("host", "cpu_utilization_ratio").times_ns[-1] > window[1] - 5e8
     assert trace.get(GPU0, "power_w").times_ns[-1] < window[1] - 4e9
@@ -202,9 +213,8 @@ def test_foreign_processes_are_found_at_window_edges(stub, tmp_path):
     stub(f"process={os.getppid()} sm=30")
     trace, window = record(tmp_path, 0.4)
     assert codes(trace, window)["foreign-gpu-process"] == "invalid"
-    (tmp_path / "own").mkdir()
     stub(f"process={os.getpid()} sm=90")
-    trace, window = record(tmp_path / "own", 0.4)
+    trace, window = record(tmp_path, 0.4, name="own")
     assert codes(trace, window) == {}
 
 
@@ -232,7 +242,6 @@ def test_mig_instances_are_listed_and_their_gaps_explained(stub, tmp_path):
 def test_the_environment_lists_the_gpus_cuda_would_see(stub, monkeypatch, visible, expected):
     """Index, UUID prefix, order and absence, matched by UUID."""
     stub("gpus=2")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     environment = in_child(ENVIRONMENT)
@@ -244,10 +253,9 @@ def test_the_environment_lists_the_gpus_cuda_would_see(stub, monkeypatch, visibl
     assert ("hides every GPU" in environment["missing"].get("gpus", "")) == (visible == "")
 
 
-def test_the_machine_slug_names_the_cards(stub, monkeypatch):
+def test_the_machine_slug_names_the_cards(stub):
     """Two equal cards are one name and a count."""
     stub("gpus=2")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert in_child(ENVIRONMENT)["machine"].startswith("rtx-4090-x2-")
 
 

@@ -5,21 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from rtxbench.hardware.trace import load_trace
 from tests.nvml_stub import GPU0, build, compiler
+from tests.waiting import HANG_S, wait_until
 
 RTXBENCH = [sys.executable, "-c", "from rtxbench.cli import main; main()"]
-BUSY = "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"
+BUSY = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
 
 
 def run_trace(tmp_path, *command, options=(), **kwargs):
     path = tmp_path / "t.trace.jsonl"
     line = [*RTXBENCH, "trace", "--out", str(path), *options, "--", *command]
-    return path, subprocess.run(line, check=False, capture_output=True, text=True, timeout=60, **kwargs)
+    return path, subprocess.run(line, check=False, capture_output=True, text=True, timeout=HANG_S, **kwargs)
 
 
 def test_exit_code_output_and_summary(tmp_path):
@@ -38,7 +38,7 @@ def test_json_is_the_last_line_of_stdout(tmp_path):
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["exit_code"] == 0
     assert report["complete"]
-    assert report["hardware"]["devices"]["host"]["watched_cpu_cores"]["maximum"] > 0.2
+    assert report["hardware"]["devices"]["host"]["watched_cpu_cores"]["maximum"] > 0.05  # what counts as work
     assert report["window_ns"][1] - report["window_ns"][0] == pytest.approx(report["duration_s"] * 1e9)
 
 
@@ -70,13 +70,11 @@ def test_an_existing_trace_is_kept(tmp_path):
 def test_ctrl_c_keeps_the_trace(tmp_path):
     """Ctrl-C ends the command; the recorder finishes its trace and the summary is printed."""
     path = tmp_path / "t.trace.jsonl"
-    line = [*RTXBENCH, "trace", "--out", str(path), "--", sys.executable, "-c", "import time; time.sleep(60)"]
+    line = [*RTXBENCH, "trace", "--out", str(path), "--", sys.executable, "-c", "import time; time.sleep(600)"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not (path.exists() and path.read_text().count('"sample"') > 20):
-        time.sleep(0.2)
+    wait_until(lambda: path.exists() and path.read_text().count('"sample"') > 20, "samples")
     os.killpg(process.pid, signal.SIGINT)
-    _output, errors = process.communicate(timeout=30)
+    _output, errors = process.communicate(timeout=HANG_S)
     assert process.returncode in (1, 128 + signal.SIGINT)
     assert "ran for" in errors
     assert load_trace(path).end.reason == "stopped"
@@ -87,7 +85,7 @@ def test_gpus_are_summarised(tmp_path):
     """With a card, power, clocks and what likely held it back are in the summary; the timeline is drawn."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(build(tmp_path)), "NVML_STUB": "power_w=250 reasons=4 util=50"}
     picture = tmp_path / "timeline.png"
-    _path, done = run_trace(tmp_path, "sleep", "1", options=["--figure", str(picture)], env=environment)
+    _path, done = run_trace(tmp_path, "sleep", "2", options=["--figure", str(picture)], env=environment)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "likely the GPU waits for the host" in done.stderr
     assert f"NVIDIA GeForce RTX 4090 {GPU0}" in done.stderr

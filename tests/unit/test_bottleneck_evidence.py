@@ -8,6 +8,7 @@ import pytest
 from rtxbench.analysis.bottleneck_evidence import Diagnoser, case_evidence, recording_diagnosis
 from rtxbench.analysis.explained import with_causes
 from rtxbench.records import CaseRecord, HardwareSummary, Observation, RatioRecord, Summary, Verdict
+from rtxbench.report.base import Paragraph, Table
 from rtxbench.report.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.style import theme
 from rtxbench.report.why_section import why_section
@@ -129,6 +130,30 @@ def test_the_section_tells_causes_roofline_and_ceilings(folder, loaded):
     assert "FLOP/B" in drawing.alt
     with theme():
         assert drawing.build().axes
+
+
+def test_cases_with_the_same_cause_and_evidence_share_a_row(folder, loaded):
+    """Two cases of which the same is known are one row that names both; those of which nothing is known, a sentence."""
+    chosen = of_case(loaded, "resnet50/mixed_float16/gpu/b64")
+    twin = msgspec.structs.replace(chosen, record_id="twin", case=msgspec.structs.replace(chosen.case, variant="twin"))
+    unknown = msgspec.structs.replace(
+        chosen,
+        record_id="unknown",
+        case=msgspec.structs.replace(chosen.case, placement="cpu"),  # the ceilings are the GPU's
+        measurement=msgspec.structs.replace(chosen.measurement, flops_per_step=None),
+        hardware=None,
+    )
+    others = tuple(r for r in loaded.records if isinstance(r, Observation))
+    run = loaded._replace(records=(chosen, twin, unknown, *others))
+    run = with_evidence(run, chosen, kernels_per_step=800)
+    run = with_evidence(run, twin, kernels_per_step=800)
+    context = context_of(folder)
+    section = why_section(type(context)(**{**vars(context), "runs": (run,)}))
+    table = next(block for block in section.blocks if isinstance(block, Table) and "What limits" in block.caption)
+    assert [row[0].text for row in table.rows] == [f"{chosen.case.label}, {twin.case.label}"]
+    assert "2 measured cases" in table.caption
+    (muted,) = [b.text for b in section.blocks if isinstance(b, Paragraph) and b.text.startswith("For ")]
+    assert f"`{unknown.case.label}`" in muted
 
 
 def test_a_run_without_evidence_has_no_section(folder):

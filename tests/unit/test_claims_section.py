@@ -2,10 +2,12 @@ import pytest
 
 from rtxbench.analysis.claims import load_claims
 from rtxbench.measure.trials import TRIALS
+from rtxbench.records import Observation
 from rtxbench.report.base import Code, Figure, Paragraph, Subheading, Table
 from rtxbench.report.claims_section import claims_section
 from rtxbench.report.output import build_context
 from rtxbench.report.style import theme
+from rtxbench.stats import launch_estimate
 from tests.judged_runs import environment, loaded_run
 from tests.unit.test_trials import answer, context
 
@@ -51,6 +53,36 @@ def test_a_slow_pipeline_is_called_input_bound_only_when_certain() -> None:
     section = section_of("augmentation")
     table = next(block for block in section.blocks if isinstance(block, Table))
     assert {str(row[0]): row[-1] for row in table.rows} == {"no augmentation": "no", "Keras layers in tf.data": "yes"}
+
+
+def test_the_wait_for_input_is_shown_where_it_was_timed() -> None:
+    """A share of the loop per pipeline, with its interval; without such a record the table has no such column."""
+
+    def shown(*extra: Observation) -> Table:
+        found = context(answer)
+        TRIALS["augmentation"](found)
+        records = [*(r for r in found.records if getattr(r, "metric", "") != "input_wait_ratio"), *extra]
+        section = claims_section(build_context([loaded_run(records, environment())], load_claims()))
+        return next(block for block in section.blocks if isinstance(block, Table))
+
+    wait = Observation(
+        record_id="wait",
+        run_id="run",
+        topic="augmentation",
+        metric="input_wait_ratio",
+        values=(0.40, 0.42),
+        replicate="repeat",
+        finished_at="2026-01-01T00:00:00+00:00",
+        labels={"pipeline": "Keras layers in tf.data"},
+        estimate=launch_estimate((0.40, 0.42)),
+    )
+    table = shown(wait)
+    column = [head.title for head in table.columns].index("Waiting for input")
+    cells = {str(row[0]): row[column] for row in table.rows}
+    assert cells["no augmentation"] == ""
+    assert cells["Keras layers in tf.data"].text == "41.0 %"
+    assert "28.3 % to 53.7 %" in cells["Keras layers in tf.data"].note
+    assert "Waiting for input" not in [head.title for head in shown().columns]
 
 
 def test_every_figure_has_axes_in_words_and_units() -> None:

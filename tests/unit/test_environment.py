@@ -35,14 +35,16 @@ def test_an_arm_cpu_has_a_name_and_features(tmp_path):
     assert found.name
 
 
-def test_the_slug_names_hardware_and_no_host():
-    """A folder name: lower case, stable, and without the host's name."""
+def test_the_slug_names_hardware_and_no_host(monkeypatch):
+    """A folder name: lower case, stable, and the same whatever the host is called."""
     first, second = describe().machine, describe().machine
     assert first == second
     assert first == first.lower()
     assert "/" not in first
     assert " " not in first
-    assert socket.gethostname().lower() not in first
+    monkeypatch.setattr(socket, "gethostname", lambda: "payroll-7")
+    monkeypatch.setattr(platform, "node", lambda: "payroll-7")
+    assert describe().machine == first
 
 
 def test_versions_can_be_added_and_overridden():

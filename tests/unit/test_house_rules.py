@@ -26,6 +26,27 @@ def test_every_test_states_the_fact_it_proves(path: Path) -> None:
     assert silent == []
 
 
+def trees(folder: str) -> dict[str, ast.Module]:
+    """Every source file below the folder, parsed."""
+    return {str(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def test_no_file_and_no_function_outgrows_a_reader() -> None:
+    """A file holds 400 lines at most, a function 50; what grows further is two things."""
+    for path, tree in (trees("rtxbench") | trees("bench")).items():
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 50] == [], path
+        assert len(Path(path).read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_every_method_says_what_it_does() -> None:
+    """Methods of private classes too, which the linter leaves out."""
+    for path, tree in trees("rtxbench").items():
+        for one in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            methods = [node for node in one.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+            assert [method.name for method in methods if not ast.get_docstring(method)] == [], path
+
+
 def test_every_command_of_the_readme_exists() -> None:
     """Each `rtxbench …` line of the README parses: its subcommand and its options are real."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

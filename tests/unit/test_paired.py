@@ -10,11 +10,13 @@ import pytest
 import rtxbench
 from rtxbench.errors import MeasurementError, RtxbenchError
 from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired import measure_pairing, round_order
+from rtxbench.measure.launch import round_order
+from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Ready, Timed
 from rtxbench.records import Case
+from tests.waiting import HANG_S
 
 PROFILE = Profile(
     name="test",
@@ -186,7 +188,7 @@ def test_a_worker_that_cannot_start_fails_every_arm_with_the_reason() -> None:
 
 
 def test_a_user_step_is_measured_in_a_real_process(tmp_path: Path) -> None:
-    """The `python` engine times a real function in a real worker: 20 ms against 2 ms reads as slower."""
+    """The `python` engine times a real function in a real worker: 50 ms against 2 ms reads as slower."""
     (tmp_path / "steps.py").write_text(
         "import time\n"
         "def make(seconds):\n"
@@ -195,7 +197,7 @@ def test_a_user_step_is_measured_in_a_real_process(tmp_path: Path) -> None:
         "        while time.perf_counter() < end: pass\n"
         "    return step\n"
         "def quick(): return make(0.002)\n"
-        "def slow(): return make(0.02)\n"
+        "def slow(): return make(0.05)\n"
     )
     spec = WorkerSpec(engine="python", directory=tmp_path, environment={"PYTHONPATH": _path_with(tmp_path)})
     pair = [Arm(Case(workload=f"steps:{name}", batch_size=1, engine="python"), spec) for name in ("quick", "slow")]
@@ -211,14 +213,14 @@ def test_a_dying_worker_says_how_it_died(tmp_path: Path) -> None:
     try:
         with pytest.raises(MeasurementError, match="exit status 7"):
             case = Case(workload="dying:make", batch_size=1, engine="python")
-            worker.ask(Build(arm="a", case=case, seed=0), Built, 30)
+            worker.ask(Build(arm="a", case=case, seed=0), Built, HANG_S)
     finally:
         worker.kill()
 
 
 def test_a_hanging_worker_is_given_up_at_its_limit(tmp_path: Path) -> None:
     """A step that never returns ends as an error at the request's limit."""
-    (tmp_path / "hanging.py").write_text("import time\ndef make():\n    return lambda: time.sleep(60)\n")
+    (tmp_path / "hanging.py").write_text("import time\ndef make():\n    return lambda: time.sleep(600)\n")
     spec = WorkerSpec(engine="python", directory=tmp_path, environment={"PYTHONPATH": _path_with(tmp_path)})
     worker = WorkerProcess(spec)
     try:

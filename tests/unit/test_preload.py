@@ -1,5 +1,6 @@
 """The preload opens a real shared library so that the loader then finds it by its name."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,23 @@ import pytest
 from rtxbench.engines.preload import preload_cuda_libraries
 from rtxbench.hardware.cuda_libraries import runpath_folders
 from tests.fake_site import FakeSite
+from tests.nvml_stub import compiler
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow has CUDA wheels on Linux only")
+
+def installed(library: str) -> bool:
+    """Whether the system's loader knows the library, as on a machine with a CUDA toolkit."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow has CUDA wheels on Linux only"),
+    pytest.mark.skipif(compiler() is None, reason="no C compiler to build libraries with"),
+    pytest.mark.skipif(installed("libcusolver.so.11"), reason="this machine's own libcusolver.so.11 would be found"),
+]
 
 OPEN_BY_NAME = "import ctypes; print(ctypes.CDLL('libcusolver.so.11').answer())"
 

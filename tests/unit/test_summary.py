@@ -6,7 +6,7 @@ import pytest
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired import ArmResult, Pairing
+from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.protocol import Described
 from rtxbench.measure.summary import case_record, ratio_records, step_time_s

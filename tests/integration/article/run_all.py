@@ -13,9 +13,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 
 def outcome(path: Path, recorded: list[str]) -> dict[str, object]:
+    import tensorflow as tf
+
     recorded.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        tf.keras.utils.set_random_seed(0)
         try:
             names = runpy.run_path(str(path))
             error, message = None, ""

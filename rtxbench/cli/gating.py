@@ -1,0 +1,131 @@
+"""The gate's subcommands: ``rtxbench gate``, ``selftest`` and ``history``. Each imports what it needs when called."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["gate", "history", "selftest"]
+
+
+def gate(
+    baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
+    candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
+    ] = None,
+    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through (default 5%).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to spend at most (default 10m).")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
+    baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Build an environment per arm (default: only where their dependencies differ).",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
+    history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
+    recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+) -> None:
+    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    from rtxbench.gate import command
+    from rtxbench.gate.session import gate_profile
+
+    request = command.Request(
+        baseline=baseline,
+        candidate=candidate,
+        cases=tuple(cases or ()),
+        margin=margin,
+        budget=budget,
+        baseline_python=baseline_python or python,
+        candidate_python=candidate_python or python,
+        install=install,
+        extras=tuple(extra or ()),
+        results_dir=results,
+        history=history,
+        record_hardware=recorder,
+        json_path=json,
+        markdown_path=markdown,
+        profile=gate_profile(profile),
+    )
+    raise typer.Exit(command.gate(request))
+
+
+selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", no_args_is_help=True)
+
+
+@selftest.command("gate")
+def selftest_gate(
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
+    ] = None,
+    case: Annotated[
+        str, typer.Option(help="module:function to gate against itself.")
+    ] = "rtxbench.gate.steps:numpy_mlp",
+    profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
+    replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
+    replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,
+    results: Annotated[Path, typer.Option(help="Folder of the records; a self-test found there goes on.")] = Path(
+        "results"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw the rates (.png or .svg).")] = None,
+) -> None:
+    """Run gates on unchanged code and on planted slow-downs; append each, then show false alarms and power."""
+    import msgspec
+    from rich.console import Console
+
+    from rtxbench.gate import selftest as module
+    from rtxbench.gate.command import parse_plan
+    from rtxbench.gate.session import gate_profile
+
+    if replay:
+        rows = module.replay_files(replay, replayed)
+    else:
+        plan = parse_plan(gates) if gates else dict(module.DEFAULT_PLAN)
+        request = module.SelftestRequest(
+            plan=plan, case=case, results_dir=results, profile=gate_profile(profile), replayed=replayed
+        )
+        rows, path = module.run_selftest(request, lambda line: typer.echo(line, err=True))
+        typer.echo(f"records: {path}", err=True)
+    if as_json:
+        typer.echo(msgspec.json.encode(rows))
+    else:
+        Console().print(module.render_rows(rows))
+    if figure:
+        from rtxbench.report.gate_section import save_rates
+
+        save_rates(rows, figure)
+
+
+@selftest.command("statistics")
+def selftest_statistics(
+    gates: Annotated[int, typer.Option(min=100, help="Simulated gates per regime and slow-down.")] = 1000,
+) -> None:
+    """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
+    from rich.console import Console
+
+    from rtxbench.gate.simulation import render_simulation
+
+    Console().print(*render_simulation(gates))
+
+
+def history(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only this case.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Only points against this commit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the series as JSON.")] = False,
+) -> None:
+    """Show how step time moved over commits, and at which commits its level changed."""
+    from rtxbench.gate.history import show_history
+
+    show_history(results or [], case, reference, as_json=as_json)

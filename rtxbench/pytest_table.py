@@ -1,0 +1,82 @@
+"""What pytest shows of a measured case: exact device times in pytest-benchmark's own table, verdicts below it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rtxbench.records import CaseRecord, RatioRecord
+
+__all__ = ["VIRTUAL_CLOCK", "replay_durations", "replay_record", "verdict_lines"]
+
+
+class _VirtualClock:
+    """A clock that stands still until a replayed duration is added."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        return self._now_s
+
+    def advance(self, duration_s: float) -> None:
+        """Let ``duration_s`` seconds pass."""
+        self._now_s += duration_s
+
+
+VIRTUAL_CLOCK: Final = _VirtualClock()
+
+
+def replay_record(benchmark: Any, record: "CaseRecord", ratio: "RatioRecord | None") -> None:
+    """Give pytest-benchmark the measured seconds per step of every block, and the figures it has no column for."""
+    assert record.measurement is not None
+    benchmark.extra_info.update(_extra_info(record, ratio))
+    replay_durations(
+        benchmark,
+        [
+            (end - start) / 1e9 / launch.steps_per_block
+            for launch in record.measurement.launches
+            for start, end in launch.blocks_ns
+        ],
+    )
+
+
+def replay_durations(benchmark: Any, durations_s: Sequence[float]) -> None:
+    """Let pytest-benchmark time these seconds, one round each, on a clock that stands still in between."""
+    left = iter(durations_s)
+    benchmark.pedantic(lambda: VIRTUAL_CLOCK.advance(next(left)), rounds=len(durations_s), iterations=1)
+
+
+def _extra_info(record: "CaseRecord", ratio: "RatioRecord | None") -> dict[str, str | float | int | bool | None]:
+    assert record.measurement is not None
+    throughput = record.measurement.throughput_per_s
+    return {
+        "record_id": record.record_id,
+        "run_id": record.run_id,
+        "case": record.case.label,
+        "launches": throughput.n,
+        "throughput_per_s": throughput.value,
+        "throughput_low_per_s": throughput.low,
+        "throughput_high_per_s": throughput.high,
+        "warmup_ok": record.measurement.warmup_ok,
+        "ratio": ratio.ratio.value if ratio else None,
+        "ratio_low": ratio.ratio.low if ratio else None,
+        "ratio_high": ratio.ratio.high if ratio else None,
+    }
+
+
+def verdict_lines(path: Path) -> Iterator[str]:
+    """Verdicts on the run in that file, as wide as the terminal."""
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
+    from rtxbench.analysis.claims import load_claims
+    from rtxbench.analysis.verdicts import judge
+    from rtxbench.store import load_run
+
+    width = max(60, get_terminal_size().columns)
+    yield ""
+    for verdict in judge([load_run(path)], load_claims()):
+        if not verdict.subject:
+            text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
+            yield from wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True)

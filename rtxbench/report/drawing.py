@@ -1,0 +1,86 @@
+"""Figures become SVG and PNG, in processes of their own where there are cores for them.
+
+Drawing takes longer than all else a report does, and importing matplotlib takes long too. So the processes start as
+soon as there is something to report, and import it while the results are judged. One core draws in the process that
+asks. Either way the same figure gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from rtxbench.report.base import Figure
+from rtxbench.report.style import theme
+
+__all__ = ["Drawn", "draw", "draw_all", "drawing_processes"]
+
+_MOST_PROCESSES: Final = 4
+"""Beyond these, importing matplotlib once more costs what is gained."""
+
+
+class Drawn(NamedTuple):
+    """One figure in both formats."""
+
+    svg: str
+    png: bytes
+
+
+@contextmanager
+def drawing_processes() -> Iterator[Executor | None]:
+    """Processes to draw in, which start importing matplotlib at once; ``None`` where there is one core only."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    count = min(_MOST_PROCESSES, _cores())
+    if count < 2:
+        yield None
+        return
+    # A fresh interpreter each: a fork would inherit the locks of numpy's threads.
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as processes:
+        for _ in range(count):
+            processes.submit(_import_matplotlib)
+        yield processes
+
+
+def draw_all(figures: Sequence[Figure], processes: Executor | None = None) -> dict[str, Drawn]:
+    """Figure name → its drawing, in the order given.
+
+    Args:
+        figures: with ``processes``, their ``build`` must be a module's function or a partial of one.
+        processes: where to draw; here where ``None``, or where the processes were killed.
+    """
+    from concurrent.futures import BrokenExecutor
+
+    if processes is not None:
+        with suppress(BrokenExecutor):  # killed, most likely for memory: one after the other needs less
+            return _named(figures, list(processes.map(draw, figures)))
+    return _named(figures, [draw(figure) for figure in figures])
+
+
+def draw(figure: Figure) -> Drawn:
+    """The figure as SVG and PNG; the same input gives the same bytes."""
+    with theme():
+        drawing = figure.build()
+        svg, png = io.StringIO(), io.BytesIO()
+        drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    return Drawn(svg.getvalue(), png.getvalue())
+
+
+def _named(figures: Sequence[Figure], drawn: Sequence[Drawn]) -> dict[str, Drawn]:
+    return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
+
+
+def _import_matplotlib() -> None:
+    from matplotlib.backends import backend_agg, backend_svg  # noqa: F401 (what `draw` needs)
+    from matplotlib.figure import Figure  # noqa: F401
+
+
+def _cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
