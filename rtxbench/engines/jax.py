@@ -90,6 +90,7 @@ class _JaxStep:
         return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
 
     def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
         return self._program.parts.gradient_bytes()
 
 

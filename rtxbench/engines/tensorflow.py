@@ -97,6 +97,7 @@ class _TensorFlowStep:
         return self._parts.state_bytes()
 
     def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
