@@ -24,8 +24,9 @@ SMOKE = ["--profile", "smoke", "--workload", "mlp"]
 
 
 def environment() -> dict[str, str]:
-    """The same plan on every machine: a GPU would add its cases to it."""
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    """The same plan on every machine (a GPU would add its cases), and a pytest of its own, no worker of this one."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**own, "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def bench(
