@@ -6,7 +6,7 @@
     ┌──────────────────┐
     │ build  warm up   │  round 1      round 2      …   round R        solo
     │ A,B    A,B       │  A B B A      B A A B                         A A A A
-    └──────────────────┘
+    └──────────────────┘ (in launch 2, B is first)
                           └ block: k synchronised steps after 1-2 untimed ones
 
 Every round holds two blocks of each arm, placed symmetrically, so that a drift of the machine cancels within the

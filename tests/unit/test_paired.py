@@ -49,10 +49,22 @@ class FakeWorker:
 
 
 class Machine:
-    """A machine whose steps take exactly ``step_s[arm]`` seconds, drifting by ``drift`` per second of its clock."""
+    """A machine whose steps take exactly ``step_s[arm]`` seconds, drifting by ``drift`` per second of its clock.
 
-    def __init__(self, step_s: dict[str, float], drift: float = 0.0, failing: str = "", nan: str = "") -> None:
+    What is built last in a launch runs faster by ``favour_last``.
+    """
+
+    def __init__(
+        self,
+        step_s: dict[str, float],
+        drift: float = 0.0,
+        failing: str = "",
+        nan: str = "",
+        favour_last: float = 0.0,
+    ) -> None:
         self.now_s = 0.0
+        self.favour_last = favour_last
+        self.last = ""
         self.step_s = step_s
         self.drift = drift
         self.failing = failing
@@ -68,6 +80,7 @@ class Machine:
             case Build(arm=arm):
                 if arm == self.failing:
                     raise MeasurementError("out of device memory.", next_step="Lower the batch size.")
+                self.last = arm
                 return Built(build_s=0.1, first_step_s=0.2)
             case Block(arm=arm, steps=steps, lead_in=lead_in):
                 self._run(arm, lead_in)
@@ -81,7 +94,8 @@ class Machine:
 
     def _run(self, arm: str, steps: int) -> None:
         for _ in range(steps):
-            self.now_s += self.step_s[arm] * (1 + self.drift * self.now_s)
+            favour = self.favour_last if arm == self.last else 0.0
+            self.now_s += self.step_s[arm] * (1 + self.drift * self.now_s) * math.exp(-favour)
 
 
 def arms(*names: str) -> list[Arm]:
@@ -105,6 +119,13 @@ def test_linear_drift_cancels_within_a_round() -> None:
     """A machine that slows down steadily biases neither arm: mirrored blocks cancel the drift."""
     pairing = measure(Machine({"a": 0.001, "b": 0.001}, drift=0.01), "a", "b")
     assert pairing.log_ratios["b"] == pytest.approx([0.0] * 5, abs=1e-4)
+
+
+def test_what_is_built_last_gains_nothing_over_two_launches() -> None:
+    """Arms take turns at being first, so an advantage of place has both signs and cancels."""
+    profile = Profile(**{**PROFILE.__dict__, "launches_min": 4, "launches_max": 4})
+    pairing = measure(Machine({"a": 0.001, "b": 0.001}, favour_last=0.02), "a", "b", profile=profile)
+    assert pairing.log_ratios["b"] == pytest.approx([-0.02, 0.02, -0.02, 0.02], rel=1e-6)
 
 
 def test_a_planted_slowdown_is_found_as_planted() -> None:
