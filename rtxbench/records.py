@@ -85,6 +85,13 @@ class Cpu(_Frozen, frozen=True, kw_only=True):
     logical_cores: int
     memory_bytes: int
     features: tuple[str, ...] = ()
+    usable_cores: int | None = None
+    """Logical cores this process may use (taskset, a container's CPU set); ``None`` where the system does not say."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether some cores are out of this process's reach."""
+        return self.usable_cores is not None and self.usable_cores < self.logical_cores
 
 
 class Gpu(_Frozen, frozen=True, kw_only=True):

@@ -123,7 +123,8 @@ def _torch(kind: str) -> DeviceControls:
     def scope() -> Any:
         import keras
 
-        return keras.device(f"{kind}:0") if kind == "cpu" else contextlib.nullcontext()
+        # To Keras `cpu:0` is another device than `cpu`: it would copy every tensor before it is used.
+        return keras.device("cpu") if kind == "cpu" else contextlib.nullcontext()
 
     return DeviceControls(
         # PyTorch runs every operation as a kernel of its own, so its eager chain is its graph.

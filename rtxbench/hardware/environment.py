@@ -108,6 +108,7 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
         logical_cores=psutil.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         features=tuple(feature for feature in TRAINING_FEATURES if feature in flags),
+        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     )
 
 
@@ -163,6 +164,9 @@ def _slug(processor: Cpu, cards: Sequence[Gpu]) -> str:
         count = sum(card.name == name for card in cards)
         parts.append(_words(name) + (f"-x{count}" if count > 1 else ""))
     parts.append(_words(processor.name) or "cpu")
+    if processor.bound:
+        # A process bound to some cores measures another machine than one that has them all.
+        parts.append(f"{processor.usable_cores}-of-{processor.logical_cores}-cores")
     facts = [processor.name, processor.logical_cores, processor.memory_bytes >> 30, *processor.features]
     facts += [card.uuid for card in cards]
     digest = hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:6]

@@ -82,6 +82,7 @@ def _cpu_cell(machine: Environment) -> Cell:
     parts = [
         plural(cpu.physical_cores, "core"),
         plural(cpu.logical_cores, "thread"),
+        *([f"bound to {cpu.usable_cores} of them"] if cpu.bound else []),
         format_bytes(cpu.memory_bytes),
         *cpu.features,
     ]

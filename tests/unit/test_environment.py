@@ -1,10 +1,12 @@
 """The description of the machine."""
 
+import os
 import platform
 import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from rtxbench.hardware.environment import cpu, describe
@@ -45,6 +47,19 @@ def test_the_slug_names_hardware_and_no_host(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "payroll-7")
     monkeypatch.setattr(platform, "node", lambda: "payroll-7")
     assert describe().machine == first
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no process to cores")
+def test_a_process_bound_to_some_cores_is_another_machine(monkeypatch):
+    """Figures of a bound process never mix with those of the whole machine, and the name says why."""
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    whole = describe()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5})
+    bound = describe()
+    assert (whole.cpu.usable_cores, bound.cpu.usable_cores) == (8, 2)
+    assert "2-of-8-cores" in bound.machine
+    assert "-of-" not in whole.machine
 
 
 def test_versions_can_be_added_and_overridden():
