@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from rtxbench.analysis.all_reduce import all_reduce_share, sums_gradients
 from rtxbench.analysis.bottleneck import WAIT_SHARE
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
-from rtxbench.records import CaseRecord, Observation, RatioRecord, Verdict
+from rtxbench.records import Observation, RatioRecord, Verdict
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 
@@ -20,13 +19,12 @@ __all__ = ["input_wait_text", "with_asides"]
 def with_asides(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Append to each explanation what the machine's records say of input and of all-reduce."""
     diagnoser = Diagnoser(runs)
-    cases = {record.record_id: record for loaded in runs for record in loaded.of_kind(CaseRecord)}
     ratios = {record.record_id: record for loaded in runs for record in loaded.of_kind(RatioRecord)}
     waits = _waits(runs)
     found = []
     for verdict in verdicts:
         parallel = [ratios[name] for name in verdict.evidence if name in ratios]
-        texts = [_all_reduce_text(parallel[-1:] if verdict.subject else parallel, cases, diagnoser)]
+        texts = [_all_reduce_text(parallel[-1:] if verdict.subject else parallel, diagnoser)]
         if not verdict.subject:
             texts.append(input_wait_text(waits.get((verdict.machine, verdict.claim), ())))
         found.append(replace(verdict, explanation=" ".join([verdict.explanation, *filter(None, texts)])))
@@ -61,14 +59,10 @@ def _bound_words(wait: Observation) -> str:
     return f"{format_percent(mean, 0)} ({'not input-bound' if high < WAIT_SHARE else 'cannot say whether input-bound'})"
 
 
-def _all_reduce_text(ratios: Sequence[RatioRecord], cases: Mapping[str, CaseRecord], diagnoser: Diagnoser) -> str:
+def _all_reduce_text(ratios: Sequence[RatioRecord], diagnoser: Diagnoser) -> str:
     """One sentence on the parallel arms of these ratios; several arms are told one by one, each kind by itself."""
-    arms = {
-        record.candidate_record: cases[record.candidate_record]
-        for record in ratios
-        if sums_gradients(record.candidate) and record.candidate_record in cases
-    }
-    shares = {arm.case.label: all_reduce_share(diagnoser.evidence(arm)).text for arm in arms.values()}
+    found = {record.candidate.label: diagnoser.all_reduce(record) for record in ratios}
+    shares = {label: share.text for label, share in found.items() if share is not None}
     if not shares:
         return ""
     if len(set(shares.values())) == 1:

@@ -10,6 +10,7 @@ run comes first, then that of the machine's other runs.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from rtxbench.analysis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
 from rtxbench.analysis.bottleneck import Evidence, diagnose, diagnose_ratio
 from rtxbench.analysis.causes import Diagnosis
 from rtxbench.placement import placement_named
@@ -159,6 +160,11 @@ class Diagnoser:
         if len(evidence) != 2 or record.metric != "throughput":
             return None
         return diagnose_ratio(evidence[0], evidence[1], record.ratio.value)
+
+    def all_reduce(self, record: RatioRecord) -> AllReduceShare | None:
+        """What all-reduce takes of the ratio's candidate; ``None`` where it sums no gradients or was not stored."""
+        arm = self._cases.get(record.candidate_record)
+        return all_reduce_share(self.evidence(arm)) if arm is not None and sums_gradients(record.candidate) else None
 
     def evidence(self, record: CaseRecord) -> Evidence:
         """What is known of a case, for tables and the roofline."""

@@ -18,7 +18,7 @@ from rtxbench.analysis.claims import Claim, Elsewhere
 from rtxbench.analysis.forecast import Forecaster, Refusal
 from rtxbench.analysis.memory_models import MODELS
 from rtxbench.analysis.own_machines import Owned, owned_machines
-from rtxbench.analysis.purchase import Memory, Origin, Question
+from rtxbench.analysis.purchase import Origin, Question
 from rtxbench.analysis.purchase_basis import Basis, choose_basis, published_figure
 from rtxbench.analysis.purchase_memory import memory_basis, memory_on
 from rtxbench.catalog.cards import Card, find_card, load_cards
@@ -33,8 +33,9 @@ __all__ = [
     "Statement",
     "by_memory",
     "card_figures",
+    "is_about",
     "known_elsewhere",
-    "memory_fits",
+    "models_by_fit",
     "statements",
     "with_elsewhere",
 ]
@@ -116,8 +117,13 @@ def _forecaster() -> Forecaster:
     return Forecaster(curated().kept, load_cards())
 
 
+def is_about(wanted: Elsewhere, card: str) -> bool:
+    """Whether the claim is about the card of that name."""
+    return any(fnmatchcase(card, pattern) for pattern in wanted.cards)
+
+
 def _cards(wanted: Elsewhere) -> list[Card]:
-    return [c for c in load_cards().values() if any(fnmatchcase(c.name, pattern) for pattern in wanted.cards)]
+    return [card for card in load_cards().values() if is_about(wanted, card.name)]
 
 
 def _rows(wanted: Elsewhere) -> list[Published]:
@@ -289,13 +295,15 @@ def _spoken(figure: CardFigure) -> str:
     return f"{value} ({low} to {high}) on {figure.card.name}"
 
 
-def memory_fits(card: Card, wanted: Elsewhere) -> list[Memory]:
-    """Whether each of the claim's models fits on one such card, one example at a time."""
-    questions = (
-        Question(workload=wanted.models[0], precision=wanted.precision, memory_model=name)
-        for name in wanted.memory_models
-    )
-    return [memory_on(card, basis) for question in questions if (basis := memory_basis(question, ())) is not None]
+def models_by_fit(card: Card, wanted: Elsewhere) -> dict[str, list[str]]:
+    """State of fit (``fits``, ``tight``, ``no``) → the claim's models in it on one such card, one example at a time."""
+    found: dict[str, list[str]] = {state: [] for state in _STATES}
+    for name in wanted.memory_models:
+        basis = memory_basis(Question(workload=wanted.models[0], precision=wanted.precision, memory_model=name), ())
+        state = None if basis is None else memory_on(card, basis).state
+        if state is not None:
+            found[state].append(name)
+    return found
 
 
 def by_memory(wanted: Elsewhere) -> list[list[Card]]:
@@ -314,18 +322,13 @@ _STATES: Mapping[str, str] = {"fits": "fits", "tight": "tight", "no": "does not 
 
 
 def _memory_statement(cards: Sequence[Card], wanted: Elsewhere) -> Statement:
-    states = [fit.state for fit in memory_fits(cards[0], wanted)]
-    named = list(zip(wanted.memory_models, states, strict=True))
-    said = [
-        f"{words} {', '.join(name for name, found in named if found == state)}"
-        for state, words in _STATES.items()
-        if state in states
-    ]
+    models = models_by_fit(cards[0], wanted)
+    said = [f"{_STATES[state]} {', '.join(names)}" for state, names in models.items() if names]
     size = f"{cards[0].memory_bytes / 2**30:.0f} GB ({len(cards)} such card{'s' if len(cards) > 1 else ''})"
     return Statement(
         origin="predicted",
         text=f"{size}, memory computed from the models' dimensions at batch 1: {'; '.join(said)}",
         value=float(cards[0].memory_bytes),
         unit="bytes",
-        count=len(states),
+        count=sum(map(len, models.values())),
     )

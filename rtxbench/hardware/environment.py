@@ -108,8 +108,13 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
         logical_cores=psutil.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         features=tuple(feature for feature in TRAINING_FEATURES if feature in flags),
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        usable_cores=usable_cores(),
     )
+
+
+def usable_cores() -> int | None:
+    """Logical cores this process may run on; ``None`` where the system binds no process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def _proc_cpuinfo(path: Path) -> tuple[str, frozenset[str]]:

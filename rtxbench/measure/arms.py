@@ -67,7 +67,6 @@ class WorkersAhead:
     def __init__(self, launches: int) -> None:
         self._to_come = launches
         self._ahead: Workers = {}
-        self._meant_for: list[Arm] = []
 
     def __call__(self, arms: Sequence[Arm]) -> Workers:
         """The workers of the next launch.
@@ -77,14 +76,14 @@ class WorkersAhead:
             MeasurementError: a process died or said nothing in time.
         """
         self._to_come -= 1
-        if self._ahead and {arm.key for arm in self._meant_for} == {arm.key for arm in arms}:
+        if self._ahead.keys() == {arm.key for arm in arms}:
             workers, self._ahead = self._ahead, {}
             return workers
         self.close()  # an arm was given up since
         on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
         turned = [*arms[1:], *arms[:1]]  # the order of the next launch: arms take turns at being first
         workers, *ahead = _started([arms, turned] if on_cpu and self._to_come > 0 else [arms])
-        self._ahead, self._meant_for = (ahead[0] if ahead else {}), turned
+        self._ahead = ahead[0] if ahead else {}
         return workers
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ ln(candidate ÷ baseline). More than two arms share rounds in the same way: a b 
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead
 from rtxbench.measure.launch import run_launch
@@ -52,33 +53,19 @@ def measure_pairing(
         watch: told the worker processes' ids of each launch.
         start: how workers are started, if not by `WorkersAhead`.
     """
-    ahead = WorkersAhead(profile.launches_max)
-    try:
-        return _launches(arms, profile, seed, launch_done, watch, start or ahead)
-    finally:
-        ahead.close()
-
-
-def _launches(
-    arms: Sequence[Arm],
-    profile: Profile,
-    seed: int,
-    launch_done: Callable[[int, Pairing], None],
-    watch: Callable[[Sequence[int]], None],
-    start: LaunchSource,
-) -> Pairing:
     pairing = Pairing([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
     began = time.monotonic()
-    for number in range(profile.launches_max):
-        alive = [result for result in pairing.results if result.failure is None]
-        if not alive or _may_stop(pairing, profile, time.monotonic() - began):
-            break
-        try:
-            run_launch(pairing, alive, profile, seed + number, start, watch)
-        except KeyboardInterrupt:
-            pairing.interrupted = True
-            break
-        launch_done(number + 1, pairing)
+    with closing(WorkersAhead(profile.launches_max)) as ahead:
+        for number in range(profile.launches_max):
+            alive = [result for result in pairing.results if result.failure is None]
+            if not alive or _may_stop(pairing, profile, time.monotonic() - began):
+                break
+            try:
+                run_launch(pairing, alive, profile, seed + number, start or ahead, watch)
+            except KeyboardInterrupt:
+                pairing.interrupted = True
+                break
+            launch_done(number + 1, pairing)
     return pairing
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Final
 
 from rtxbench.analysis.claims import Claim, Elsewhere
-from rtxbench.analysis.elsewhere import CardFigure, by_memory, card_figures, memory_fits
+from rtxbench.analysis.elsewhere import CardFigure, by_memory, card_figures, is_about, models_by_fit
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import curated
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Subheading, Table
@@ -81,9 +80,8 @@ def _memory(wanted: Elsewhere) -> list[Block]:
 
 
 def _memory_row(cards: Sequence[Card], wanted: Elsewhere) -> tuple[Cell | str, ...]:
-    states = [fit.state for fit in memory_fits(cards[0], wanted)]
-    named = list(zip(wanted.memory_models, states, strict=True))
-    texts = (", ".join(name for name, state in named if state == wished) for wished in ("fits", "tight", "no"))
+    models = models_by_fit(cards[0], wanted)
+    texts = (", ".join(models[state]) for state in ("fits", "tight", "no"))
     names = ", ".join(card.name.removeprefix("GeForce ") for card in cards)
     head = Cell(f"{cards[0].memory_bytes / 2**30:.0f} GB", note=names)
     return (head, *(Cell(text, origin="predicted") if text else "" for text in texts))
@@ -103,7 +101,7 @@ def _published(wanted: Elsewhere) -> list[Block]:
         and row.task == "train"
         and row.metric == "throughput"
         and row.device_count == 1
-        and any(fnmatchcase(row.card, pattern) for pattern in wanted.cards)
+        and is_about(wanted, row.card)
     ]
     if not body:
         return []

@@ -36,7 +36,9 @@ def drawing_processes() -> Iterator[Executor | None]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    count = min(_MOST_PROCESSES, _cores())
+    from rtxbench.hardware.environment import usable_cores
+
+    count = min(_MOST_PROCESSES, usable_cores() or os.cpu_count() or 1)
     if count < 2:
         yield None
         return
@@ -79,8 +81,3 @@ def _named(figures: Sequence[Figure], drawn: Sequence[Drawn]) -> dict[str, Drawn
 def _import_matplotlib() -> None:
     from matplotlib.backends import backend_agg, backend_svg  # noqa: F401 (what `draw` needs)
     from matplotlib.figure import Figure  # noqa: F401
-
-
-def _cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from rtxbench.analysis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
+from rtxbench.analysis.all_reduce import AllReduceShare
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.frames import rows
 from rtxbench.records import Case, CaseRecord, RatioRecord
@@ -174,12 +174,6 @@ def _scaling_blocks(context: Context, title: str, ratios: Sequence[RatioRecord])
     if not ratios:
         return
     diagnoser = Diagnoser(context.runs)
-    cases = {record.record_id: record for loaded in context.runs for record in loaded.of_kind(CaseRecord)}
-    shares = {
-        ratio.record_id: all_reduce_share(diagnoser.evidence(cases[ratio.candidate_record]))
-        for ratio in ratios
-        if sums_gradients(ratio.candidate) and ratio.candidate_record in cases
-    }
     yield Paragraph(
         "Efficiency is the gain in throughput over the number of devices: 100 % means that N devices do N times the "
         "work. Strong scaling keeps the global batch, weak scaling the batch of each device. All-reduce is the summing "
@@ -196,7 +190,7 @@ def _scaling_blocks(context: Context, title: str, ratios: Sequence[RatioRecord])
             Column("efficiency", numeric=True),
             Column("all-reduce", numeric=True),
         ),
-        rows=tuple(_scaling_row(ratio, shares.get(ratio.record_id)) for ratio in ratios),
+        rows=tuple(_scaling_row(ratio, diagnoser.all_reduce(ratio)) for ratio in ratios),
     )
 
 

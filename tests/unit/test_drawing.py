@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rtxbench.report import drawing
+from rtxbench.hardware import environment
 from rtxbench.report.base import Figure
 from rtxbench.report.drawing import draw_all, drawing_processes
 from rtxbench.report.purchase_figures import FitCell, fit_matrix
@@ -33,7 +33,7 @@ class Broken(Executor):
 
 def test_processes_draw_the_same_bytes_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes give what this one gives."""
-    monkeypatch.setattr(drawing, "_cores", lambda: 2)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 2)
     with drawing_processes() as processes:
         assert processes is not None
         elsewhere = draw_all(FIGURES, processes)
@@ -44,7 +44,7 @@ def test_processes_draw_the_same_bytes_in_the_same_order(monkeypatch: pytest.Mon
 
 def test_one_core_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process on one core would only import matplotlib twice."""
-    monkeypatch.setattr(drawing, "_cores", lambda: 1)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 1)
     with drawing_processes() as processes:
         assert processes is None
 
