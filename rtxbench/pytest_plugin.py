@@ -58,9 +58,10 @@ class _State:
             from rtxbench.measure.profiles import profile_named
             from rtxbench.measure.session import Session
 
+            profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
             self.session = Session(
                 Path(self.config.getoption("--results")),
-                profile_named(self.config.getoption("--profile")),
+                profile if budget is None else profile.with_budget(budget),
                 ("pytest", *self.config.invocation_params.args),
                 environment=self.environment,
             ).__enter__()
@@ -93,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the bench suite."""
     group = parser.getgroup("rtxbench", "rtxbench: measured training throughput")
     group.addoption("--profile", default=_USUAL["profile"], help="smoke, quick (default), standard or full")
+    group.addoption("--budget", type=float, metavar="SECONDS", help="time limit of one group (default: the profile's)")
     group.addoption("--results", default="results", metavar="DIR", help="folder of the records (default: results)")
     group.addoption("--engine", default=_USUAL["engine"], help="tensorflow, jax, torch or all")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
