@@ -9,6 +9,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -126,8 +127,7 @@ def load_cards(extra: Path | None = None) -> dict[str, Card]:
     Raises:
         UsageError: the file is missing, or a row lacks a required column or holds something that is no number.
     """
-    with resources.files("rtxbench.catalog").joinpath("cards.csv").open(encoding="utf-8") as stream:
-        cards = {card.name: card for card in _read(stream, "cards.csv")}
+    cards = {card.name: card for card in _package_cards()}
     if extra is not None:
         try:
             with extra.open(encoding="utf-8", newline="") as stream:
@@ -196,6 +196,12 @@ def tensor_rate_faults(card: Card, tolerance_ratio: float = 0.013) -> list[str]:
         for name, rate, factor in zip(names, rates, factors, strict=True)
         if rate is not None and abs(rate / (card.fp32_flop_per_s * factor) - 1) > tolerance_ratio
     ]
+
+
+@cache
+def _package_cards() -> tuple[Card, ...]:
+    with resources.files("rtxbench.catalog").joinpath("cards.csv").open(encoding="utf-8") as stream:
+        return tuple(_read(stream, "cards.csv"))
 
 
 def _read(stream: Iterable[str], origin: str) -> list[Card]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rtxbench.engines.backend import settle_keras_backend
+from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.jax_devices import distribution_for, with_logical_cpus
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
@@ -34,8 +34,8 @@ def create() -> Engine:
     Raises:
         UnavailableError: this process's Keras belongs to another framework.
     """
-    settle_keras_backend("jax")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import_keras("jax")
     import jax
 
     return _JaxEngine(jax)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rtxbench.engines.backend import settle_keras_backend
+from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
@@ -36,7 +36,7 @@ def create() -> Engine:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     preload_cuda_libraries()  # TensorFlow 2.21's own wheel does not find all it needs
-    settle_keras_backend("tensorflow")
+    import_keras("tensorflow")
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rtxbench.engines.backend import settle_keras_backend
+from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
@@ -33,7 +33,7 @@ def create() -> Engine:
     Raises:
         UnavailableError: this process's Keras belongs to another framework.
     """
-    settle_keras_backend("torch")
+    import_keras("torch")
     import torch
 
     return _TorchEngine(torch)

@@ -1,13 +1,18 @@
 """What is measured against what, and the worker processes of one launch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
+from rtxbench.measure.protocol import Build
 from rtxbench.placement import placement_named
 from rtxbench.records import Case
 
-__all__ = ["Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "start_workers"]
+__all__ = ["BUILD_LIMIT_S", "Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "start_workers"]
+
+BUILD_LIMIT_S: Final = 900.0
+"""One arm's model, traced and compiled, and its first step."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,21 @@ def end_workers(workers: Workers, how: Callable[[WorkerProcess], None] = lambda 
 class WorkersAhead:
     """`start_workers` for a pairing's launches: on the CPU, every second set is started with the one before it.
 
-    Importing a framework keeps one core busy for seconds and leaves the others idle, so two sets import in the time
-    of one. Both are ready before anything is measured; the second then sleeps in a pipe read until its turn, and
-    every launch still has fresh processes. Not on a GPU, where the sleepers would hold memory of the device.
+    Importing a framework, and tracing a model after it, keeps one core busy for seconds and leaves the others idle, so
+    two sets get ready in the time of one. Both are ready before anything is measured; the second then sleeps in a pipe
+    read until its turn, and every launch still has fresh processes. Not on a GPU, where the sleepers would hold memory
+    of the device.
+
+    Args:
+        launches: of the pairing, at most.
+        seed: of the first launch, counted on by one.
+        build: whether the second set also builds its models beside the first one's.
     """
 
-    def __init__(self, launches: int) -> None:
+    def __init__(self, launches: int, *, seed: int = 0, build: bool = False) -> None:
         self._to_come = launches
+        self._seed = seed
+        self._build = build
         self._ahead: Workers = {}
 
     def __call__(self, arms: Sequence[Arm]) -> Workers:
@@ -76,15 +89,36 @@ class WorkersAhead:
             MeasurementError: a process died or said nothing in time.
         """
         self._to_come -= 1
+        self._seed += 1
         if self._ahead.keys() == {arm.key for arm in arms}:
             workers, self._ahead = self._ahead, {}
             return workers
         self.close()  # an arm was given up since
         on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
+        if not on_cpu or self._to_come <= 0:
+            return start_workers(arms)
         turned = [*arms[1:], *arms[:1]]  # the order of the next launch: arms take turns at being first
-        workers, *ahead = _started([arms, turned] if on_cpu and self._to_come > 0 else [arms])
-        self._ahead = ahead[0] if ahead else {}
+        workers, self._ahead = _started([arms, turned])
+        if self._build and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)}):
+            self._build = False  # most likely memory: what fails beside another gets its chance alone
+            end_workers(workers)
+            self.close()
+            return start_workers(arms)
         return workers
+
+    def _built(self, launches: Mapping[int, tuple[Sequence[Arm], Workers]]) -> bool:
+        """Have both sets build at once; the launches then ask for what is already there. ``False`` if one failed."""
+        try:
+            for seed, (arms, workers) in launches.items():
+                for arm in arms:
+                    workers[arm.key].post(Build(arm=arm.key, case=arm.case, seed=seed))
+            building = [worker for _, workers in launches.values() for worker in workers.values()]
+            return sum(not worker.settle(BUILD_LIMIT_S) for worker in building) == 0
+        except BaseException:
+            for _, workers in launches.values():
+                end_workers(workers)
+            self._ahead = {}
+            raise
 
     def close(self) -> None:
         """End what was started for a launch that did not come."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.arms import LaunchSource, end_workers
+from rtxbench.measure.arms import BUILD_LIMIT_S, LaunchSource, end_workers
 from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.measure.process import WorkerProcess
 from rtxbench.measure.profiles import Profile, WarmUpRule
@@ -21,7 +21,6 @@ from rtxbench.stats import log_ratio_per_round, trimmed_mean, two_window_steady
 
 __all__ = ["round_order", "run_launch"]
 
-_BUILD_LIMIT_S = 900.0
 _BLOCK_LIMIT_S = 120.0
 _BLOCK_LIMIT_FACTOR = 20.0
 _LEAST_ROUNDS = 3
@@ -102,7 +101,7 @@ def _give_up(results: Sequence[ArmResult], error: RtxbenchError) -> None:
 def _built(result: ArmResult, worker: WorkerProcess, seed: int) -> _LiveArm | None:
     result.versions = worker.await_ready().versions
     try:
-        built = worker.ask(Build(arm=result.arm.key, case=result.arm.case, seed=seed), Built, _BUILD_LIMIT_S)
+        built = worker.ask(Build(arm=result.arm.key, case=result.arm.case, seed=seed), Built, BUILD_LIMIT_S)
     except RtxbenchError as error:
         result.failure = error
         return None
@@ -223,7 +222,7 @@ def _store(pairing: Pairing, live: list[_LiveArm], solo_blocks: int) -> None:
 
 def _describe(arm: _LiveArm) -> None:
     thorough = arm.result.described is None  # FLOPs and the precision's proof do not change between launches
-    described = arm.worker.ask(Describe(arm=arm.key, thorough=thorough), Described, _BUILD_LIMIT_S)
+    described = arm.worker.ask(Describe(arm=arm.key, thorough=thorough), Described, BUILD_LIMIT_S)
     if described.loss is not None and not math.isfinite(described.loss):
         raise MeasurementError(
             f"the loss became {described.loss}.", next_step="Lower the learning rate, or use mixed_bfloat16."

@@ -55,7 +55,7 @@ def measure_pairing(
     """
     pairing = Pairing([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
     began = time.monotonic()
-    with closing(WorkersAhead(profile.launches_max)) as ahead:
+    with closing(WorkersAhead(profile.launches_max, seed=seed, build=profile.builds_ahead)) as ahead:
         for number in range(profile.launches_max):
             alive = [result for result in pairing.results if result.failure is None]
             if not alive or _may_stop(pairing, profile, time.monotonic() - began):

@@ -58,6 +58,7 @@ class WorkerProcess:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stdout(), selectors.EVENT_READ)
         self._ready: Ready | None = None
+        self._posted: dict[bytes, Reply | MeasurementError | None] = {}
 
     @property
     def pid(self) -> int:
@@ -86,14 +87,41 @@ class WorkerProcess:
             RtxbenchError: of the class the worker names, when the request failed.
             MeasurementError: the worker died, hung, or broke the protocol.
         """
-        assert self._process.stdin is not None
         self.await_ready()
+        line = encode(request)
+        if line in self._posted:
+            self.settle(limit_s)
+            return _expected(self._posted.pop(line), expected)
         try:
-            self._process.stdin.write(encode(request))
-            self._process.stdin.flush()
-        except (BrokenPipeError, OSError) as error:
+            self._write(line)
+        except OSError as error:
             raise self._died() from error
         return self._receive(expected, limit_s)
+
+    def post(self, request: Request) -> None:
+        """Send a request that a later `ask` will repeat: the worker is at it while others are at theirs."""
+        line = encode(request)
+        with contextlib.suppress(OSError):  # a dead worker: `settle` finds no reply and keeps the reason
+            self._write(line)
+        self._posted[line] = None
+
+    def settle(self, limit_s: float) -> bool:
+        """Wait until everything posted is answered, ``limit_s`` seconds each; what failed is kept for `ask` to raise.
+
+        Returns:
+            Whether nothing failed.
+        """
+        for line in [line for line, reply in self._posted.items() if reply is None]:
+            try:
+                self._posted[line] = self._read_reply(time.monotonic() + limit_s, limit_s)
+            except MeasurementError as error:
+                self._posted[line] = error
+        return not any(isinstance(reply, Failed | MeasurementError) for reply in self._posted.values())
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
 
     def close(self) -> None:
         """End the worker in good order, by force after five seconds."""
@@ -125,15 +153,7 @@ class WorkerProcess:
         return self._process.stdout.fileno()
 
     def _receive(self, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
-        reply = self._read_reply(time.monotonic() + limit_s, limit_s)
-        if isinstance(reply, Failed):
-            raise _translated(reply)
-        if not isinstance(reply, expected):
-            raise MeasurementError(
-                f"the worker answered {type(reply).__name__} instead of {expected.__name__}.",
-                next_step="Worker and coordinator must be of one rtxbench version.",
-            )
-        return reply
+        return _expected(self._read_reply(time.monotonic() + limit_s, limit_s), expected)
 
     def _read_reply(self, deadline: float, limit_s: float) -> Reply:
         while b"\n" not in self._buffer:
@@ -174,6 +194,19 @@ def _environment(spec: WorkerSpec) -> dict[str, str]:
     }
     backend = {} if spec.engine == "python" else {"KERAS_BACKEND": spec.engine}
     return {**os.environ, **fixed, **backend, **spec.environment}
+
+
+def _expected(reply: Reply | MeasurementError | None, expected: type[_AnyReply]) -> _AnyReply:
+    if isinstance(reply, MeasurementError):
+        raise reply
+    if isinstance(reply, Failed):
+        raise _translated(reply)
+    if not isinstance(reply, expected):
+        raise MeasurementError(
+            f"the worker answered {type(reply).__name__} instead of {expected.__name__}.",
+            next_step="Worker and coordinator must be of one rtxbench version.",
+        )
+    return reply
 
 
 def _translated(failure: Failed) -> RtxbenchError:

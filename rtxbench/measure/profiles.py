@@ -46,6 +46,10 @@ class Profile:
     solo_blocks: int = 4
     """Blocks of the baseline alone, once a launch, that show whether the arms disturb each other."""
 
+    builds_ahead: bool = False
+    """On a CPU, build a launch's models beside those of the launch before it: sooner done, but the times of building
+    and of the first step are then those of a busy machine."""
+
     @property
     def adaptive(self) -> bool:
         """Whether the number of launches depends on what was seen, which widens the interval."""
@@ -68,6 +72,7 @@ PROFILES: Final[dict[str, Profile]] = {
             warm_up=WarmUpRule(window_blocks=3, block_s=0.01, cap_s=1.0),
             group_budget_s=60.0,
             ceiling_budget_s=0.0,
+            builds_ahead=True,
         ),
         Profile(
             name="quick",
@@ -75,9 +80,10 @@ PROFILES: Final[dict[str, Profile]] = {
             launches_max=5,
             rounds=8,
             block_s=0.15,
-            timed_budget_s=5.0,
-            warm_up=WarmUpRule(window_blocks=5, block_s=0.1, cap_s=5.0),
+            timed_budget_s=4.0,
+            warm_up=WarmUpRule(window_blocks=4, block_s=0.1, cap_s=5.0),
             group_budget_s=150.0,
+            builds_ahead=True,
         ),
         Profile(
             name="standard",

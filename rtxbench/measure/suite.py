@@ -99,7 +99,7 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
             claim="architecture",
             workloads={
                 "smoke": {"cpu": ("conv-full",), "gpu": ("conv-full",)},
-                "quick": {"cpu": ("bert-small", "conv-full"), "gpu": ("bert-base", "conv-full")},
+                "quick": {"cpu": ("bert-mini", "conv-full"), "gpu": ("bert-base", "conv-full")},
                 "standard": {"cpu": ("bert-base", "conv-full"), "gpu": ("bert-base", "conv-full")},
                 "full": {"cpu": ("bert-base", "conv-full"), "gpu": ("bert-base", "conv-full")},
             },
@@ -300,7 +300,12 @@ def _batch_groups(workload: str, request: Request, environment: Environment) -> 
 
 
 _DATA_PARALLEL: Final = {"tensorflow": "mirrored", "jax": "data-parallel", "torch": "ddp"}
-_CHEAPER: Final = {"bert-base": "bert-base-half", "bert-small": "bert-small-half", "conv-full": "conv-separable"}
+_CHEAPER: Final = {
+    "bert-base": "bert-base-half",
+    "bert-small": "bert-small-half",
+    "bert-mini": "bert-mini-half",
+    "conv-full": "conv-separable",
+}
 _DEFAULT_BATCH: Final = 32
 _BATCHES: Final[dict[str, dict[str, tuple[int, ...]]]] = {
     "smoke": {"cpu": (64,), "gpu": (64,)},

@@ -1,14 +1,14 @@
 """What every trial needs: the worker, the run's records, the scale, and progress; and how replies become records."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
-from rtxbench.errors import MeasurementError
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.measure.trial_scale import Scale
+from rtxbench.measure.trial_worker import answer_of
 from rtxbench.records import Case, Environment, Flag, Observation, RatioRecord, Record
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.units import format_percent
@@ -32,6 +32,8 @@ class TrialContext:
         ask: sends a request to the worker and returns its reply.
         append: stores a record.
         fresh_worker: ends the worker; the next request gets a new one.
+        ask_side_by_side: sends requests to several workers at once and yields (index, reply) as they come; times in
+            such replies mean nothing.
         progress: told (what is being done, done, of how many).
     """
 
@@ -42,6 +44,7 @@ class TrialContext:
     ask: Callable[[TrialRequest], TrialReply]
     append: Callable[[Record], None]
     fresh_worker: Callable[[], None] = lambda: None
+    ask_side_by_side: Callable[[Sequence[TrialRequest]], Iterator[tuple[int, TrialReply]]] | None = None
     progress: Callable[[str, int, int], None] = lambda what, done, count: None
     records: list[Record] = field(default_factory=list)
     """Everything this trial stored."""
@@ -53,10 +56,7 @@ class TrialContext:
 
     def answer(self, request: TrialRequest) -> TrialReply:
         """The worker's reply; a worker that died becomes a `TrialFailed`, so that the other trials go on."""
-        try:
-            return self.ask(request)
-        except MeasurementError as error:
-            return TrialFailed(key=request.key, kind="died", message=error.message, next_step=error.next_step)
+        return answer_of(self.ask, request)
 
 
 @dataclass
@@ -89,7 +89,12 @@ def case_of(context: TrialContext, dataset: str, kind: str, request: Train, vari
 
 
 def train_arms(
-    context: TrialContext, title: str, arms: Mapping[str, Callable[[int], Train]], seeds: Sequence[int]
+    context: TrialContext,
+    title: str,
+    arms: Mapping[str, Callable[[int], Train]],
+    seeds: Sequence[int],
+    *,
+    timed: bool = True,
 ) -> tuple[dict[str, ArmRuns], bool]:
     """Train every arm from every seed, arms in turning order within a seed so that a drift meets all of them.
 
@@ -100,33 +105,42 @@ def train_arms(
         title: for progress.
         arms: name → seed → request.
         seeds: the replicates.
+        timed: whether anybody will read the trainings' times; if not, they may run side by side.
 
     Returns:
         The arms, and whether Ctrl-C ended it early: the seeds finished by then are in the arms.
     """
     found = {name: ArmRuns(name) for name in arms}
-    names, done = list(arms), 0
+    names = list(arms)
+    turns = [names[number % len(names) :] + names[: number % len(names)] for number in range(len(seeds))]
+    order = [(name, seed) for seed, turn in zip(seeds, turns, strict=True) for name in turn]
     try:
-        for number, seed in enumerate(seeds):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                context.progress(f"{title}: {name}, seed {seed}", done, len(seeds) * len(names))
-                done += 1
+        if timed or context.ask_side_by_side is None:
+            for done, (name, seed) in enumerate(order):
+                context.progress(f"{title}: {name}, seed {seed}", done, len(order))
                 if found[name].failure is None:
-                    _train_once(context, found[name], arms[name](seed), seed)
+                    _keep(found[name], seed, context.answer(arms[name](seed)))
+        else:
+            context.progress(f"{title}: side by side", 0, len(order))
+            replies = context.ask_side_by_side([arms[name](seed) for name, seed in order])
+            for done, (index, reply) in enumerate(replies, 1):
+                name, seed = order[index]
+                context.progress(f"{title}: {name}, seed {seed} done", done, len(order))
+                _keep(found[name], seed, reply)
     except KeyboardInterrupt:
         return found, True
     return found, False
 
 
-def _train_once(context: TrialContext, arm: ArmRuns, request: Train, seed: int) -> None:
-    reply = context.answer(request)
+def _keep(arm: ArmRuns, seed: int, reply: TrialReply) -> None:
     if not isinstance(reply, Trained):
         arm.failure = reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
-        return
-    if not reply.finite:
+    elif not reply.finite:
         arm.failure = f"the loss was not finite from seed {seed}"
-        return
-    arm.runs[seed] = reply
+    elif any(run.checksum != reply.checksum for run in arm.runs.values()):
+        arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than the seeds before it"
+    else:
+        arm.runs[seed] = reply
 
 
 def observe(

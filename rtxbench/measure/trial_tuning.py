@@ -101,7 +101,7 @@ def _largest_batch(context: TrialContext) -> None:
     observe(context, "tuning", "largest_batch_size", values, labels=labels, replicate="search", reason=reason)
 
 
-def _request(context: TrialContext, setting: _Setting, seed: int, key: str) -> Train:
+def _request(context: TrialContext, setting: _Setting, seed: int, key: str, time_limit_s: float | None = None) -> Train:
     return Train(
         key=f"tuning/{key}/{seed}",
         data=context.scale.data(),
@@ -111,16 +111,22 @@ def _request(context: TrialContext, setting: _Setting, seed: int, key: str) -> T
         epochs=2 * context.scale.quality_epochs,
         target_accuracies=TARGET_ACCURACIES,
         stop_at_target=True,
+        time_limit_s=time_limit_s,
     )
 
 
 def _tuned_against_defaults(context: TrialContext) -> None:
-    """Choose on pilot seeds, confirm against the defaults on fresh ones: the winner of a draw is no finding."""
-    grid = [_Setting(*pair) for pair in product(context.scale.learning_rates, context.scale.batch_sizes)]
+    """Choose on pilot seeds, confirm against the defaults on fresh ones: the winner of a draw is no finding.
+
+    The pilot is a race: once a setting has taken longer than the best so far it cannot win and is stopped. Large rates,
+    which learn fast where they learn at all, go first.
+    """
+    rates = sorted(context.scale.learning_rates, reverse=True)
+    grid = [_Setting(*pair) for pair in product(rates, context.scale.batch_sizes)]
     best: tuple[float, _Setting] | None = None
     for number, setting in enumerate(grid):
         context.progress(f"tuning pilot: rate {setting.learning_rate:g}, batch {setting.batch_size}", number, len(grid))
-        time_s = _pilot(context, setting, number)
+        time_s = _pilot(context, setting, number, None if best is None else best[0])
         if time_s is not None and (best is None or time_s < best[0]):
             best = time_s, setting
     if best is None:
@@ -135,17 +141,19 @@ def _tuned_against_defaults(context: TrialContext) -> None:
     _confirm(context, settings)
 
 
-def _pilot(context: TrialContext, setting: _Setting, number: int) -> float | None:
-    """Seconds to the target from the slower of the pilot's seeds; ``None`` where one did not reach it."""
+def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float | None) -> float | None:
+    """Seconds to the target from the pilot's slower seed; ``None`` where one did not reach it in ``limit_s``."""
     times: list[float] = []
     case = None
     for seed in _PILOT_SEEDS:
-        run = context.answer(_request(context, setting, seed, f"pilot/{number}"))
+        request = _request(context, setting, seed, f"pilot/{number}", limit_s)
+        run = context.answer(request)
         if not isinstance(run, Trained) or not run.finite or run.time_to_target_s is None:
             break
-        case = case_of(context, run.dataset, run.device_kind, _request(context, setting, seed, "pilot"), "pilot")
+        case = case_of(context, run.dataset, run.device_kind, request, "pilot")
         times.append(run.time_to_target_s)
     reached = len(times) == len(_PILOT_SEEDS)
+    within = "" if limit_s is None else f" within the {limit_s:.2f} s of the best setting so far"
     observe(
         context,
         "tuning",
@@ -153,7 +161,7 @@ def _pilot(context: TrialContext, setting: _Setting, number: int) -> float | Non
         times if reached else (),
         case=case,
         labels={"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": "pilot"},
-        reason=None if reached else "target accuracy not reached",
+        reason=None if reached else f"target accuracy not reached{within}",
     )
     return max(times) if reached else None
 

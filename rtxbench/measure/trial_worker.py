@@ -1,21 +1,26 @@
-"""The coordinator's end of the trial worker (`rtxbench.measure.trial_server`). Imports no engine."""
+"""The coordinator's end of the trial workers (`rtxbench.measure.trial_server`). Imports no engine."""
 
 import os
 import selectors
 import subprocess
 import tempfile
 import time
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
+from typing import IO, Final
 
 import msgspec
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.interpreters import worker_spec
-from rtxbench.workloads.trial_messages import TrialReply, TrialRequest, decode_trial_reply, encode_trial
+from rtxbench.workloads.trial_messages import TrialFailed, TrialReply, TrialRequest, decode_trial_reply, encode_trial
 
-__all__ = ["TrialWorker"]
+__all__ = ["TrialCrew", "TrialWorker", "answer_of"]
 
 _STDERR_TAIL_BYTES = 2000
+_CREW_MOST: Final = 4
+"""Each holds a framework of half a gigabyte."""
 
 
 class TrialWorker:
@@ -23,10 +28,12 @@ class TrialWorker:
 
     Args:
         engine: tensorflow, jax or torch, as ``KERAS_BACKEND``.
+        variables: of the process's environment, on top of the coordinator's own.
     """
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, variables: Mapping[str, str] | None = None) -> None:
         self._engine = engine
+        self._variables = variables or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._buffer = b""
@@ -66,12 +73,19 @@ class TrialWorker:
             self._log = None
         self._buffer = b""
 
+    def kill(self) -> None:
+        """End the process from another thread than the one that waits for its reply, which then learns of it."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def _start(self) -> "subprocess.Popen[bytes]":
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         spec = worker_spec(self._engine)
         environment = {
             **os.environ,
             **spec.environment,
+            **self._variables,
             "KERAS_BACKEND": self._engine,
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -119,3 +133,55 @@ class TrialWorker:
             f"the trial worker died (exit status {code}): {tail[-1][:200] if tail else 'it printed nothing'}.",
             next_step="Lower the batch size, or run `rtxbench doctor`.",
         )
+
+
+def answer_of(ask: Callable[[TrialRequest], TrialReply], request: TrialRequest) -> TrialReply:
+    """The reply; a worker that died becomes a `TrialFailed`, so that the other trials go on."""
+    try:
+        return ask(request)
+    except MeasurementError as error:
+        return TrialFailed(key=request.key, kind="died", message=error.message, next_step=error.next_step)
+
+
+class TrialCrew:
+    """Several trial workers that share the cores of a CPU, for trainings whose times nobody reads.
+
+    A small network cannot keep several cores busy: workers with fewer threads each get more done together.
+
+    Args:
+        engine: tensorflow, jax or torch.
+        cores: usable ones of this machine; a crew needs two.
+    """
+
+    def __init__(self, engine: str, cores: int) -> None:
+        self._engine = engine
+        self._size = min(cores, _CREW_MOST)
+        threads = str(max(1, cores // self._size))
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        self._variables = dict.fromkeys(names, threads)
+
+    def answers(self, requests: Sequence[TrialRequest]) -> Iterator[tuple[int, TrialReply]]:
+        """(Index of the request, reply) as they come. The workers end with the last one, or with the iterator."""
+        workers = [TrialWorker(self._engine, self._variables) for _ in range(min(self._size, len(requests)))]
+        free: SimpleQueue[TrialWorker] = SimpleQueue()
+        for worker in workers:
+            free.put(worker)
+
+        def answer(index: int) -> tuple[int, TrialReply]:
+            worker = free.get()
+            try:
+                return index, answer_of(worker.ask, requests[index])
+            finally:
+                free.put(worker)
+
+        pool = ThreadPoolExecutor(len(workers))
+        try:
+            for future in as_completed([pool.submit(answer, index) for index in range(len(requests))]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.kill()
+            pool.shutdown(wait=True)
+            for worker in workers:
+                worker.close()

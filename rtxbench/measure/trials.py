@@ -14,7 +14,7 @@ from rtxbench.measure.trial_context import ArmRuns, TrialContext, case_of, obser
 from rtxbench.measure.trial_deployment import measure_deployment
 from rtxbench.measure.trial_scale import SCALES, TARGET_ACCURACIES, Scale
 from rtxbench.measure.trial_tuning import measure_tuning
-from rtxbench.measure.trial_worker import TrialWorker
+from rtxbench.measure.trial_worker import TrialCrew, TrialWorker
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Record
 from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained, TrialFailed
@@ -47,6 +47,7 @@ def measure_trial(
     if topic not in TRIALS:
         raise UsageError(f"no trial measures {topic!r}.", next_step=f"Choose from: {', '.join(TRIALS)}.")
     worker = TrialWorker(engine)
+    cores = session.environment.cpu.usable_cores or 1
     context = TrialContext(
         run_id=session.run_id,
         environment=session.environment,
@@ -55,6 +56,7 @@ def measure_trial(
         ask=worker.ask,
         append=session.append,
         fresh_worker=worker.close,
+        ask_side_by_side=None if session.environment.gpus or cores < 2 else TrialCrew(engine, cores).answers,
         progress=progress,
     )
     try:
@@ -174,7 +176,7 @@ def measure_augmentation(context: TrialContext) -> None:
     """augmentation: accuracy on clean and on shifted test images over seeds, and what the input pipeline costs."""
     names = [name for name in _AUGMENTATION_ARMS if context.scale.flip_arm or name != "augmented-no-flip"]
     arms = {name: partial(_augmentation_request, context.scale, name) for name in names}
-    found, interrupted = train_arms(context, "augmentation", arms, range(context.scale.seeds))
+    found, interrupted = train_arms(context, "augmentation", arms, range(context.scale.seeds), timed=False)
     for arm in found.values():
         _store_augmentation(context, arm)
     for baseline, candidate in _AUGMENTATION_PAIRS:

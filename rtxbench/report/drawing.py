@@ -1,8 +1,8 @@
 """Figures become SVG and PNG, in processes of their own where there are cores for them.
 
 Drawing takes longer than all else a report does, and importing matplotlib takes long too. So the processes start as
-soon as there is something to report, and import it while the results are judged. One core draws in the process that
-asks. Either way the same figure gives the same bytes.
+soon as there is something to report, import it while the results are judged, and draw the first figures while later
+sections are being made. One core draws in the process that asks. Either way the same figure gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from rtxbench.report.base import Figure
 from rtxbench.report.style import theme
 
-__all__ = ["Drawn", "draw", "draw_all", "drawing_processes"]
+__all__ = ["Drawing", "Drawn", "draw", "drawing_processes"]
 
 _MOST_PROCESSES: Final = 4
 """Beyond these, importing matplotlib once more costs what is gained."""
@@ -49,19 +49,37 @@ def drawing_processes() -> Iterator[Executor | None]:
         yield processes
 
 
-def draw_all(figures: Sequence[Figure], processes: Executor | None = None) -> dict[str, Drawn]:
-    """Figure name → its drawing, in the order given.
+class Drawing:
+    """Figures under way: those handed in are drawn while the caller writes the rest of the report.
 
     Args:
-        figures: with ``processes``, their ``build`` must be a module's function or a partial of one.
-        processes: where to draw; here where ``None``, or where the processes were killed.
+        processes: where to draw; in this process, at the end, where ``None`` or where the processes were killed. With
+            processes, a figure's ``build`` must be a module's function or a partial of one.
     """
-    from concurrent.futures import BrokenExecutor
 
-    if processes is not None:
-        with suppress(BrokenExecutor):  # killed, most likely for memory: one after the other needs less
-            return _named(figures, list(processes.map(draw, figures)))
-    return _named(figures, [draw(figure) for figure in figures])
+    def __init__(self, processes: Executor | None = None) -> None:
+        self._processes = processes
+        self._under_way: list[tuple[Figure, Future[Drawn] | None]] = []
+
+    def begin(self, figures: Sequence[Figure]) -> None:
+        """Hand in figures."""
+        self._under_way += [(figure, self._submitted(figure)) for figure in figures]
+
+    def finish(self) -> dict[str, Drawn]:
+        """Figure name → its drawing, in the order handed in."""
+        return {figure.name: self._drawn(figure, future) for figure, future in self._under_way}
+
+    def _submitted(self, figure: Figure) -> Future[Drawn] | None:
+        if self._processes is not None:
+            with suppress(BrokenExecutor):
+                return self._processes.submit(draw, figure)
+        return None
+
+    def _drawn(self, figure: Figure, future: Future[Drawn] | None) -> Drawn:
+        if future is not None:
+            with suppress(BrokenExecutor):  # killed, most likely for memory: one after the other needs less
+                return future.result()
+        return draw(figure)
 
 
 def draw(figure: Figure) -> Drawn:
@@ -72,10 +90,6 @@ def draw(figure: Figure) -> Drawn:
         drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     return Drawn(svg.getvalue(), png.getvalue())
-
-
-def _named(figures: Sequence[Figure], drawn: Sequence[Drawn]) -> dict[str, Drawn]:
-    return {figure.name: drawing for figure, drawing in zip(figures, drawn, strict=True)}
 
 
 def _import_matplotlib() -> None:

@@ -16,7 +16,7 @@ from rtxbench.errors import RecordError, UsageError
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
 from rtxbench.report.base import Context, SectionFunction
-from rtxbench.report.drawing import draw_all
+from rtxbench.report.drawing import Drawing
 from rtxbench.report.html import render_html
 from rtxbench.report.sections import SECTIONS
 from rtxbench.report.text import render_csv, render_markdown
@@ -105,8 +105,11 @@ def write_report(
     """
     with _writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
-    sections = [section for make in section_functions if (section := make(context)) is not None]
-    drawn = draw_all([figure for section in sections for figure in section.figures], processes)
+    drawing, sections = Drawing(processes), []
+    for make in section_functions:
+        if (section := make(context)) is not None:
+            drawing.begin(section.figures)
+            sections.append(section)
     texts = {
         "report.md": render_markdown("rtxbench report", sections, _FIGURES),
         "verdicts.json": _verdicts_json(context.verdicts),
@@ -114,6 +117,7 @@ def write_report(
         "ratios.csv": render_csv(context.ratios),
         "observations.csv": render_csv(context.observations),
     }
+    drawn = drawing.finish()
     page = render_html(context, sections, {name: figure.svg for name, figure in drawn.items()}, tuple(texts))
     contents = {name: text.encode() for name, text in {_PAGE: page, **texts}.items()}
     for name, figure in drawn.items():

@@ -138,6 +138,8 @@ _BERT_BASE = _Transformer(12, 768, 12)  # Devlin et al. 2019, table of §3
 _BERT_BASE_HALF = _Transformer(6, 768, 12)  # DistilBERT's depth: the article's "smaller architecture"
 _BERT_SMALL = _Transformer(4, 512, 8)  # Turc et al. 2019
 _BERT_SMALL_HALF = _Transformer(2, 512, 8)
+_BERT_MINI = _Transformer(4, 256, 4)
+_BERT_MINI_HALF = _Transformer(2, 256, 4)
 _GPT2 = _Transformer(12, 768, 12)  # Radford et al. 2019, the 124M model
 _GPT2_MINI = _Transformer(4, 256, 4)
 
@@ -186,6 +188,15 @@ LANGUAGE: Final = (
         _BERT_SMALL_HALF,
         cpu=2,
         gpu=128,
+        stands_for="bert-base-half",
+    ),
+    _bert("bert-mini", "BERT-mini, 128 tokens", _BERT_MINI, cpu=4, gpu=256, stands_for="bert-base"),
+    _bert(
+        "bert-mini-half",
+        "BERT-mini, half depth, 128 tokens",
+        _BERT_MINI_HALF,
+        cpu=4,
+        gpu=256,
         stands_for="bert-base-half",
     ),
     Workload(

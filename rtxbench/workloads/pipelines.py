@@ -1,5 +1,6 @@
 """Images for training trials, and the article's augmentation as an input pipeline: today's API and the legacy one."""
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -44,24 +45,34 @@ def load_images(spec: DataSpec) -> Dataset:
 
 def mnist_source(limit_s: float = _CONNECT_LIMIT_S) -> str | None:
     """``None`` when MNIST is cached or its host answers within ``limit_s``; otherwise why it cannot be had."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    if (home / "datasets" / "mnist.npz").is_file():
+    if (_datasets() / "mnist.npz").is_file():
         return None
     try:
         socket.create_connection(_MNIST_HOST, timeout=limit_s).close()
     except OSError as error:
-        return f"MNIST is not cached under {home / 'datasets'} and {_MNIST_HOST[0]} does not answer ({error})."
+        return f"MNIST is not cached under {_datasets()} and {_MNIST_HOST[0]} does not answer ({error})."
     return None
 
 
+def _datasets() -> Path:
+    """Where Keras keeps what it downloaded."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+
 def _mnist(spec: DataSpec) -> Dataset:
-    """``keras.datasets.mnist``: downloads with a progress bar and checks the file's SHA-256 itself."""
+    """``keras.datasets.mnist``: downloads with a progress bar and checks the file's SHA-256 itself.
+
+    One process at a time: Keras writes the file in place, and a second reader would find half of it.
+    """
     import keras
 
     kept = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20.0)  # a stalled download ends instead of hanging
     try:
-        (x, y), (x_test, y_test) = keras.datasets.mnist.load_data()
+        _datasets().mkdir(parents=True, exist_ok=True)
+        with (_datasets() / ".rtxbench-mnist.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (x, y), (x_test, y_test) = keras.datasets.mnist.load_data()
     except Exception as error:  # urllib, ssl and Keras's own checksum error have no common class
         raise UnavailableError(
             f"MNIST could not be fetched: {error}.", next_step="Use the generated digits (--data generated)."

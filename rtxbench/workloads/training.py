@@ -105,6 +105,8 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
         course.accuracies.append(float(accuracy))
         if request.stop_at_target and target is not None and accuracy >= target:
             break
+        if request.time_limit_s is not None and sum(course.epoch_s) > request.time_limit_s:
+            break
     return _summary(request, data, model, course)
 
 

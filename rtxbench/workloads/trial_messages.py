@@ -52,6 +52,8 @@ class Train(_Message, frozen=True, kw_only=True):
     target_accuracies: dict[str, float] = {}
     """Data set → validation accuracy to clock; ``stop_at_target`` ends the run there."""
     stop_at_target: bool = False
+    time_limit_s: float | None = None
+    """The run ends with the epoch in which its training time passes this: it has lost a race then."""
     pixels: Literal["raw", "normalised"] = "normalised"
     """Pixels as stored, 0-255, or divided by 255."""
     augmentation: Literal["none", "article", "article-no-flip"] = "none"

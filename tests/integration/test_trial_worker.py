@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rtxbench.errors import MeasurementError
-from rtxbench.measure.trial_worker import TrialWorker
+from rtxbench.measure.trial_worker import TrialCrew, TrialWorker
 from rtxbench.records import CaseRecord, Observation
 from rtxbench.store import load_results
 from rtxbench.workloads.trial_messages import (
@@ -236,3 +237,35 @@ def test_one_claim_is_run_from_the_command_line(tmp_path: Path) -> None:
     again = rtxbench(*arguments, folder=tmp_path)
     assert again.returncode == 4
     assert "measured already" in again.stderr
+
+
+def test_a_crew_trains_as_one_worker_does(worker: TrialWorker) -> None:
+    """Side by side, with fewer threads each, every seed gives what it gives alone; then the processes are gone."""
+    requests = [Train(key=str(seed), data=DATA, seed=seed, epochs=2) for seed in range(3)]
+    before = set(psutil.Process().children())
+    replies = dict(TrialCrew("tensorflow", cores=2).answers(requests))
+    assert set(psutil.Process().children()) == before
+    for index, request in enumerate(requests):
+        alone, reply = worker.ask(request), replies[index]
+        assert isinstance(alone, Trained)
+        assert isinstance(reply, Trained)
+        assert reply.validation_loss == pytest.approx(alone.validation_loss, rel=1e-3)
+
+
+def test_a_crew_left_early_leaves_no_process() -> None:
+    """Ctrl-C while trainings run side by side ends their processes at once; what was finished has been given out."""
+    requests = [Train(key=str(seed), data=DATA, seed=seed, epochs=1 if seed == 0 else 10_000) for seed in range(4)]
+    before = set(psutil.Process().children())
+    replies = TrialCrew("tensorflow", cores=2).answers(requests)
+    index, reply = next(replies)
+    assert index == 0
+    assert isinstance(reply, Trained)
+    replies.close()  # type: ignore[attr-defined]
+    assert set(psutil.Process().children()) == before
+
+
+def test_a_lost_race_ends_the_training(worker: TrialWorker) -> None:
+    """A training whose time passes its limit ends with that epoch."""
+    reply = worker.ask(Train(key="race", data=DATA, seed=3, epochs=50, time_limit_s=1e-6))
+    assert isinstance(reply, Trained)
+    assert len(reply.epoch_s) == 1

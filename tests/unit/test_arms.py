@@ -1,14 +1,18 @@
 """Workers of one launch, and of the next one started ahead."""
 
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 
+import rtxbench
 from rtxbench.errors import RtxbenchError
 from rtxbench.measure.arms import Arm, WorkersAhead, end_workers, start_workers
 from rtxbench.measure.process import WorkerSpec
+from rtxbench.measure.protocol import Build, Built
 from rtxbench.records import Case
+from tests.waiting import HANG_S
 
 SPEC = WorkerSpec(engine="python")
 
@@ -70,3 +74,55 @@ def test_a_worker_that_cannot_start_leaves_none_behind(tmp_path: Path) -> None:
     with pytest.raises(RtxbenchError, match="exit status 3"):
         start_workers([*arms("a"), *arms("b", spec=broken)])
     assert set(psutil.Process().children()) == before
+
+
+def _steps(folder: Path, text: str) -> WorkerSpec:
+    (folder / "steps.py").write_text(text)
+    paths = os.pathsep.join([str(folder), str(Path(rtxbench.__file__).parents[1])])
+    return WorkerSpec(engine="python", directory=folder, environment={"PYTHONPATH": paths})
+
+
+def test_two_launches_build_at_the_same_time(tmp_path: Path) -> None:
+    """Each build waits for the other one's sign of life: both are answered only if they run side by side."""
+    spec = _steps(
+        tmp_path,
+        "import os, pathlib, time\n"
+        "def make():\n"
+        "    pathlib.Path(f'building-{os.getpid()}').touch()\n"
+        "    while len(list(pathlib.Path('.').glob('building-*'))) < 2: time.sleep(0.01)\n"
+        "    return lambda: None\n",
+    )
+    ahead = WorkersAhead(launches=2, build=True)
+    pair = arms("a", spec=spec)
+    first = ahead(pair)
+    second = ahead(pair)
+    try:
+        for seed, workers in enumerate((first, second)):
+            request = Build(arm="a", case=pair[0].case, seed=seed)
+            assert workers["a"].ask(request, Built, HANG_S).build_s >= 0
+    finally:
+        end_workers(first)
+        end_workers(second)
+    ahead.close()
+
+
+def test_what_fails_beside_another_is_built_alone(tmp_path: Path) -> None:
+    """Where a build fails beside another one (memory, say), the launch gets workers that have built nothing yet."""
+    spec = _steps(
+        tmp_path,
+        "import pathlib\n"
+        "def make():\n"
+        "    with open('tries', 'a') as tries: tries.write('.')\n"
+        "    if pathlib.Path('tries').stat().st_size <= 2: raise MemoryError('out of memory')\n"
+        "    return lambda: None\n",
+    )
+    ahead = WorkersAhead(launches=5, build=True)
+    pair = arms("a", spec=spec)
+    for seed in range(3):
+        workers = ahead(pair)
+        try:
+            workers["a"].ask(Build(arm="a", case=pair[0].case, seed=seed), Built, HANG_S)
+        finally:
+            end_workers(workers)
+    ahead.close()
+    assert (tmp_path / "tries").read_text() == "....."  # two side by side failed, then one a launch

@@ -11,7 +11,7 @@ import pytest
 
 from rtxbench.hardware import environment
 from rtxbench.report.base import Figure
-from rtxbench.report.drawing import draw_all, drawing_processes
+from rtxbench.report.drawing import Drawing, Drawn, drawing_processes
 from rtxbench.report.purchase_figures import FitCell, fit_matrix
 from rtxbench.report.sections import SECTIONS
 from tests.synthetic import write_results
@@ -25,10 +25,25 @@ FIGURES = [
 
 
 class Broken(Executor):
-    """Processes that were killed."""
+    """Processes that were killed: before they were asked, or with a figure in hand."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        self.at_once = at_once
 
     def submit(self, *_args: Any, **_named: Any) -> Future[Any]:
-        raise BrokenExecutor("a process was terminated abruptly")
+        killed = BrokenExecutor("a process was terminated abruptly")
+        if self.at_once:
+            raise killed
+        future: Future[Any] = Future()
+        future.set_exception(killed)
+        return future
+
+
+def drawn(processes: Executor | None = None) -> dict[str, Drawn]:
+    drawing = Drawing(processes)
+    drawing.begin(FIGURES[:1])
+    drawing.begin(FIGURES[1:])
+    return drawing.finish()
 
 
 def test_processes_draw_the_same_bytes_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,9 +51,9 @@ def test_processes_draw_the_same_bytes_in_the_same_order(monkeypatch: pytest.Mon
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
     with drawing_processes() as processes:
         assert processes is not None
-        elsewhere = draw_all(FIGURES, processes)
+        elsewhere = drawn(processes)
         assert processes.submit(os.getpid).result() != os.getpid()
-    assert elsewhere == draw_all(FIGURES)
+    assert elsewhere == drawn()
     assert list(elsewhere) == ["first", "second", "third"]
 
 
@@ -49,9 +64,10 @@ def test_one_core_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
         assert processes is None
 
 
-def test_killed_processes_lose_no_figure() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_killed_processes_lose_no_figure(at_once: bool) -> None:
     """What killed processes did not draw is drawn here."""
-    assert list(draw_all(FIGURES, Broken())) == ["first", "second", "third"]
+    assert list(drawn(Broken(at_once=at_once))) == ["first", "second", "third"]
 
 
 def test_every_figure_can_go_to_another_process(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
+import dataclasses
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pytest
 
@@ -12,6 +14,7 @@ from rtxbench.measure.trial_tuning import early_stopping_epoch, largest_batch, m
 from rtxbench.measure.trials import TRIALS, measure_augmentation, measure_quality, measure_split_model
 from rtxbench.records import Observation, RatioRecord, Record
 from rtxbench.workloads.trial_messages import (
+    DataSpec,
     Deploy,
     Deployed,
     FormatResult,
@@ -279,6 +282,64 @@ def test_tuning_confirms_the_pilots_winner_on_fresh_seeds() -> None:
     assert (speed.baseline.variant, speed.candidate.variant) == ("defaults", "tuned")
     (largest,) = observations(found, "largest_batch_size")
     assert 691 <= largest.values[0] <= 777
+
+
+def test_a_setting_slower_than_the_best_so_far_is_stopped() -> None:
+    """The pilot is a race: later settings get the best time as their limit, and a lost race says so."""
+    limits: list[float | None] = []
+
+    def ask(request: TrialRequest) -> TrialReply:
+        if isinstance(request, Probe):
+            return probed(request, request.batch_size <= 64)
+        assert isinstance(request, Train)
+        if "pilot" not in request.key:
+            return trained(request)
+        limits.append(request.time_limit_s)
+        slow = request.learning_rate < 5e-3
+        return trained(request, time_to_target_s=None if slow else 1.5)
+
+    tuning = context(ask)
+    measure_tuning(tuning)
+    assert limits == [None, None, 1.5]  # both seeds of the fast rate, then the slow one's first seed loses
+    (lost,) = [record.reason for record in observations(tuning, "time_to_accuracy_s") if record.reason]
+    assert lost == "target accuracy not reached within the 1.50 s of the best setting so far"
+
+
+def test_trainings_whose_times_nobody_reads_run_side_by_side() -> None:
+    """Replies in any order land on their arm and seed; timed trainings stay one after the other."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Train)
+        return trained(request)
+
+    def backwards(requests: Sequence[TrialRequest]) -> Iterator[tuple[int, TrialReply]]:
+        yield from ((index, ask(requests[index])) for index in reversed(range(len(requests))))
+
+    side_by_side = dataclasses.replace(context(ask), ask_side_by_side=backwards)
+    arms = {name: partial(_training, name) for name in ("a", "b")}
+    found, _ = train_arms(side_by_side, "test", arms, range(3), timed=False)
+    assert {name: [run.key for run in arm.trained] for name, arm in found.items()} == {
+        "a": ["a/0", "a/1", "a/2"],
+        "b": ["b/0", "b/1", "b/2"],
+    }
+    refused = dataclasses.replace(context(ask), ask_side_by_side=lambda requests: pytest.fail("timed"))
+    found, _ = train_arms(refused, "test", arms, range(2))
+    assert [run.key for run in found["b"].trained] == ["b/0", "b/1"]
+
+
+def test_other_images_give_the_arm_up() -> None:
+    """A seed trained on another data set than the first (a download that came back) is no replicate of it."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Train)
+        return trained(request, checksum=str(request.seed))
+
+    found, _ = train_arms(context(ask), "test", {"a": partial(_training, "a")}, range(3))
+    assert "other images" in str(found["a"].failure)
+
+
+def _training(name: str, seed: int) -> Train:
+    return Train(key=f"{name}/{seed}", data=DataSpec(), seed=seed)
 
 
 def test_early_stopping_is_a_prefix_of_the_same_training() -> None:
