@@ -73,7 +73,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["prose"] = _prose
+    environment.filters.update(prose=_prose, code=_code)
     environment.globals.update(
         marks=STATE_MARKS,
         kind=_kind,
@@ -87,10 +87,20 @@ def _environment() -> Environment:
 
 def _prose(text: str) -> Markup:
     """Escaped text whose backticked pieces are set as code."""
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
-    code, plain = Markup("<code>{}</code>"), Markup("{}")
-    return Markup().join((code if is_code else plain).format(piece) for is_code, piece in code_spans(text))
+    return Markup().join((_code if is_code else escape)(piece) for is_code, piece in code_spans(text))
+
+
+_SEPARATOR: Final = re.compile(r"(?<=\w[/-])(?=\w)")
+"""Where a case's label or a path may break: after what separates its words, not before an option's name."""
+
+
+def _code(text: str) -> Markup:
+    """Escaped text set as code. A line may break where the text separates words, as in ``mlp/float32/cpu/b512``."""
+    from markupsafe import Markup, escape
+
+    return Markup("<code>{}</code>").format(Markup("<wbr>").join(map(escape, _SEPARATOR.split(text))))
 
 
 def _resource(name: str) -> str:

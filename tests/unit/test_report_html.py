@@ -54,6 +54,17 @@ def test_hostile_text_in_any_block_is_shown_not_run(context: Context) -> None:
     assert "49$" not in page
 
 
+def test_a_label_breaks_between_its_words_and_an_option_nowhere(context: Context) -> None:
+    """A line may break after a slash or hyphen between two words, and what is around the break is still escaped."""
+    from rtxbench.report.base import Cell, Column, Table
+
+    rows = ((Cell("mlp-wide/float32/cpu/b64", mono=True), "run `rtxbench trace --json a/b<br>`"),)
+    table = Table(caption="", columns=(Column("Case"), Column("How")), rows=rows)
+    page = render_html(context, [Section(id="s", title="t", blocks=(table,))], {}, ())
+    assert "<code>mlp-<wbr>wide/<wbr>float32/<wbr>cpu/<wbr>b64</code>" in page
+    assert "<code>rtxbench trace --json a/<wbr>b&lt;br&gt;</code>" in page
+
+
 def test_the_page_names_nothing_outside_itself(context: Context) -> None:
     """No address, script or style sheet is loaded; the policy forbids it besides."""
     page = render_html(context, [Section(id="s", title="t", blocks=(Paragraph("x"),))], {}, ("report.md",))
