@@ -1,6 +1,7 @@
 """The TensorFlow engine on this machine's CPU: it really trains, in the precision it says, and counts its FLOPs."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -132,3 +133,25 @@ def test_lora_trains_its_adapters_and_nothing_else(engine, workload: str) -> Non
     assert all("lora" in variable.path for variable in model.trainable_variables)
     assert sum(v.shape.num_elements() for v in model.trainable_variables) < 0.05 * model.count_params()
     assert len(optimizer.variables) < 3 * len(model.trainable_variables) + 5
+
+
+_LEAN_IMPORT = """
+import sys
+from rtxbench.engines import load_engine
+from rtxbench.records import Case
+engine = load_engine("tensorflow")
+step = engine.build(Case(workload="mlp", batch_size=32), 0)
+step.run(1)
+print("imported", sorted({"pandas", "matplotlib", "matplotlib.pyplot"} & sys.modules.keys()))
+import pandas, matplotlib.pyplot
+from matplotlib.figure import Figure
+print("works", int(pandas.Series([1, 2]).sum()), isinstance(matplotlib.pyplot.figure(), Figure))
+"""
+
+
+def test_a_worker_pays_neither_for_pandas_nor_for_pyplot() -> None:
+    """An engine that has trained a step imported neither, though both are installed and work in that process."""
+    command = [sys.executable, "-c", _LEAN_IMPORT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["imported []", "works 3 True"]
