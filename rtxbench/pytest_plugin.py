@@ -320,7 +320,11 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> None:
-    """Refuse to compare figures of two machines."""
+    """Refuse to compare figures of two machines.
+
+    Raises:
+        pytest.UsageError: the stored run is of another machine, by rtxbench's fingerprint.
+    """
     mine, theirs = machine_info.get("rtxbench_machine"), compared_benchmark["machine_info"].get("rtxbench_machine")
     if mine is not None and theirs is not None and mine != theirs:
         raise pytest.UsageError(

@@ -43,7 +43,7 @@ _MDE95_FACTORS: Final = {3: 5.71, 4: 3.45, 5: 2.63, 8: 1.73, 12: 1.30}
 
 @lru_cache(maxsize=256)
 def student_t(probability: float, degrees: int) -> float:
-    """Quantile of Student's t distribution (scipy)."""
+    """Quantile of Student's t, one-sided: ``probability`` 0.975 for a two-sided 95 % interval (``scipy``)."""
     from scipy.special import stdtrit  # 60 ms cheaper to import than scipy.stats
 
     return float(stdtrit(degrees, probability))
@@ -168,7 +168,15 @@ def upper_bound(log_ratios: Sequence[float], confidence: float) -> float:
 
 
 def one_sided_p_value(log_ratios: Sequence[float], threshold: float = 0.0) -> float:
-    """P value of "the mean over launches is at most ``threshold``" against "it is above" (Student 1908)."""
+    """P value of "the mean over launches is at most ``threshold``" against "it is above" (Student 1908).
+
+    Args:
+        log_ratios: one per launch.
+        threshold: a log-ratio, too.
+
+    Raises:
+        ValueError: fewer than two launches.
+    """
     from scipy.special import stdtr
 
     mean, error, degrees = _mean_and_error(log_ratios)
@@ -181,6 +189,9 @@ def equivalence_p_value(log_ratios: Sequence[float], margin_ratio: float) -> flo
     """Two one-sided tests (Schuirmann 1987): is the ratio inside [1 / (1 + margin), 1 + margin]?
 
     At most 0.05 exactly when the two-sided 90 % interval of `ratio_estimate` lies inside the margins.
+
+    Raises:
+        ValueError: fewer than two launches.
     """
     limit = math.log1p(margin_ratio)
     above = one_sided_p_value(log_ratios, -limit)
@@ -218,6 +229,9 @@ def kalibera_jones_rounds(values: ArrayLike, launch_cost_s: float, round_cost_s:
     Returns:
         At least 1; ``None`` where launches differ by no more than their rounds explain: then start-up buys
         nothing, and one long launch would do as far as this pilot can tell.
+
+    Raises:
+        ValueError: the pilot is smaller.
     """
     data = np.asarray(values, dtype=float)
     if data.ndim != 2 or min(data.shape) < 2:

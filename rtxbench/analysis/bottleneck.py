@@ -76,14 +76,14 @@ class Evidence:
 
     @property
     def achieved_flop_per_s(self) -> float | None:
-        """FLOP/s of one device while training."""
+        """FLOPs of a step ÷ its time ÷ devices: FLOP/s of one device. ``None`` where one is unknown."""
         if self.flops_per_step is None or not self.step_time_s:
             return None
         return self.flops_per_step / self.step_time_s / self.device_count
 
     @property
     def matrix_gain(self) -> float | None:
-        """Product ceiling of this precision ÷ that of float32."""
+        """Measured product ceiling of this precision ÷ that of float32. ``None`` unless both were measured."""
         own, plain = self.gemm_flop_per_s.get(self.precision), self.gemm_flop_per_s.get("float32")
         return own / plain if own and plain else None
 

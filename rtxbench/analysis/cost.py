@@ -50,7 +50,14 @@ def energy_per_example_j(power_w: float, throughput_per_s: float) -> float:
 
 
 def cost_per_million(price: float, power_w: float, throughput_per_s: float, assumptions: Assumptions) -> float:
-    """Money per million examples over the card's life, electricity of card and host included."""
+    """Money per million examples over the card's life, electricity of card and host included.
+
+    Args:
+        price: of the card, in the price list's currency, which is the result's too.
+        power_w: mean draw of the card while it trains.
+        throughput_per_s: examples per second.
+        assumptions: electricity, hours, years and resale.
+    """
     active_s = assumptions.hours_per_day * 3600 * _DAYS_PER_YEAR * assumptions.years
     fixed = price * (1 - assumptions.resale_ratio) / (throughput_per_s * active_s)
     return 1e6 * (fixed + _electricity_per_example(power_w, throughput_per_s, assumptions))

@@ -40,7 +40,13 @@ class GateRate(NamedTuple):
 
 
 def coverage(log_ratios: NDArray[np.float64], truth: float, confidence: float = 0.95) -> Estimate:
-    """Share of experiments (rows) whose launch-level t interval holds ``truth``, with its own interval."""
+    """Share of experiments whose launch-level t interval holds ``truth``, with its own interval (Wilson).
+
+    Args:
+        log_ratios: shape (experiments, launches), at least 2 launches.
+        truth: the log-ratio that was simulated.
+        confidence: nominal, of the t interval.
+    """
     launches = log_ratios.shape[1]
     half = student_t(0.5 + confidence / 2, launches - 1) * log_ratios.std(axis=1, ddof=1) / np.sqrt(launches)
     held = np.abs(log_ratios.mean(axis=1) - truth) <= half
@@ -50,7 +56,14 @@ def coverage(log_ratios: NDArray[np.float64], truth: float, confidence: float = 
 def coverage_table(
     experiments: int = 5000, launch_counts: Sequence[int] = (5, 8), slowdown_ratio: float = 0.02, seed: int = 20
 ) -> list[Coverage]:
-    """Coverage of the 95 % interval in every regime; seconds of work."""
+    """Coverage of the 95 % interval in every regime, from simulated launches. Takes seconds.
+
+    Args:
+        experiments: simulated per regime and number of launches.
+        launch_counts: launches per experiment, at least 2.
+        slowdown_ratio: the truth the interval should hold, 0.02 for 2 %.
+        seed: of the simulation; equal seeds give equal tables.
+    """
     generator = np.random.default_rng(seed)
     rows = []
     for regime in REGIMES:
@@ -62,7 +75,14 @@ def coverage_table(
 
 
 def gate_rates(regime: NoiseRegime, slowdown_ratio: float, gates: int, generator: np.random.Generator) -> GateRate:
-    """Run whole gates on simulated launches of one regime."""
+    """Run whole gates on simulated launches of one regime, as many launches as each asks for.
+
+    Args:
+        regime: the machine's noise.
+        slowdown_ratio: planted in the candidate, 0.05 for 5 %; 0 makes every regression a false alarm.
+        gates: simulated.
+        generator: advanced by the simulation.
+    """
     logs = simulate_blocks(regime, (gates, MAX_LAUNCHES, ROUNDS), slowdown_ratio, generator)
     results = [replay(row) for row in paired_log_ratios(logs).tolist()]
     outcomes = [decision.outcome for decision, _ in results]
@@ -79,7 +99,13 @@ def gate_rates(regime: NoiseRegime, slowdown_ratio: float, gates: int, generator
 def gate_table(
     gates: int = 1000, slowdowns: Sequence[float] = (0.0, 0.02, 0.05, 0.10), seed: int = 21
 ) -> list[GateRate]:
-    """False alarms and power in every regime."""
+    """False alarms (slow-down 0) and power (above 0) of the gate in every regime.
+
+    Args:
+        gates: simulated per regime and slow-down.
+        slowdowns: planted, 0.05 for 5 %.
+        seed: of the simulation; equal seeds give equal tables.
+    """
     generator = np.random.default_rng(seed)
     return [gate_rates(regime, slowdown, gates, generator) for regime in REGIMES for slowdown in slowdowns]
 

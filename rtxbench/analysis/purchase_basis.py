@@ -31,7 +31,20 @@ class Basis(NamedTuple):
 def choose_basis(
     question: Question, rows: Sequence[Published], forecaster: Forecaster, owned: Sequence[Owned]
 ) -> Basis | None:
-    """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own."""
+    """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own.
+
+    Args:
+        question: names the workload, the precision and, if wanted, the stack; ``own`` is one's own measurement.
+        rows: the published figures.
+        forecaster: knows from which cards a stack can be predicted.
+        owned: the machines measured here.
+
+    Returns:
+        ``None`` where nothing was published or measured for this workload and precision.
+
+    Raises:
+        UsageError: the stack asked for has no figure of this workload and precision.
+    """
     published = _published_cases(question, rows)
     own = next((_own_basis(machine, question) for machine in owned if _is_basis(machine, question)), None)
     if question.stack is not None:

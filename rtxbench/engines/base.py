@@ -88,4 +88,4 @@ class Engine(Protocol):
         """The allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
 
     def reset_peak_memory(self) -> None:
-        """Start a new peak."""
+        """Forget the peak so far: `peak_memory` then tells of what comes after."""

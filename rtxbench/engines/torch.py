@@ -267,7 +267,11 @@ def _keras_device(case: Case, index: int) -> str:
 
 @contextmanager
 def translated_errors(torch: Any) -> Iterator[None]:
-    """PyTorch's errors become ours once: out of memory, and everything else the runtime raises."""
+    """PyTorch's errors become ours once: out of memory, and everything else the runtime raises.
+
+    Raises:
+        MeasurementError: from any ``RuntimeError`` raised inside.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:

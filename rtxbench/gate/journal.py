@@ -46,7 +46,7 @@ _SIGNIFICANT_DIGITS: Final = 7
 
 
 def now() -> str:
-    """ISO 8601 with zone, seconds."""
+    """This instant in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -86,7 +86,17 @@ def _ignore_by_git(results_dir: Path) -> None:
 
 
 def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping[str, str]) -> Observation:
-    """One launch with every block's step time, so that other rules can be replayed on the same data."""
+    """One launch with every block's step time, so that other rules can be replayed on the same data.
+
+    Args:
+        run: the results file's header.
+        launch: as measured.
+        topic: which kind of gate it belongs to: what readers filter by.
+        labels: added to the launch's own.
+
+    Returns:
+        Seconds per step to seven digits; `block_times_s` restores their shape.
+    """
     times = np.stack([step_times_s(launch.baseline), step_times_s(launch.candidate)], axis=1)
     return Observation(
         record_id=uuid.uuid4().hex,
@@ -128,7 +138,14 @@ def case_estimate(result: CaseResult) -> Estimate | None:
 def case_observation(
     run: Run, result: CaseResult, labels: Mapping[str, str], topic: str = GATE_TOPIC
 ) -> Observation | None:
-    """One decided case: the line of history. ``None`` where no launch was finished."""
+    """One decided case: the line of history. ``None`` where no launch was finished.
+
+    Args:
+        run: the results file's header.
+        result: the outcome and its launches; the values are the log-ratios of those the outcome rests on.
+        labels: added to the case's own: the commits, for example.
+        topic: which kind of gate it belongs to: what readers filter by.
+    """
     if not result.launches:
         return None
     return Observation(

@@ -69,7 +69,17 @@ def gate_report(
     duration_s: float,
     records: str | None = None,
 ) -> GateReport:
-    """Sum up decided cases."""
+    """Sum up decided cases; the worst outcome is the whole's.
+
+    Args:
+        results: one per case.
+        baseline: what was compared with, in words.
+        candidate: what was compared, in words.
+        margin_ratio: the slow-down that must not go through, 0.05 for 5 %.
+        machine: its slug.
+        duration_s: of the whole gate, seconds.
+        records: results file that holds every launch.
+    """
     outcome = combined_outcome([result.outcome for result in results])
     return GateReport(
         outcome=outcome,
@@ -153,7 +163,7 @@ def _case_report(result: CaseResult) -> CaseReport:
 
 
 def as_ratio(log: Estimate | None) -> Estimate | None:
-    """A log-ratio and its interval as a ratio."""
+    """A log-ratio and its interval as a ratio (1.05: 5 % slower). ``None`` stays ``None``."""
     if log is None:
         return None
     low, high = (None if bound is None else math.exp(bound) for bound in (log.low, log.high))

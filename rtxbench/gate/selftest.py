@@ -93,7 +93,15 @@ def _of_selftest(run: LoadedRun) -> list[Observation]:
 
 
 def schedule(plan: dict[float, int], done: Counter[float]) -> list[float]:
-    """The gates still to run, levels spread evenly over time so that none meets only the machine's quiet hour."""
+    """The gates still to run, levels spread evenly over time so that none meets only the machine's quiet hour.
+
+    Args:
+        plan: planted slow-down (0.05 for 5 %) → gates wanted.
+        done: planted slow-down → gates already in the records.
+
+    Returns:
+        The planted slow-down of each gate to run, in order.
+    """
     missing = {level: max(0, wanted - done[level]) for level, wanted in plan.items()}
     places = [((i + 0.5) / count, level) for level, count in missing.items() for i in range(count)]
     return [level for _place, level in sorted(places)]

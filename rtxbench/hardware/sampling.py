@@ -125,7 +125,14 @@ class SamplingLoop(threading.Thread):
 
 
 def write_failure(writer: TraceWriter, scheduled: ScheduledSensor, error: SensorError, now_ns: int) -> None:
-    """One line per failed read: which metrics are missing from here on, and why."""
+    """One line per failed read: which metrics are missing from here on, and why.
+
+    Args:
+        writer: of the trace.
+        scheduled: the sensor that failed.
+        error: its code, what follows from it (policy), and the reason in words.
+        now_ns: when, ``time.monotonic_ns()``.
+    """
     sensor = scheduled.sensor
     writer.write(
         "failure",

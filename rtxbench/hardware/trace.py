@@ -169,7 +169,7 @@ class Trace:
     path: Path | None = field(default=None, compare=False)
 
     def get(self, device: str, metric: str) -> Series | None:
-        """One series, or ``None`` if never sampled."""
+        """The metric's series in the unit its name ends in, or ``None`` if never sampled."""
         return self.series.get(device, {}).get(metric)
 
     def power(self, device: str) -> Series | None:
@@ -336,7 +336,7 @@ def _summaries(metric: str, values: NDArray[np.float64]) -> dict[str, Summary]:
 
 
 def summary_of(values: NDArray[np.float64]) -> Summary:
-    """Summary of at least one value."""
+    """Mean, percentiles and range of at least one value, in its unit. ``values`` has shape (samples,)."""
     p50, p95 = np.percentile(values, [50, 95])
     return Summary(
         mean=float(values.mean()),

@@ -37,7 +37,13 @@ def values_in(series: Series, windows_ns: Windows) -> NDArray[np.float64]:
 
 
 def overlap_ns(times_ns: NDArray[np.int64], windows_ns: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each sample: how much of its time lies in the windows, and how long its time is; both in nanoseconds."""
+    """For each sample: how much of its time lies in the windows, and how long its time is.
+
+    A sample's time ends with it and began with the one before, at most two usual intervals earlier.
+
+    Returns:
+        Two arrays of the shape of ``times_ns``, (samples,), nanoseconds.
+    """
     if times_ns.size == 0 or not windows_ns:
         empty = np.zeros(times_ns.size)
         return empty, np.ones(times_ns.size)

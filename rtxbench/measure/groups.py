@@ -65,7 +65,19 @@ def compilers_of(request: Request) -> tuple[str, ...]:
 
 
 def case_of(workload: str, request: Request, *, placement: str, kind: str, devices: int = 1, **changes: str) -> Case:
-    """One case of the request: the workload's batch size per device, the engine's usual compiler unless changed."""
+    """One case of the request: the workload's batch size per device, the engine's usual compiler unless changed.
+
+    Args:
+        workload: its name in `WORKLOADS`.
+        request: gives the engine and, where the user set it, the batch size over all devices.
+        placement: where to train.
+        kind: cpu or gpu; chooses the workload's batch size.
+        devices: that share the batch.
+        **changes: other fields of `Case`, for example ``precision``.
+
+    Raises:
+        UsageError: no such workload.
+    """
     changes.setdefault("compiler", default_compiler(request.engine))
     batch_size = request.batch_size or workload_named(workload).batch_sizes[kind] * devices
     return Case(

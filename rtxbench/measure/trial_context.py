@@ -77,7 +77,15 @@ class ArmRuns:
 
 
 def case_of(context: TrialContext, dataset: str, kind: str, request: Train, variant: str = "") -> Case:
-    """The case a training stands for. The data set is part of the workload's name, so that sets never mix."""
+    """The case a training stands for. The data set is part of the workload's name, so that sets never mix.
+
+    Args:
+        context: names the engine.
+        dataset: the one really trained on, as the reply says: where MNIST cannot be had, it is the generated digits.
+        kind: cpu or gpu, where it ran.
+        request: gives batch size and precision.
+        variant: sets arms apart that differ in nothing a `Case` holds.
+    """
     return Case(
         workload="mnist-cnn" if dataset == "mnist" else "digits-cnn",
         batch_size=request.batch_size,
@@ -154,7 +162,18 @@ def observe(
     replicate: str = "seed",
     reason: str | None = None,
 ) -> Observation:
-    """Store one observed figure with its mean and interval over replicates; or why there is none."""
+    """Store one observed figure with its mean and interval over replicates; or why there is none.
+
+    Args:
+        context: of the trial.
+        topic: the claim it speaks to.
+        metric: name ending in its unit.
+        values: one per replicate, in that unit.
+        case: what was trained.
+        labels: what else sets this figure apart.
+        replicate: what one value stands for: seed, repeat, search.
+        reason: why there are no values; dropped where there are.
+    """
     kept = tuple(float(value) for value in values)
     record = Observation(
         record_id=new_record_id(),

@@ -35,7 +35,7 @@ class Scale:
     """Whether augmentation is also run without the horizontal flip."""
 
     def data(self, train: int | None = None) -> DataSpec:
-        """The images of this scale."""
+        """The images of this scale, of which ``train`` for training where given."""
         return DataSpec(train=train or self.train, validation=self.validation, test=self.test)
 
 

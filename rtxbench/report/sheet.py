@@ -59,7 +59,7 @@ class Sheet:
         self.figure.text(x, self.height_in - y, shown, size=size, color=color, weight=weight, **place)
 
     def bar(self, x: float, y: float, width: float, height: float, color: str, **style: Any) -> None:
-        """A rectangle from (``x``, ``y``), its upper left corner. ``style`` goes to the patch."""
+        """A rectangle from its upper left corner (``x``, ``y``). ``style``: properties of matplotlib's patch."""
         from matplotlib.patches import Rectangle
 
         corner = (x, self.height_in - y - height)
@@ -114,12 +114,12 @@ def text_width_in(text: str, size: float = 9.5) -> float:
 
 
 def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.4) -> float:
-    """Width that holds the longest label, within limits."""
+    """Width in inches that holds the longest label, between ``least`` and ``greatest``. At least one label."""
     return min(greatest, max(least, 0.3 + _CHARACTER_IN * max(len(label) for label in labels)))
 
 
 def round_ticks(highest: float, count: int = 5) -> list[float]:
-    """Round numbers from 0 up to ``highest``."""
+    """About ``count`` round numbers from 0 up to ``highest``, in its unit."""
     from matplotlib.ticker import MaxNLocator
 
     ticks = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(0, highest)

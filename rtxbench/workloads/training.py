@@ -28,7 +28,16 @@ class ModelPool:
         self._models: dict[_PoolKey, tuple[Any, list[NDArray[Any]]]] = {}
 
     def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float) -> Any:
-        """A compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new."""
+        """A compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new.
+
+        The same object for the same precision and batch size: what it learned before is gone.
+
+        Args:
+            precision: its name; also throws the process's TF32 switch.
+            batch_size: examples per step the model was traced with.
+            seed: of Python, NumPy and the engine, too.
+            learning_rate: of Adam.
+        """
         import keras
 
         set_tf32(precision_named(precision).tf32)
@@ -152,7 +161,14 @@ def as_inputs(images: NDArray[np.uint8], pixels: str = "normalised") -> NDArray[
 
 
 def accuracy_of(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int32], pixels: str = "normalised") -> float:
-    """Share of images classified correctly."""
+    """Share of images classified correctly, 0 to 1.
+
+    Args:
+        model: a classifier of 28 × 28 images.
+        images: shape (n, 28, 28).
+        labels: shape (n,).
+        pixels: raw or normalised, as the model was trained.
+    """
     predicted = model.predict(as_inputs(images, pixels), batch_size=500, verbose=0)
     return float((np.argmax(predicted, axis=1) == labels).mean())
 
