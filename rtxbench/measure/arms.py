@@ -72,7 +72,8 @@ class WorkersAhead:
     Args:
         launches: of the pairing, at most.
         seed: of the first launch, counted on by one.
-        build: whether the second set also builds its models beside the first one's.
+        build: whether the second set also builds its models beside the first one's. Not where engines are compared:
+            the time of building is a figure there.
     """
 
     def __init__(self, launches: int, *, seed: int = 0, build: bool = False) -> None:
@@ -99,7 +100,12 @@ class WorkersAhead:
             return start_workers(arms)
         turned = [*arms[1:], *arms[:1]]  # the order of the next launch: arms take turns at being first
         workers, self._ahead = _started([arms, turned])
-        if self._build and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)}):
+        one_engine = len({arm.spec.engine for arm in arms}) == 1
+        if (
+            self._build
+            and one_engine
+            and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)})
+        ):
             self._build = False  # most likely memory: what fails beside another gets its chance alone
             end_workers(workers)
             self.close()
