@@ -59,6 +59,7 @@ class WorkerProcess:
         self._selector.register(self._stdout(), selectors.EVENT_READ)
         self._ready: Ready | None = None
         self._posted: dict[bytes, Reply | MeasurementError | None] = {}
+        self._hung: MeasurementError | None = None
 
     @property
     def pid(self) -> int:
@@ -95,7 +96,7 @@ class WorkerProcess:
         try:
             self._write(line)
         except OSError as error:
-            raise self._died() from error
+            raise (self._hung or self._died()) from error
         return self._receive(expected, limit_s)
 
     def post(self, request: Request) -> None:
@@ -136,9 +137,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker at once and free its pipes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # with the helpers that a user's step may have started
-        self._process.wait()
+        self._end()
         self._selector.close()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None and not stream.closed:
@@ -148,6 +147,11 @@ class WorkerProcess:
                     continue  # unsent bytes to a dead worker
         self._log.close()
 
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # with the helpers that a user's step may have started
+        self._process.wait()
+
     def _stdout(self) -> int:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
@@ -156,12 +160,16 @@ class WorkerProcess:
         return _expected(self._read_reply(time.monotonic() + limit_s, limit_s), expected)
 
     def _read_reply(self, deadline: float, limit_s: float) -> Reply:
+        if self._hung is not None:
+            raise self._hung
         while b"\n" not in self._buffer:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
-                raise MeasurementError(
+                self._end()  # a reply that comes late would answer the next request
+                self._hung = MeasurementError(
                     f"the worker said nothing for {limit_s:.0f} s.",
                     next_step="A smaller batch or workload may help; a hung driver needs a reboot.",
                 )
+                raise self._hung
             chunk = os.read(self._stdout(), 65536)
             if not chunk:
                 raise self._died()

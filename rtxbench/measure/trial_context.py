@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.measure.trial_scale import Scale
@@ -18,6 +18,8 @@ __all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "t
 
 _CONVERGED_GAIN: Final = 0.01
 """A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
+
+AskSideBySide: TypeAlias = Callable[[Sequence[TrialRequest]], Iterator[tuple[int, TrialReply]]]
 
 
 @dataclass
@@ -44,7 +46,7 @@ class TrialContext:
     ask: Callable[[TrialRequest], TrialReply]
     append: Callable[[Record], None]
     fresh_worker: Callable[[], None] = lambda: None
-    ask_side_by_side: Callable[[Sequence[TrialRequest]], Iterator[tuple[int, TrialReply]]] | None = None
+    ask_side_by_side: AskSideBySide | None = None
     progress: Callable[[str, int, int], None] = lambda what, done, count: None
     records: list[Record] = field(default_factory=list)
     """Everything this trial stored."""
@@ -124,31 +126,65 @@ def train_arms(
     order = [(name, seed) for seed, turn in zip(seeds, turns, strict=True) for name in turn]
     try:
         if timed or context.ask_side_by_side is None:
-            for done, (name, seed) in enumerate(order):
-                context.progress(f"{title}: {name}, seed {seed}", done, len(order))
-                if found[name].failure is None:
-                    _keep(found[name], seed, context.answer(arms[name](seed)))
+            _one_by_one(context, title, arms, order, found)
         else:
-            context.progress(f"{title}: side by side", 0, len(order))
-            replies = context.ask_side_by_side([arms[name](seed) for name, seed in order])
-            for done, (index, reply) in enumerate(replies, 1):
-                name, seed = order[index]
-                context.progress(f"{title}: {name}, seed {seed} done", done, len(order))
-                _keep(found[name], seed, reply)
+            _side_by_side(context, context.ask_side_by_side, title, arms, order, found)
     except KeyboardInterrupt:
         return found, True
     return found, False
 
 
-def _keep(arm: ArmRuns, seed: int, reply: TrialReply) -> None:
-    if not isinstance(reply, Trained):
-        arm.failure = reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
-    elif not reply.finite:
-        arm.failure = f"the loss was not finite from seed {seed}"
-    elif any(run.checksum != reply.checksum for run in arm.runs.values()):
-        arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than the seeds before it"
+def _one_by_one(
+    context: TrialContext,
+    title: str,
+    arms: Mapping[str, Callable[[int], Train]],
+    order: Sequence[tuple[str, int]],
+    found: dict[str, ArmRuns],
+) -> None:
+    for done, (name, seed) in enumerate(order):
+        context.progress(f"{title}: {name}, seed {seed}", done, len(order))
+        if found[name].failure is None:
+            _keep(found, name, seed, context.answer(arms[name](seed)))
+
+
+def _side_by_side(
+    context: TrialContext,
+    ask: AskSideBySide,
+    title: str,
+    arms: Mapping[str, Callable[[int], Train]],
+    order: Sequence[tuple[str, int]],
+    found: dict[str, ArmRuns],
+) -> None:
+    """What died beside others (of memory, most likely) gets its chance alone."""
+    context.progress(f"{title}: side by side", 0, len(order))
+    again = []
+    for done, (index, reply) in enumerate(ask([arms[name](seed) for name, seed in order]), 1):
+        name, seed = order[index]
+        context.progress(f"{title}: {name}, seed {seed} done", done, len(order))
+        if isinstance(reply, TrialFailed) and reply.kind == "died":
+            again.append((name, seed))
+        else:
+            _keep(found, name, seed, reply)
+    _one_by_one(context, title, arms, again, found)
+
+
+def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) -> None:
+    """Put the reply on its arm. One failed seed gives the whole arm up: those that survived are not like the rest."""
+    arm = found[name]
+    if arm.failure is not None:
+        return
+    if isinstance(reply, Trained):
+        others = {run.checksum for other in found.values() for run in other.runs.values()} - {reply.checksum}
+        if not reply.finite:
+            arm.failure = f"the loss was not finite from seed {seed}"
+        elif others:
+            arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than those before it"
     else:
-        arm.runs[seed] = reply
+        arm.failure = reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
+    if arm.failure is None:
+        arm.runs[seed] = cast(Trained, reply)
+    else:
+        arm.runs.clear()
 
 
 def observe(

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from rtxbench.measure.trial_context import ArmRuns, TrialContext, case_of, observe, paired_by_seed, train_arms
 from rtxbench.measure.trial_scale import TARGET_ACCURACIES
 from rtxbench.records import Case
-from rtxbench.workloads.trial_messages import Probe, Probed, Train, Trained, TrialFailed
+from rtxbench.workloads.trial_messages import Probe, Probed, Train, Trained, TrialFailed, TrialReply
 
 __all__ = ["early_stopping_epoch", "largest_batch", "measure_tuning"]
 
@@ -144,26 +144,38 @@ def _tuned_against_defaults(context: TrialContext) -> None:
 def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float | None) -> float | None:
     """Seconds to the target from the pilot's slower seed; ``None`` where one did not reach it in ``limit_s``."""
     times: list[float] = []
-    case = None
+    case, reason = None, None
     for seed in _PILOT_SEEDS:
         request = _request(context, setting, seed, f"pilot/{number}", limit_s)
         run = context.answer(request)
-        if not isinstance(run, Trained) or not run.finite or run.time_to_target_s is None:
+        reason = _why_not_reached(run, limit_s)
+        if reason is not None or not isinstance(run, Trained) or run.time_to_target_s is None:
             break
         case = case_of(context, run.dataset, run.device_kind, request, "pilot")
         times.append(run.time_to_target_s)
-    reached = len(times) == len(_PILOT_SEEDS)
-    within = "" if limit_s is None else f" within the {limit_s:.2f} s of the best setting so far"
     observe(
         context,
         "tuning",
         "time_to_accuracy_s",
-        times if reached else (),
+        () if reason else times,
         case=case,
         labels={"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": "pilot"},
-        reason=None if reached else f"target accuracy not reached{within}",
+        reason=reason,
     )
-    return max(times) if reached else None
+    return None if reason else max(times)
+
+
+def _why_not_reached(run: TrialReply, limit_s: float | None) -> str | None:
+    """``None`` where the training reached its target."""
+    if not isinstance(run, Trained):
+        return run.message if isinstance(run, TrialFailed) else f"unexpected reply {type(run).__name__}"
+    if not run.finite:
+        return "the loss was not finite"
+    if run.time_to_target_s is not None:
+        return None
+    if limit_s is not None and sum(run.epoch_s) > limit_s:
+        return f"target accuracy not reached within the {limit_s:.2f} s of the best setting so far"
+    return f"target accuracy not reached in {len(run.epoch_s)} epochs"
 
 
 def _confirm(context: TrialContext, settings: dict[str, _Setting]) -> None:

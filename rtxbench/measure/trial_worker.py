@@ -37,6 +37,7 @@ class TrialWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._buffer = b""
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -74,7 +75,11 @@ class TrialWorker:
         self._buffer = b""
 
     def kill(self) -> None:
-        """End the process from another thread than the one that waits for its reply, which then learns of it."""
+        """End the process from another thread than the one that waits for its reply, which then learns of it.
+
+        A process that is being started meanwhile ends as well; the worker is not to be asked again.
+        """
+        self._killed = True
         process = self._process
         if process is not None:
             process.kill()
@@ -98,6 +103,8 @@ class TrialWorker:
             env=environment,
             start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends its worker
         )
+        if self._killed:
+            self._process.kill()
         return self._process
 
     def _reply(self, process: "subprocess.Popen[bytes]", deadline: float, limit_s: float) -> TrialReply:

@@ -103,7 +103,7 @@ def command_line(run: Run) -> str:
     """The command that made a run, as one would type it: without the folder the program lies in."""
     program, *arguments = run.command or ("",)
     path = PurePath(program)
-    started_as = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+    started_as = ["python", "-m", path.parent.name or "rtxbench"] if path.name == "__main__.py" else [path.name]
     return shlex.join([*started_as, *arguments])
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -69,8 +70,7 @@ def _mnist(spec: DataSpec) -> Dataset:
     kept = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20.0)  # a stalled download ends instead of hanging
     try:
-        _datasets().mkdir(parents=True, exist_ok=True)
-        with (_datasets() / ".rtxbench-mnist.lock").open("w") as lock:
+        with (Path(tempfile.gettempdir()) / f"rtxbench-mnist-{os.getuid()}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             (x, y), (x_test, y_test) = keras.datasets.mnist.load_data()
     except Exception as error:  # urllib, ssl and Keras's own checksum error have no common class

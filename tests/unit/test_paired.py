@@ -240,7 +240,7 @@ def test_a_dying_worker_says_how_it_died(tmp_path: Path) -> None:
 
 
 def test_a_hanging_worker_is_given_up_at_its_limit(tmp_path: Path) -> None:
-    """A step that never returns ends as an error at the request's limit."""
+    """A step that never returns ends as an error at the request's limit, and so does whatever is asked after it."""
     (tmp_path / "hanging.py").write_text("import time\ndef make():\n    return lambda: time.sleep(600)\n")
     spec = WorkerSpec(engine="python", directory=tmp_path, environment={"PYTHONPATH": _path_with(tmp_path)})
     worker = WorkerProcess(spec)
@@ -248,6 +248,8 @@ def test_a_hanging_worker_is_given_up_at_its_limit(tmp_path: Path) -> None:
         with pytest.raises(MeasurementError, match="said nothing"):
             case = Case(workload="hanging:make", batch_size=1, engine="python")
             worker.ask(Build(arm="a", case=case, seed=0), Built, 1.0)
+        with pytest.raises(MeasurementError, match="said nothing"):  # no late reply is taken for this one's
+            worker.ask(Build(arm="b", case=case, seed=0), Built, HANG_S)
     finally:
         worker.kill()
 

@@ -327,15 +327,53 @@ def test_trainings_whose_times_nobody_reads_run_side_by_side() -> None:
     assert [run.key for run in found["b"].trained] == ["b/0", "b/1"]
 
 
-def test_other_images_give_the_arm_up() -> None:
-    """A seed trained on another data set than the first (a download that came back) is no replicate of it."""
+def test_what_died_beside_others_is_trained_alone() -> None:
+    """A worker killed for memory in company is no failure of its arm if the same training comes through alone."""
+    alone: list[str] = []
 
     def ask(request: TrialRequest) -> TrialReply:
         assert isinstance(request, Train)
-        return trained(request, checksum=str(request.seed))
+        alone.append(request.key)
+        return trained(request)
 
-    found, _ = train_arms(context(ask), "test", {"a": partial(_training, "a")}, range(3))
-    assert "other images" in str(found["a"].failure)
+    def crowded(requests: Sequence[TrialRequest]) -> Iterator[tuple[int, TrialReply]]:
+        for index, request in enumerate(requests):
+            assert isinstance(request, Train)
+            died = TrialFailed(key=request.key, kind="died", message="killed", next_step="")
+            yield index, died if request.key == "a/1" else trained(request)
+
+    side_by_side = dataclasses.replace(context(ask), ask_side_by_side=crowded)
+    found, _ = train_arms(side_by_side, "test", {"a": partial(_training, "a")}, range(3), timed=False)
+    assert (alone, sorted(found["a"].runs), found["a"].failure) == (["a/1"], [0, 1, 2], None)
+
+
+def test_survivors_of_a_failed_arm_are_not_its_figures() -> None:
+    """One seed that fails gives the arm up, with its reason, though the seeds beside it came through."""
+
+    def replies(requests: Sequence[TrialRequest]) -> Iterator[tuple[int, TrialReply]]:
+        for index, request in enumerate(requests):
+            assert isinstance(request, Train)
+            yield index, trained(request, finite=request.key != "a/1")
+
+    side_by_side = dataclasses.replace(context(lambda request: pytest.fail("alone")), ask_side_by_side=replies)
+    arms = {name: partial(_training, name) for name in ("a", "b")}
+    found, _ = train_arms(side_by_side, "test", arms, range(4), timed=False)
+    assert (found["a"].runs, found["a"].failure) == ({}, "the loss was not finite from seed 1")
+    assert sorted(found["b"].runs) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("by", ["seed", "key"])
+def test_other_images_give_the_arm_up(by: str) -> None:
+    """A seed or an arm trained on another data set than the first (a download that came back) is nothing to compare."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Train)
+        return trained(request, checksum=str(request.seed) if by == "seed" else request.key[0])
+
+    arms = {name: partial(_training, name) for name in ("a", "b")}
+    found, _ = train_arms(context(ask), "test", arms, range(3))
+    assert "other images" in str(found["b"].failure)
+    assert found["b"].runs == {}
 
 
 def _training(name: str, seed: int) -> Train:
