@@ -219,9 +219,19 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("timed_s", "Float64", "s", "All timed blocks together", _timed_s),
     FrameColumn("warmup_ok", "boolean", "", "Steady before timing, in every launch", _measured("warmup_ok")),
     FrameColumn("warmup_s", "Float64", "s", "Warm-up, mean over launches", _launch_mean("warmup_s")),
-    FrameColumn("build_s", "Float64", "s", "Model construction, mean over launches", _launch_mean("build_s")),
     FrameColumn(
-        "first_step_s", "Float64", "s", "Tracing, compilation and one step, mean", _launch_mean("first_step_s")
+        "build_s",
+        "Float64",
+        "s",
+        "Model construction, mean over launches; in the quick profile on a CPU another launch's worker builds meanwhile",
+        _launch_mean("build_s"),
+    ),
+    FrameColumn(
+        "first_step_s",
+        "Float64",
+        "s",
+        "Tracing, compilation and one step, mean; as `build_s`",
+        _launch_mean("first_step_s"),
     ),
     FrameColumn("loss", "Float64", "", "Loss after the last block, mean over launches", _launch_mean("loss")),
     FrameColumn("solo_ratio", "Float64", "ratio", "Step time alone ÷ interleaved, mean", _launch_mean("solo_ratio")),
