@@ -223,7 +223,7 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "build_s",
         "Float64",
         "s",
-        "Model construction, mean over launches; in the quick profile on a CPU another launch's worker builds meanwhile",
+        "Model construction, mean over launches; in quick, on a CPU, beside the next launch's",
         _launch_mean("build_s"),
     ),
     FrameColumn(
