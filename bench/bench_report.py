@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtxbench.store import load_results
 from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, write_results
+
+pytestmark = pytest.mark.harness
 
 ROOT = Path(__file__).parents[1]
 RUNS_PER_MACHINE = 9

@@ -5,6 +5,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from rtxbench.analysis.operating import coverage_table, gate_table
 
+pytestmark = pytest.mark.harness
+
 
 @pytest.mark.benchmark(group="statistics")
 def test_coverage_of_the_95_percent_interval(benchmark: BenchmarkFixture) -> None:

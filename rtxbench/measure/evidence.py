@@ -7,8 +7,10 @@ observation with its reason; it never fails a run.
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
-from typing import Final
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
@@ -57,45 +59,77 @@ def ceiling_observations(
     """
     able = tuple(p for p in PRECISIONS if p in precisions and not why_not(p, device_kind=kind, compiler="none"))
     request = CeilingRequest(kind=kind, precisions=able, budget_s=budget_s)
-    (answer,) = _ask(engine, [request], _CEILING_START_LIMIT_S + 3 * budget_s, {})
+    ((answer,),) = _run([_Errand(engine, [request], _CEILING_START_LIMIT_S + 3 * budget_s)])
     return _observations(run_id, CEILING, answer, None, {"engine": engine, "kind": kind})
 
 
 def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
-    """Count and profile one step of each case; cases of one engine and device kind share a process."""
+    """Count and profile one step of each case.
+
+    Cases of one engine and device kind share a process; on the CPU two processes, since most of the time goes into
+    tracing on one core, and what is kept of the profile are shares of its own time.
+    """
     groups: dict[tuple[str, str, str], list[Case]] = {}
     for case in cases:
         placement = placement_named(case.placement)
         own = case.label if placement.isolated else ""
         groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
-    found: list[Observation] = []
+    found: dict[Case, Answer] = {}
     for (engine, kind, _own), members in groups.items():
-        variables = {"ONEDNN_VERBOSE": "1"} if kind == "cpu" else {}
-        requests = [CaseRequest(case=case) for case in members]
-        answers = _ask(engine, requests, _CASE_LIMIT_S * len(requests), variables)
-        for case, answer in zip(members, answers, strict=True):
-            found += _observations(run_id, STEP_EVIDENCE, answer, case, {})
-    return found
+        shares = [share for share in (members[::2], members[1::2]) if share] if kind == "cpu" else [members]
+        for share, answers in zip(shares, _run([_step_errand(engine, kind, share) for share in shares]), strict=True):
+            found |= zip(share, answers, strict=True)
+    return [record for case in cases for record in _observations(run_id, STEP_EVIDENCE, found[case], case, {})]
 
 
-def _ask(
-    engine: str, requests: Sequence[CaseRequest | CeilingRequest], limit_s: float, variables: dict[str, str]
-) -> list[Answer]:
+class _Errand(NamedTuple):
+    """What one evidence process is asked, and for how long."""
+
+    engine: str
+    requests: Sequence[CaseRequest | CeilingRequest]
+    limit_s: float
+    variables: Mapping[str, str] = {}
+
+
+def _step_errand(engine: str, kind: str, cases: Sequence[Case]) -> _Errand:
+    variables = {"ONEDNN_VERBOSE": "1"} if kind == "cpu" else {}
+    return _Errand(engine, [CaseRequest(case=case) for case in cases], _CASE_LIMIT_S * len(cases), variables)
+
+
+def _run(errands: Sequence[_Errand]) -> list[list[Answer]]:
+    """Every errand in a process of its own, all at once; answers in the order of its requests."""
+    with ExitStack() as processes:
+        running = [processes.enter_context(_started(errand)) for errand in errands]
+        return [_answers(errand, *process) for errand, process in zip(errands, running, strict=True)]
+
+
+@contextmanager
+def _started(errand: _Errand) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+    spec = worker_spec(errand.engine)
+    command = [spec.python, "-m", "rtxbench.engines.evidence_worker", errand.engine]
+    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.environment, **errand.variables}
+    with tempfile.TemporaryFile() as requests, tempfile.TemporaryFile() as replies:
+        requests.writelines(msgspec.json.encode(request) + b"\n" for request in errand.requests)
+        requests.seek(0)
+        process = subprocess.Popen(command, stdin=requests, stdout=replies, stderr=subprocess.DEVNULL, env=environment)
+        try:
+            yield process, replies
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _answers(errand: _Errand, process: "subprocess.Popen[bytes]", replies: IO[bytes]) -> list[Answer]:
     """One answer per request; a worker that dies or hangs leaves failures in place of the answers it owes."""
-    text = b"".join(msgspec.json.encode(request) + b"\n" for request in requests)
-    spec = worker_spec(engine)
-    command = [spec.python, "-m", "rtxbench.engines.evidence_worker", engine]
-    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.environment, **variables}
     why = "the evidence process ended early"
     try:
-        output = subprocess.run(
-            command, input=text, capture_output=True, timeout=limit_s, env=environment, check=False
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        output, why = error.stdout or b"", f"no evidence within {limit_s:.0f} s"
-    complete = [line for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
+        process.wait(errand.limit_s)
+    except subprocess.TimeoutExpired:
+        why = f"no evidence within {errand.limit_s:.0f} s"
+    replies.seek(0)
+    complete = [line for line in replies.read().splitlines(keepends=True) if line.endswith(b"\n")]
     answers = [msgspec.json.decode(line, type=Answer) for line in complete]
-    return answers + [Answer(failure=why)] * (len(requests) - len(answers))
+    return answers + [Answer(failure=why)] * (len(errand.requests) - len(answers))
 
 
 def _observations(

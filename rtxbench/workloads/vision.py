@@ -112,7 +112,7 @@ VISION: Final = (
         family="vision",
         build=_residual_14,
         batch=_images_of(64, 1000),
-        batch_sizes={"cpu": 8, "gpu": 256},
+        batch_sizes={"cpu": 4, "gpu": 256},
         scaled_down_from="resnet50",
     ),
     Workload(
