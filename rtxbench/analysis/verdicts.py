@@ -26,6 +26,8 @@ from rtxbench.analysis.decision import decide
 from rtxbench.analysis.elsewhere import with_elsewhere
 from rtxbench.analysis.evidence import MachineEvidence, PairedEvidence, by_machine
 from rtxbench.analysis.explained import with_causes
+from rtxbench.analysis.history import HISTORY_TOPIC
+from rtxbench.analysis.replay import SELFTEST_TOPIC
 from rtxbench.analysis.wording import (
     describe_observation,
     describe_pair,
@@ -67,10 +69,18 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
 
     Returns:
         Per machine and claim: the verdict of the claim as a whole (empty ``subject``) followed by those of its
-        subjects. Figures of two machines never enter one verdict.
+        subjects. Figures of two machines never enter one verdict, and a machine that only ran the gate gets none
+        beside others.
     """
-    judged = [verdict for machine in by_machine(runs) for verdict in _judge_machine(machine, claims)]
+    spoken = [run for run in runs if not _only_of_the_gate(run)] or runs
+    judged = [verdict for machine in by_machine(spoken) for verdict in _judge_machine(machine, claims)]
     return with_elsewhere(with_asides(runs, with_causes(runs, judged)), claims)
+
+
+def _only_of_the_gate(run: LoadedRun) -> bool:
+    return bool(run.records) and all(
+        isinstance(record, Observation) and record.topic in (HISTORY_TOPIC, SELFTEST_TOPIC) for record in run.records
+    )
 
 
 def _judge_machine(machine: MachineEvidence, claims: Sequence[Claim]) -> list[Verdict]:

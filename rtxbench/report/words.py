@@ -28,12 +28,14 @@ __all__ = [
 
 
 def machine_title(environment: Environment) -> str:
-    """A machine in a few words: its GPUs if it has any, else its processor."""
+    """A machine in a few words: its GPUs if it has any, else its processor; and what of it could be used."""
     names = [gpu.name for gpu in environment.gpus]
+    cpu = environment.cpu
+    cores = f"{cpu.usable_cores} of {cpu.logical_cores} cores" if cpu.bound else ""
     if not names:
-        return f"{environment.cpu.name} (CPU only)"
+        return f"{cpu.name} ({', '.join(filter(None, ('CPU only', cores)))})"
     counted = (f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
-    return " + ".join(counted)
+    return " + ".join(counted) + (f" ({cores})" if cores else "")
 
 
 def device_title(environment: Environment, placement: str, device_count: int) -> str:

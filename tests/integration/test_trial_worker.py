@@ -1,5 +1,6 @@
 """The trial worker with a real engine: one process, small trainings."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -269,3 +270,23 @@ def test_a_lost_race_ends_the_training(worker: TrialWorker) -> None:
     reply = worker.ask(Train(key="race", data=DATA, seed=3, epochs=50, time_limit_s=1e-6))
     assert isinstance(reply, Trained)
     assert len(reply.epoch_s) == 1
+
+
+def test_validation_is_over_all_images() -> None:
+    """Loss and accuracy are `evaluate`'s own, though the set is cut into parts of which the last is smaller."""
+    code = (
+        "import numpy as np, keras\n"
+        "from rtxbench.workloads import training\n"
+        "rng = np.random.default_rng(0)\n"
+        "x, y = rng.random((1100, 28, 28, 1), np.float32), rng.integers(0, 10, 1100).astype(np.int32)\n"
+        "y[1000:] = 3\n"  # the last part is unlike the rest
+        "model = training.ModelPool().fresh('float32', 64, 0, 1e-3)\n"
+        "loss, accuracy = training._validation(model, x, y)\n"
+        "wanted = model.evaluate(x, y, batch_size=500, verbose=0)\n"
+        "assert np.allclose([loss, accuracy], wanted, rtol=1e-4), (loss, accuracy, wanted)\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    finished = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr[-600:]

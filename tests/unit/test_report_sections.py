@@ -19,7 +19,14 @@ from rtxbench.report.style import PRECISION_COLORS, theme
 from rtxbench.report.throughput import latest_per_case, throughput_section
 from rtxbench.report.timeline import timeline_section
 from rtxbench.report.verdicts import estimate_text, verdicts_section
-from rtxbench.report.words import code_spans, command_line, device_title, distinguishing_labels, ratio_text
+from rtxbench.report.words import (
+    code_spans,
+    command_line,
+    device_title,
+    distinguishing_labels,
+    machine_title,
+    ratio_text,
+)
 from rtxbench.store import LoadedRun
 from tests.synthetic import BIG_GPU, CPU_ONLY, run_header, write_results
 from tests.synthetic_report import context_of
@@ -228,3 +235,12 @@ def test_every_precision_has_a_colour_of_its_own() -> None:
     """A reader tells precisions apart in any figure."""
     assert len(set(PRECISION_COLORS.values())) == len(PRECISION_COLORS)
     assert Case(workload="mlp", batch_size=1).precision in PRECISION_COLORS
+
+
+def test_a_machine_bound_to_some_cores_is_told_from_the_whole() -> None:
+    """Two columns of one report never bear the same name because only the cores differ."""
+    for machine in (CPU_ONLY, BIG_GPU):
+        whole = run_header(machine, "r").environment
+        bound = structs.replace(whole, cpu=structs.replace(whole.cpu, usable_cores=1))
+        assert machine_title(bound) != machine_title(whole)
+        assert f"1 of {whole.cpu.logical_cores} cores" in machine_title(bound)

@@ -304,6 +304,14 @@ def test_machines_are_judged_apart() -> None:
     assert found == {("a", "supported"), ("b", "refuted")}
 
 
+def test_a_machine_that_only_ran_the_gate_is_not_judged_beside_others() -> None:
+    """Twelve times "not measured" say nothing of a machine that was never asked; alone, it is told what to run."""
+    gate_only = loaded_run([observation("gate-selftest", "log_ratio", [0.0])], environment(0, machine="b"))
+    others = loaded_run(GOOD, environment(1, machine="a"))
+    assert {verdict.machine for verdict in judge([others, gate_only], [SPEED])} == {"a"}
+    assert {verdict.machine for verdict in judge([gate_only], [SPEED])} == {"b"}
+
+
 def test_holm_takes_back_what_many_questions_give() -> None:
     """An interval just above the line supports one claim asked alone, and not one of twenty."""
     line = 1.5 * 0.95
