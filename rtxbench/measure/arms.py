@@ -100,12 +100,8 @@ class WorkersAhead:
             return start_workers(arms)
         turned = [*arms[1:], *arms[:1]]  # the order of the next launch: arms take turns at being first
         workers, self._ahead = _started([arms, turned])
-        one_engine = len({arm.spec.engine for arm in arms}) == 1
-        if (
-            self._build
-            and one_engine
-            and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)})
-        ):
+        build = self._build and len({arm.spec.engine for arm in arms}) == 1
+        if build and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)}):
             self._build = False  # most likely memory: what fails beside another gets its chance alone
             end_workers(workers)
             self.close()
@@ -119,12 +115,13 @@ class WorkersAhead:
                 for arm in arms:
                     workers[arm.key].post(Build(arm=arm.key, case=arm.case, seed=seed))
             building = [worker for _, workers in launches.values() for worker in workers.values()]
-            return sum(not worker.settle(BUILD_LIMIT_S) for worker in building) == 0
+            failed = [worker for worker in building if not worker.settle(BUILD_LIMIT_S)]  # waits for every one
         except BaseException:
             for _, workers in launches.values():
                 end_workers(workers)
             self._ahead = {}
             raise
+        return not failed
 
     def close(self) -> None:
         """End what was started for a launch that did not come."""

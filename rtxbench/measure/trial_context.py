@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 from rtxbench.measure.summary import new_record_id, now
 from rtxbench.measure.trial_scale import Scale
@@ -14,7 +14,7 @@ from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.units import format_percent
 from rtxbench.workloads.trial_messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
 
-__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms"]
+__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms", "why_untrained"]
 
 _CONVERGED_GAIN: Final = 0.01
 """A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
@@ -173,18 +173,21 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
     arm = found[name]
     if arm.failure is not None:
         return
-    if isinstance(reply, Trained):
-        others = {run.checksum for other in found.values() for run in other.runs.values()} - {reply.checksum}
-        if not reply.finite:
-            arm.failure = f"the loss was not finite from seed {seed}"
-        elif others:
-            arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than those before it"
+    if not isinstance(reply, Trained):
+        arm.failure = why_untrained(reply)
+    elif not reply.finite:
+        arm.failure = f"the loss was not finite from seed {seed}"
+    elif any(run.checksum != reply.checksum for other in found.values() for run in other.runs.values()):
+        arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than those before it"
     else:
-        arm.failure = reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
-    if arm.failure is None:
-        arm.runs[seed] = cast(Trained, reply)
-    else:
-        arm.runs.clear()
+        arm.runs[seed] = reply
+        return
+    arm.runs.clear()
+
+
+def why_untrained(reply: TrialReply) -> str:
+    """The worker's own reason for a reply that is no `Trained`."""
+    return reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
 
 
 def observe(

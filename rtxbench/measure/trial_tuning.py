@@ -4,7 +4,15 @@ from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
-from rtxbench.measure.trial_context import ArmRuns, TrialContext, case_of, observe, paired_by_seed, train_arms
+from rtxbench.measure.trial_context import (
+    ArmRuns,
+    TrialContext,
+    case_of,
+    observe,
+    paired_by_seed,
+    train_arms,
+    why_untrained,
+)
 from rtxbench.measure.trial_scale import TARGET_ACCURACIES
 from rtxbench.records import Case
 from rtxbench.workloads.trial_messages import Probe, Probed, Train, Trained, TrialFailed, TrialReply
@@ -168,7 +176,7 @@ def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float
 def _why_not_reached(run: TrialReply, limit_s: float | None) -> str | None:
     """``None`` where the training reached its target."""
     if not isinstance(run, Trained):
-        return run.message if isinstance(run, TrialFailed) else f"unexpected reply {type(run).__name__}"
+        return why_untrained(run)
     if not run.finite:
         return "the loss was not finite"
     if run.time_to_target_s is not None:

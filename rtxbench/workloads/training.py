@@ -139,8 +139,7 @@ def _validation(model: Any, x: NDArray[np.float32], y: NDArray[np.int32]) -> tup
     loss = correct = 0.0
     for start in range(0, len(x), _VALIDATION_BATCH):
         batch = slice(start, start + _VALIDATION_BATCH)
-        model.reset_metrics()
-        found = model.test_on_batch(x[batch], y[batch], return_dict=True)
+        found = model.test_on_batch(x[batch], y[batch], return_dict=True)  # of this batch alone, on every engine
         loss += float(found["loss"]) * len(y[batch])
         correct += float(found["accuracy"]) * len(y[batch])
     return loss / len(y), correct / len(y)
