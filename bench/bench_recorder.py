@@ -31,7 +31,7 @@ def spin(seconds: float) -> None:
 def test_samples_come_on_time_while_every_core_is_busy(bench_session: Session, benchmark, tmp_path) -> None:
     """Jitter of 20 s at 100 ms beside one spinning process per core, and the recorder's share of a core."""
     context = multiprocessing.get_context("spawn")
-    with Recorder(tmp_path / "jitter.trace.jsonl") as recorder:
+    with Recorder(tmp_path / "jitter.trace.jsonl", interval_s=0.1) as recorder:
         workers = [context.Process(target=spin, args=(RECORDED_S,)) for _ in range(os.cpu_count() or 1)]
         for worker in workers:
             worker.start()

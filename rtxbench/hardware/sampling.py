@@ -28,6 +28,9 @@ __all__ = ["CPU_SHARE_LIMIT", "TRACE_VERSION", "Session", "TraceWriter"]
 TRACE_VERSION: Final = 1
 CPU_SHARE_LIMIT: Final = 0.015
 """Of one core. Above it the recorder doubles its interval, so that it never reaches 2 %."""
+_INTERVAL_S: Final = 0.1
+_HOST_ONLY_INTERVAL_S: Final = 0.5
+"""Without a GPU the processor that samples is the one that is measured, and it can do without us more often."""
 _HUNG_AFTER_S: Final = 5.0
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # inode of the initial PID namespace, include/linux/proc_ns.h
 
@@ -149,9 +152,9 @@ def write_failure(writer: TraceWriter, scheduled: ScheduledSensor, error: Sensor
 class Session:
     """One recording from header to end line. `start`, then `mark`/`watch`/`check`, then `finish`."""
 
-    def __init__(self, writer: TraceWriter, interval_s: float, watch_pids: Sequence[int]) -> None:
+    def __init__(self, writer: TraceWriter, interval_s: float | None, watch_pids: Sequence[int]) -> None:
         self._writer = writer
-        self._interval_s = interval_s
+        self._asked_interval_s = interval_s
         self._watch_pids = tuple(watch_pids)
         self._tree = ProcessTree(watch_pids)
         self._nvml: Nvml | None = None
@@ -164,12 +167,13 @@ class Session:
     def start(self) -> None:
         """Open NVML, write the header, probe every sensor, start the loops."""
         gpu_missing = self._open_nvml()
-        self._write_header(gpu_missing)
+        interval_s = self._asked_interval_s or (_INTERVAL_S if self._gpus else _HOST_ONLY_INTERVAL_S)
+        self._write_header(gpu_missing, interval_s)
         host = self._probed([ScheduledSensor(s) for s in host_sensors(self._tree)])
-        self._loops.append(SamplingLoop("host", host, self._writer, self._interval_s))
+        self._loops.append(SamplingLoop("host", host, self._writer, interval_s))
         if self._nvml is not None:
             gpu_sensors = [ScheduledSensor(s) for gpu in self._gpus for s in self._nvml.sensors(gpu)]
-            self._loops.append(SamplingLoop("gpu", self._probed(gpu_sensors), self._writer, self._interval_s))
+            self._loops.append(SamplingLoop("gpu", self._probed(gpu_sensors), self._writer, interval_s))
         self.mark("start")
         for loop in self._loops:
             loop.start()
@@ -236,11 +240,11 @@ class Session:
             return error.message.rstrip(".")
         return None
 
-    def _write_header(self, gpu_missing: str | None) -> None:
+    def _write_header(self, gpu_missing: str | None, interval_s: float) -> None:
         self._writer.write(
             "trace",
             version=TRACE_VERSION,
-            interval_s=self._interval_s,
+            interval_s=interval_s,
             monotonic_ns=time.monotonic_ns(),
             realtime_ns=time.time_ns(),
             watch_pids=self._watch_pids,

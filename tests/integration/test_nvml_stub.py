@@ -230,6 +230,7 @@ def test_mig_instances_are_listed_and_their_gaps_explained(stub, tmp_path):
     stub("gpus=2 mig=1")
     trace, window = record(tmp_path, 1.2)
     assert [gpu.uuid for gpu in trace.header.gpus] == [GPU0, MIG0, GPU1]
+    assert trace.header.interval_s == 0.1
     summary = summarize(trace, [window])
     assert "memory_used_bytes" in summary.devices[MIG0]
     assert summary.missing[f"{MIG0}/power_w"]
@@ -265,6 +266,17 @@ def test_missing_facts_carry_reasons(stub):
     (gpu,) = in_child(ENVIRONMENT)["gpus"]
     assert gpu["power_limit_w"] is None
     assert "Not Supported" in gpu["missing"]["power_limit_w"]
+
+
+def test_a_machine_without_a_gpu_is_sampled_less_often(stub, tmp_path):
+    """Where the processor itself is measured it is disturbed twice a second, not ten times, unless asked to be."""
+    stub("gpus=0")
+    intervals_s = []
+    for name, asked in (("automatic", None), ("asked", 0.1)):
+        with Recorder(tmp_path / name, asked):
+            pass
+        intervals_s.append(load_trace(tmp_path / name).header.interval_s)
+    assert intervals_s == [0.5, 0.1]
 
 
 @pytest.mark.parametrize(

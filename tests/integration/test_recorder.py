@@ -28,7 +28,7 @@ def work(seconds, path, samples):
 def recording(tmp_path_factory):
     """Three seconds of work by this process, recorded, and the recorder's CPU seconds as the system counts them."""
     path = tmp_path_factory.mktemp("recording") / "run.trace.jsonl"
-    with Recorder(path) as recorder:
+    with Recorder(path, interval_s=0.1) as recorder:
         process = psutil.Process(recorder.pid)
         before = sum(process.cpu_times()[:2])
         assert recorder.mark("before")
