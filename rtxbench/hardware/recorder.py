@@ -52,7 +52,9 @@ class Recorder:
         MeasurementError: the trace cannot be written or the process does not start.
     """
 
-    def __init__(self, trace_path: Path, interval_s: float | None = None, watch_pids: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, trace_path: Path, interval_s: float | None = None, watch_pids: Sequence[int] | None = None
+    ) -> None:
         if interval_s is not None and not 0.01 <= interval_s <= 60:
             raise UsageError(f"a sampling interval of {interval_s:g} s.", next_step="Choose 0.01 s to 60 s.")
         self.path = trace_path

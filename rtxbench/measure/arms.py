@@ -1,6 +1,7 @@
 """What is measured against what, and the worker processes of one launch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,25 +63,25 @@ def end_workers(workers: Workers, how: Callable[[WorkerProcess], None] = lambda 
 
 
 class WorkersAhead:
-    """`start_workers` for a pairing's launches: on the CPU, every second set is started with the one before it.
+    """`start_workers` for a pairing's launches: on the CPU, two sets are started at once, and of an odd number three.
 
     Importing a framework, and tracing a model after it, keeps one core busy for seconds and leaves the others idle, so
-    two sets get ready in the time of one. Both are ready before anything is measured; the second then sleeps in a pipe
-    read until its turn, and every launch still has fresh processes. Not on a GPU, where the sleepers would hold memory
-    of the device.
+    two sets get ready in the time of one. All are ready before anything is measured; the others then sleep in a pipe
+    read until their turn, and every launch still has fresh processes. Not on a GPU, where the sleepers would hold
+    memory of the device.
 
     Args:
         launches: of the pairing, at most.
         seed: of the first launch, counted on by one.
-        build: whether the second set also builds its models beside the first one's. Not where engines are compared:
-            the time of building is a figure there.
+        build: whether the sets also build their models side by side. Not where engines are compared: the time of
+            building is a figure there.
     """
 
     def __init__(self, launches: int, *, seed: int = 0, build: bool = False) -> None:
         self._to_come = launches
         self._seed = seed
         self._build = build
-        self._ahead: Workers = {}
+        self._ahead: deque[Workers] = deque()
 
     def __call__(self, arms: Sequence[Arm]) -> Workers:
         """The workers of the next launch.
@@ -89,44 +90,47 @@ class WorkersAhead:
             UnavailableError: an engine cannot start.
             MeasurementError: a process died or said nothing in time.
         """
-        self._to_come -= 1
-        self._seed += 1
-        if self._ahead.keys() == {arm.key for arm in arms}:
-            workers, self._ahead = self._ahead, {}
-            return workers
-        self.close()  # an arm was given up since
-        on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
-        if not on_cpu or self._to_come <= 0:
-            return start_workers(arms)
-        turned = [*arms[1:], *arms[:1]]  # the order of the next launch: arms take turns at being first
-        workers, self._ahead = _started([arms, turned])
-        build = self._build and len({arm.spec.engine for arm in arms}) == 1
-        if build and not self._built({self._seed - 1: (arms, workers), self._seed: (turned, self._ahead)}):
-            self._build = False  # most likely memory: what fails beside another gets its chance alone
-            end_workers(workers)
-            self.close()
-            return start_workers(arms)
-        return workers
+        seed, to_come = self._seed, self._to_come
+        self._seed, self._to_come = seed + 1, to_come - 1
+        if not self._ahead or self._ahead[0].keys() != {arm.key for arm in arms}:
+            self.close()  # an arm was given up since
+            self._ahead.extend(self._ready(arms, seed, to_come))
+        return self._ahead.popleft()
 
-    def _built(self, launches: Mapping[int, tuple[Sequence[Arm], Workers]]) -> bool:
-        """Have both sets build at once; the launches then ask for what is already there. ``False`` if one failed."""
-        try:
-            for seed, (arms, workers) in launches.items():
-                for arm in arms:
-                    workers[arm.key].post(Build(arm=arm.key, case=arm.case, seed=seed))
-            building = [worker for _, workers in launches.values() for worker in workers.values()]
-            failed = [worker for worker in building if not worker.settle(BUILD_LIMIT_S)]  # waits for every one
-        except BaseException:
-            for _, workers in launches.values():
+    def _ready(self, arms: Sequence[Arm], seed: int, to_come: int) -> list[Workers]:
+        """This launch's workers, and those of as many after it as get ready beside them."""
+        on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
+        count = {1: 1, 3: 3}.get(to_come, 2) if on_cpu else 1
+        # From launch to launch the arms take turns at being first.
+        turns = [[*arms[turn % len(arms) :], *arms[: turn % len(arms)]] for turn in range(count)]
+        sets = _started(turns)
+        build = self._build and count > 1 and len({arm.spec.engine for arm in arms}) == 1
+        if build and not _built(list(zip(turns, sets, strict=True)), seed):
+            self._build = False  # most likely memory: what fails beside another gets its chance alone
+            for workers in sets:
                 end_workers(workers)
-            self._ahead = {}
-            raise
-        return not failed
+            return [start_workers(arms)]
+        return sets
 
     def close(self) -> None:
         """End what was started for a launch that did not come."""
-        end_workers(self._ahead)
-        self._ahead = {}
+        while self._ahead:
+            end_workers(self._ahead.popleft())
+
+
+def _built(launches: Sequence[tuple[Sequence[Arm], Workers]], seed: int) -> bool:
+    """Have all sets build at once; the launches then ask for what is already there. ``False`` if one failed."""
+    try:
+        for number, (arms, workers) in enumerate(launches):
+            for arm in arms:
+                workers[arm.key].post(Build(arm=arm.key, case=arm.case, seed=seed + number))
+        building = [worker for _, workers in launches for worker in workers.values()]
+        failed = [worker for worker in building if not worker.settle(BUILD_LIMIT_S)]  # waits for every one
+    except BaseException:
+        for _, workers in launches:
+            end_workers(workers)
+        raise
+    return not failed
 
 
 def _started(sets: Sequence[Sequence[Arm]]) -> list[Workers]:

@@ -70,7 +70,7 @@ SCALES: Final[dict[str, Scale]] = {
         latency_batches=(1, 32),
         requests=100,
         repeats=5,
-        memory_limit_bytes=2**30,
+        memory_limit_bytes=2**29,
     ),
     "standard": Scale(
         seeds=8,

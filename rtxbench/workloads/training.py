@@ -1,6 +1,7 @@
 """Train the small digit classifier to a quality, not only for a time: the Keras side of every accuracy trial."""
 
 import math
+import random
 import time
 from typing import Any, Final, NamedTuple
 
@@ -38,17 +39,17 @@ class ModelPool:
         Args:
             precision: its name; also throws the process's TF32 switch.
             batch_size: examples per step the model was traced with.
-            seed: of Python, NumPy and the engine, too.
+            seed: of Python's generator, from which Keras draws every seed.
             learning_rate: of Adam.
         """
-        import keras
-
         set_tf32(precision_named(precision).tf32)
         key = _PoolKey(precision, batch_size)
         if key not in self._models:
             self._models[key] = _compiled(precision, batch_size)
         model, optimizer_state = self._models[key]
-        keras.utils.set_random_seed(seed)
+        # Keras draws its layers' seeds from here. Not keras.utils.set_random_seed: TensorFlow's part of it empties the
+        # kernel cache, and each training's first epoch would prepare every function again, a fifth of a second.
+        random.seed(seed)
         model.set_weights(_built(precision).get_weights())
         for variable, value in zip(model.optimizer.variables, optimizer_state, strict=True):
             variable.assign(value)
@@ -73,7 +74,7 @@ def _built(precision: str) -> Any:
 
 
 def _compiled(precision: str, batch_size: int) -> tuple[Any, list[NDArray[Any]]]:
-    """A model after one step and one evaluation, and its optimizer's state before them."""
+    """A model after a few steps and one evaluation, and its optimizer's state before them."""
     import keras
 
     model = _built(precision)
@@ -86,7 +87,7 @@ def _compiled(precision: str, batch_size: int) -> tuple[Any, list[NDArray[Any]]]
     state = [np.array(keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
     count = batch_size + 1  # a full and a partial batch, so that neither is traced while the clock runs
     blank = np.zeros((count, 28, 28, 1), np.float32), np.zeros(count, np.int32)
-    model.fit(*blank, batch_size=batch_size, epochs=1, verbose=0, shuffle=False)
+    model.fit(**_batches(*blank, batch_size), epochs=1, verbose=0, shuffle=False)
     model.evaluate(*blank, batch_size=batch_size, verbose=0)
     return model, state
 
@@ -124,14 +125,22 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
 
 def _one_epoch(model: Any, x: NDArray[np.float32], y: NDArray[np.int32], batch_size: int, layers: Any | None) -> float:
     """Seconds of one epoch; ``fit`` reads the metrics at its end, which waits for the device."""
-    if layers is None:
-        start = time.perf_counter()
-        model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0, shuffle=False)
-        return time.perf_counter() - start
-    batches = tf_data_pipeline(x, y, batch_size, layers)
+    batches = _batches(x, y, batch_size, layers)
     start = time.perf_counter()
-    model.fit(batches, epochs=1, verbose=0)
+    model.fit(**batches, epochs=1, verbose=0, shuffle=False)
     return time.perf_counter() - start
+
+
+def _batches(
+    x: NDArray[np.float32], y: NDArray[np.int32], batch_size: int, layers: Any | None = None
+) -> dict[str, Any]:
+    """What ``fit`` is given: arrays, or batches of them."""
+    import keras
+
+    # On TensorFlow no arrays: at every call Keras traces functions to slice them, which takes as long as a short epoch.
+    if layers is None and keras.backend.backend() != "tensorflow":
+        return {"x": x, "y": y, "batch_size": batch_size}
+    return {"x": tf_data_pipeline(x, y, batch_size, layers)}
 
 
 def _validation(model: Any, x: NDArray[np.float32], y: NDArray[np.int32]) -> tuple[float, float]:

@@ -156,7 +156,7 @@ def test_a_split_model_trains_like_a_whole_one() -> None:
 
 @pytest.fixture(scope="module")
 def keras_says() -> dict[str, str]:
-    """Three questions put to Keras itself, in one process."""
+    """Questions put to Keras and TensorFlow themselves, in one process."""
     script = """
 import os, random
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -198,11 +198,15 @@ counting = Counting()
 images = np.zeros((64, 28, 28, 1), "float32"), np.zeros(64, "int32")
 batches = [list(tf_data_pipeline(*images, 32, counting)) for epoch in range(3)]
 print("traced", counting.calls if all(map(len, batches)) else None)
+tuned = [tf_data_pipeline(*images, 32, layers).options().autotune.enabled for layers in (None, counting)]
+print("tuned", any(tuned))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     pairs = [
-        line.split() for line in result.stdout.splitlines() if line.startswith(("different", "overflows", "traced"))
+        line.split()
+        for line in result.stdout.splitlines()
+        if line.startswith(("different", "overflows", "traced", "tuned"))
     ]
     return {pair[0]: pair[1] for pair in pairs}
 
@@ -220,6 +224,11 @@ def test_loss_scale_overflows_are_counted(keras_says: dict[str, str]) -> None:
 def test_a_new_epoch_does_not_trace_the_augmentation_again(keras_says: dict[str, str]) -> None:
     """Three epochs' pipelines over the same layers trace them once; a second an epoch would pass for input time."""
     assert keras_says["traced"] == "1"
+
+
+def test_no_epoch_waits_for_the_pipelines_tuner(keras_says: dict[str, str]) -> None:
+    """It is off: an iterator's end waits until its thread has slept, up to as long as the epoch itself."""
+    assert keras_says["tuned"] == "False"
 
 
 def rtxbench(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

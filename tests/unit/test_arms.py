@@ -37,6 +37,21 @@ def test_the_next_launch_is_started_with_this_one() -> None:
     ahead.close()
 
 
+def test_of_five_launches_none_is_started_alone() -> None:
+    """Two are started at once, then three: the last would get ready on one core while the others idle."""
+    ahead = WorkersAhead(launches=5)
+    begun: set[int] = set()
+    together = []
+    for _ in range(5):
+        workers = ahead(arms("a"))
+        children = {child.pid for child in psutil.Process().children()}
+        together.append(len(children - begun))
+        begun |= children
+        end_workers(workers)
+    ahead.close()
+    assert together == [2, 0, 3, 0, 0]
+
+
 def test_a_launch_that_does_not_come_leaves_no_process() -> None:
     """Closing ends the workers that were started ahead."""
     before = set(psutil.Process().children())
