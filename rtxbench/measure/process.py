@@ -11,17 +11,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UnavailableError, UsageError
 from rtxbench.measure.protocol import Close, Failed, Ready, Reply, Request, decode_reply, encode
 
-__all__ = ["WorkerProcess", "WorkerSpec"]
+__all__ = ["WorkerProcess", "WorkerSpec", "how_it_ended"]
 
 _START_LIMIT_S = 300.0
 _STDERR_TAIL_BYTES = 2000
+_LAST_LINE_LENGTH = 200
 _AnyReply = TypeVar("_AnyReply", bound=Reply)
 
 
@@ -54,6 +55,8 @@ class WorkerProcess:
             cwd=spec.directory,
             start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends its workers
         )
+        self._asked_at = 0
+        """Bytes of its log when it was last asked."""
         self._buffer = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stdout(), selectors.EVENT_READ)
@@ -121,6 +124,7 @@ class WorkerProcess:
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None
+        self._asked_at = os.fstat(self._log.fileno()).st_size
         self._process.stdin.write(line)
         self._process.stdin.flush()
 
@@ -183,15 +187,30 @@ class WorkerProcess:
             ) from error
 
     def _died(self) -> MeasurementError:
-        code = self._process.wait()
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-        tail = self._log.read().decode(errors="replace").strip().splitlines()
-        last = tail[-1] if tail else "it printed nothing"
-        cause = "killed, most likely for lack of memory" if code == -9 else f"exit status {code}"
+        ending = how_it_ended(self._process.wait(), self._log, self._asked_at)
         return MeasurementError(
-            f"the worker process died ({cause}): {last}.",
+            f"the worker process died ({ending}).",
             next_step="Lower the batch size, or run `rtxbench doctor`.",
         )
+
+
+def how_it_ended(status: int, log: IO[bytes], since: int) -> str:
+    """Exit status or signal of a process, and the last line it printed; what it printed earlier was no cry for help.
+
+    Args:
+        status: as `subprocess` returns it; negative for a signal.
+        log: what the process printed, open for reading.
+        since: bytes the log had when the process was given what it died of.
+    """
+    log.seek(max(since, log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    last = lines[-1].strip()[:_LAST_LINE_LENGTH] if lines else "it printed nothing"
+    if status == -signal.SIGKILL:
+        return f"killed, most likely for lack of memory: {last}"
+    if status < 0:
+        with contextlib.suppress(ValueError):  # a signal without a name
+            return f"{signal.Signals(-status).name}: {last}"
+    return f"exit status {status}: {last}"
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.units import format_percent
 from rtxbench.workloads.trial_messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
 
-__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms", "why_untrained"]
+__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms", "why_no_result"]
 
 _CONVERGED_GAIN: Final = 0.01
 """A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
@@ -174,7 +174,7 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
     if arm.failure is not None:
         return
     if not isinstance(reply, Trained):
-        arm.failure = why_untrained(reply)
+        arm.failure = why_no_result(reply)
     elif not reply.finite:
         arm.failure = f"the loss was not finite from seed {seed}"
     elif any(run.checksum != reply.checksum for other in found.values() for run in other.runs.values()):
@@ -185,8 +185,8 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
     arm.runs.clear()
 
 
-def why_untrained(reply: TrialReply) -> str:
-    """The worker's own reason for a reply that is no `Trained`."""
+def why_no_result(reply: TrialReply) -> str:
+    """The worker's own reason for a reply that is not the result asked for."""
     return reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
 
 

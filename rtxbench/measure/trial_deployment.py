@@ -1,9 +1,9 @@
 """deployment: what a model says after it was saved and loaded, how large it is, and how fast it answers."""
 
-from rtxbench.measure.trial_context import TrialContext, observe
+from rtxbench.measure.trial_context import TrialContext, observe, why_no_result
 from rtxbench.precision import why_not
 from rtxbench.records import Case
-from rtxbench.workloads.trial_messages import Deploy, Deployed, TrialFailed
+from rtxbench.workloads.trial_messages import Deploy, Deployed
 
 __all__ = ["measure_deployment"]
 
@@ -23,7 +23,7 @@ def measure_deployment(context: TrialContext) -> None:
             if isinstance(reply, Deployed):
                 replies.append(reply)
             else:
-                failure = reply.message if isinstance(reply, TrialFailed) else "unexpected reply"
+                failure = why_no_result(reply)
                 break
     finally:  # after Ctrl-C, too: what was measured is stored
         if replies:

@@ -14,11 +14,11 @@ import msgspec
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.interpreters import worker_spec
+from rtxbench.measure.process import how_it_ended
 from rtxbench.workloads.trial_messages import TrialFailed, TrialReply, TrialRequest, decode_trial_reply, encode_trial
 
 __all__ = ["TrialCrew", "TrialWorker", "answer_of"]
 
-_STDERR_TAIL_BYTES = 2000
 _CREW_MOST: Final = 4
 """Each holds a framework of half a gigabyte."""
 
@@ -36,6 +36,7 @@ class TrialWorker:
         self._variables = variables or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._asked_at = 0
         self._buffer = b""
         self._killed = False
 
@@ -52,6 +53,8 @@ class TrialWorker:
         """
         process = self._process or self._start()
         assert process.stdin is not None
+        assert self._log is not None
+        self._asked_at = os.fstat(self._log.fileno()).st_size
         try:
             process.stdin.write(encode_trial(request))
             process.stdin.flush()
@@ -132,12 +135,10 @@ class TrialWorker:
     def _died(self) -> MeasurementError:
         assert self._process is not None
         assert self._log is not None
-        code = self._process.wait()
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-        tail = self._log.read().decode(errors="replace").strip().splitlines()
+        ending = how_it_ended(self._process.wait(), self._log, self._asked_at)
         self.close()
         return MeasurementError(
-            f"the trial worker died (exit status {code}): {tail[-1][:200] if tail else 'it printed nothing'}.",
+            f"the trial worker died ({ending}).",
             next_step="Lower the batch size, or run `rtxbench doctor`.",
         )
 

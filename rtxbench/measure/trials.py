@@ -10,14 +10,22 @@ from typing import Any, Final
 
 from rtxbench.errors import UsageError
 from rtxbench.measure.session import Session
-from rtxbench.measure.trial_context import ArmRuns, TrialContext, case_of, observe, paired_by_seed, train_arms
+from rtxbench.measure.trial_context import (
+    ArmRuns,
+    TrialContext,
+    case_of,
+    observe,
+    paired_by_seed,
+    train_arms,
+    why_no_result,
+)
 from rtxbench.measure.trial_deployment import measure_deployment
 from rtxbench.measure.trial_scale import SCALES, TARGET_ACCURACIES, Scale
 from rtxbench.measure.trial_tuning import measure_tuning
 from rtxbench.measure.trial_worker import TrialCrew, TrialWorker
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, Record
-from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained, TrialFailed
+from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained
 
 __all__ = ["TRIALS", "measure_trial"]
 
@@ -232,7 +240,7 @@ def _store_pipeline(context: TrialContext) -> None:
         Pipeline(key="augmentation/pipeline", data=scale.data(scale.augmented_train), repeats=scale.repeats)
     )
     if not isinstance(reply, Pipelined):
-        reason = reply.message if isinstance(reply, TrialFailed) else "unexpected reply"
+        reason = why_no_result(reply)
         observe(context, "augmentation", "pipeline_examples_per_s", (), replicate="repeat", reason=reason)
         return
     case = Case(workload="digits-cnn", batch_size=32, placement=reply.device_kind, engine=context.engine)
@@ -266,7 +274,7 @@ def measure_split_model(context: TrialContext) -> None:
     context.progress("model-parallel: layers on two devices", 0, 1)
     reply = context.answer(Split(key="model-parallel/check"))
     if not isinstance(reply, SplitChecked):
-        reason = reply.message if isinstance(reply, TrialFailed) else "unexpected reply"
+        reason = why_no_result(reply)
         observe(context, "model-parallel", "loss_difference_ratio", (), replicate="step", reason=reason)
         return
     placement = "model-parallel-logical" if reply.logical else "model-parallel"

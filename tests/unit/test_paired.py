@@ -1,5 +1,6 @@
 """The paired protocol, on steps whose duration is known because the test makes it."""
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from rtxbench.errors import MeasurementError, RtxbenchError
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.launch import round_order
 from rtxbench.measure.paired import measure_pairing
-from rtxbench.measure.process import WorkerProcess, WorkerSpec
+from rtxbench.measure.process import WorkerProcess, WorkerSpec, how_it_ended
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Ready, Timed
 from rtxbench.records import Case
@@ -237,6 +238,21 @@ def test_a_dying_worker_says_how_it_died(tmp_path: Path) -> None:
             worker.ask(Build(arm="a", case=case, seed=0), Built, HANG_S)
     finally:
         worker.kill()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (7, "boom\n", "exit status 7: boom"),
+        (-11, "", "SIGSEGV: it printed nothing"),
+        (-9, "", "killed, most likely for lack of memory: it printed nothing"),
+        (-6, "terminate called\n  what():  std::bad_alloc\n", "SIGABRT: what():  std::bad_alloc"),
+    ],
+)
+def test_an_ending_names_its_signal_and_the_words_since_it_was_asked(status: int, said: str, expected: str) -> None:
+    """What a framework printed while it started explains no later death."""
+    before = b"no CUDA here\n"
+    assert how_it_ended(status, io.BytesIO(before + said.encode()), len(before)) == expected
 
 
 def test_a_hanging_worker_is_given_up_at_its_limit(tmp_path: Path) -> None:

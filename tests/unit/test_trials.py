@@ -300,7 +300,7 @@ def test_a_setting_slower_than_the_best_so_far_is_stopped() -> None:
 
     tuning = context(ask)
     measure_tuning(tuning)
-    assert limits == [None, None, 1.5]  # both seeds of the fast rate, then the slow one's first seed loses
+    assert limits == [*4 * [None], 1.5]  # all seeds of the fast rate, then the slow one's first seed loses
     (lost,) = [record.reason for record in observations(tuning, "time_to_accuracy_s") if record.reason]
     assert lost == "target accuracy not reached within the 1.50 s of the best setting so far"
 
