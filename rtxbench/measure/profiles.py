@@ -81,7 +81,7 @@ PROFILES: Final[dict[str, Profile]] = {
             rounds=8,
             block_s=0.15,
             timed_budget_s=4.0,
-            warm_up=WarmUpRule(window_blocks=4, block_s=0.1, cap_s=5.0),
+            warm_up=WarmUpRule(window_blocks=4, block_s=0.1, cap_s=8.0),
             group_budget_s=150.0,
             builds_ahead=True,
         ),

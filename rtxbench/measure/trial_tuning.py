@@ -59,6 +59,8 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
             return tries, reply
         tries.append(reply)
         low, high = (batch, high) if reply.fits else (low, batch)
+        if not reply.fits and not context.environment.gpus:
+            context.fresh_worker()  # what the failed step left behind would count against the next one's limit
         if low >= _LARGEST_TRIED or high == 1:
             return tries, None
         batch = (low + high) // 2 if high else low * 2
@@ -104,7 +106,10 @@ def _largest_batch(context: TrialContext) -> None:
     limit = "device memory" if context.environment.gpus else f"{context.scale.memory_limit_bytes} bytes of host memory"
     failed = next((t.reason for t in tries if not t.fits), None)
     labels = {"limit": limit, "tries": str(len(tries)), "first_failure": failed or "none"}
-    values = [max(t.batch_size for t in fitting)] if fitting else []
+    largest = max((t.batch_size for t in fitting), default=None)
+    if ended is not None:
+        ended = f"the search ended early, {largest or 'nothing'} fitted: {ended}"
+    values = [largest] if largest is not None and ended is None else []
     reason = ended or (None if fitting else failed)
     observe(context, "tuning", "largest_batch_size", values, labels=labels, replicate="search", reason=reason)
 

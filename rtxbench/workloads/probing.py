@@ -16,15 +16,22 @@ from rtxbench.workloads.pipelines import article_layers, legacy_generator, load_
 from rtxbench.workloads.training import ModelPool, as_inputs, device_kind
 from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Probe, Probed, Split, SplitChecked
 
-__all__ = ["run_pipeline", "run_probe", "run_split_check"]
+__all__ = ["memory_complaint", "run_pipeline", "run_probe", "run_split_check"]
 
-_OUT_OF_MEMORY_WORDS: Final = ("OOM", "RESOURCE_EXHAUSTED", "out of memory", "bad_alloc", "Unable to allocate")
+_OUT_OF_MEMORY_WORDS: Final = (
+    "OOM",
+    "RESOURCE_EXHAUSTED",
+    "out of memory",
+    "bad_alloc",
+    "Unable to allocate",
+    "Status: 1, message: could not create",  # oneDNN's dnnl_out_of_memory, which TensorFlow passes on as "aborted"
+)
 
 
 def run_probe(request: Probe, pool: ModelPool) -> Probed:
     """One training step at the asked batch size. Out of memory is an answer; anything else is an error.
 
-    On a CPU the limit is set on the process's address space, so that the failure is the allocator's own and the
+    On a CPU the limit is set on the process's memory, so that the failure is the allocator's own and the
     machine is never driven into swapping. The limit stays: each limit needs a worker of its own.
     """
     x = np.zeros((request.batch_size, 28, 28, 1), np.float32)
@@ -35,11 +42,16 @@ def run_probe(request: Probe, pool: ModelPool) -> Probed:
         model.train_on_batch(x, y)  # traces for this shape
         step_s = min(_step_s(model, x, y) for _ in range(2))
     except Exception as error:  # each framework has its own out-of-memory class
-        text = f"{type(error).__name__}: {error}"
-        if not any(word in text for word in _OUT_OF_MEMORY_WORDS):
+        line = memory_complaint(f"{type(error).__name__}: {error}")
+        if line is None:
             raise
-        return _probed(request, None, text.splitlines()[0][:200])
+        return _probed(request, None, line[:200])
     return _probed(request, step_s, None)
+
+
+def memory_complaint(text: str) -> str | None:
+    """The line that says memory ran out; ``None`` where the error is of another kind."""
+    return next((line for line in text.splitlines() if any(word in line for word in _OUT_OF_MEMORY_WORDS)), None)
 
 
 def _step_s(model: Any, x: Any, y: Any) -> float:
@@ -61,14 +73,17 @@ def _probed(request: Probe, step_s: float | None, reason: str | None) -> Probed:
 
 
 def _limit_memory(limit_bytes: int | None) -> None:
-    """Let the process's address space grow by ``limit_bytes`` and no further."""
+    """Let the process's writable memory grow by ``limit_bytes`` and no further.
+
+    Not its address space: the allocator reserves 64 MiB of that for each of its threads, used or not.
+    """
     if limit_bytes is None or sys.platform != "linux":
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if soft != resource.RLIM_INFINITY:
         return  # an earlier probe of this process set it
-    used_bytes = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + limit_bytes, hard))
+    used_bytes = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (used_bytes + limit_bytes, hard))
 
 
 def run_pipeline(request: Pipeline, pool: ModelPool) -> Pipelined:

@@ -13,6 +13,7 @@ from rtxbench.measure.trial_scale import SCALES
 from rtxbench.measure.trial_tuning import early_stopping_epoch, largest_batch, measure_tuning
 from rtxbench.measure.trials import TRIALS, measure_augmentation, measure_quality, measure_split_model
 from rtxbench.records import Observation, RatioRecord, Record
+from rtxbench.workloads.probing import memory_complaint
 from rtxbench.workloads.trial_messages import (
     DataSpec,
     Deploy,
@@ -164,6 +165,34 @@ def test_another_fault_ends_the_search_with_its_reason() -> None:
     found = context(lambda request: TrialFailed(key=request.key, kind="ValueError", message="broken", next_step="x"))
     measure = largest_batch(found)
     assert measure == ([], "broken")
+
+
+def test_a_search_that_ended_early_has_no_largest_batch() -> None:
+    """What fitted until then is a lower bound: it stands in the reason, not in the value."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        if isinstance(request, Probe) and request.batch_size > 64:
+            return TrialFailed(key=request.key, kind="ValueError", message="broken", next_step="x")
+        return answer(request)
+
+    found = context(ask)
+    measure_tuning(found)
+    (largest,) = observations(found, "largest_batch_size")
+    assert largest.values == ()
+    assert largest.reason == "the search ended early, 64 fitted: broken"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Operation received an exception:Status: 1, message: could not create a primitive, in mkl_conv_ops.cc:1112",
+        "ResourceExhaustedError: OOM when allocating tensor with shape[8192,26,26,16]",
+    ],
+)
+def test_a_frameworks_own_words_for_no_memory_are_known(line: str) -> None:
+    """The line that says so is the reason, wherever in the message it stands; other errors are none."""
+    assert memory_complaint(f"AbortedError: Graph execution error:\n\n{line}\n") == line
+    assert memory_complaint("AbortedError: Graph execution error:\n\nshapes differ") is None
 
 
 @pytest.mark.parametrize(
