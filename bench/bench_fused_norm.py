@@ -19,6 +19,7 @@ from rtxbench.measure.interpreters import worker_spec
 from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.session import Session
 from rtxbench.records import Case
+from rtxbench.store import LEGACY_GROUPS
 
 pytestmark = pytest.mark.harness
 
@@ -50,7 +51,7 @@ def test_fused_normalisation_against_legacy_keras(
         Arm(Case(workload=workload, batch_size=BATCH_SIZE, variant="fused-norm"), ours),
         Arm(plain, ours),
     ]
-    outcome = bench_session.measure_arms(f"fused-norm/legacy/{workload}", arms)
+    outcome = bench_session.measure_arms(LEGACY_GROUPS + workload, arms)
     benchmark.pedantic(lambda: None, rounds=1)
     assert not [record.reason for record in outcome.cases.values() if record.status == "failed"]
     fused, _ = outcome.ratios

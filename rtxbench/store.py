@@ -19,6 +19,7 @@ from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, Rati
 
 __all__ = [
     "HARNESS_GROUPS",
+    "LEGACY_GROUPS",
     "PLANTED_SLOWDOWN_RATIO",
     "LoadedRun",
     "RunWriter",
@@ -31,6 +32,8 @@ __all__ = [
 
 HARNESS_GROUPS: Final = "harness/"
 """Groups so named hold rtxbench against itself (bench/bench_harness.py): checks of the instrument, no results."""
+LEGACY_GROUPS: Final = "fused-norm/legacy/"
+"""Groups so named hold Keras 3 against legacy Keras (bench/bench_fused_norm.py): a rival, no case of rtxbench."""
 PLANTED_SLOWDOWN_RATIO: Final = 0.05
 """Slow-down planted in the candidate of the group ``harness/planted``."""
 
@@ -55,13 +58,13 @@ class LoadedRun(NamedTuple):
 
     @property
     def harness(self) -> tuple[Record, ...]:
-        """The records that check the instrument, in file order; only the report's section on trust reads them."""
+        """The records that are no results, in file order; the report's sections on trust and engines show them."""
         return tuple(record for record in self.records if is_harness(record))
 
 
 def is_harness(record: Record) -> bool:
-    """Whether a record is a check of the instrument: a planted slow-down is nobody's training speed."""
-    return not isinstance(record, Observation) and record.group.startswith(HARNESS_GROUPS)
+    """Whether a record is a check of rtxbench itself: a planted slow-down is nobody's training speed."""
+    return not isinstance(record, Observation) and record.group.startswith((HARNESS_GROUPS, LEGACY_GROUPS))
 
 
 class RunWriter:

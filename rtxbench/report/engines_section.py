@@ -21,6 +21,7 @@ from rtxbench.report.words import (
     machine_title,
     ratio_text,
 )
+from rtxbench.store import LEGACY_GROUPS
 from rtxbench.units import format_duration, format_percent, format_quantity
 
 __all__ = ["engines_section"]
@@ -39,13 +40,14 @@ def engines_section(context: Context) -> Section | None:
     """Engines on the same hardware and batch, scaling over devices, fused normalisation. ``None`` without any."""
     pairs = _latest_pairs(context)
     blocks: list[Block] = []
-    for machine, heading in machine_headings(context, {pair.machine for pair in pairs}):
+    machines = {pair.machine for pair in pairs} | {m for m in context.machines if _against_legacy(context, m)}
+    for machine, heading in machine_headings(context, machines):
         title = machine_title(context.machines[machine])
         own = [pair.record for pair in pairs if pair.machine == machine]
         found = [
             *_engine_blocks(context, title, machine, [r for r in own if r.baseline.engine != r.candidate.engine]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
-            *_fused_blocks(title, [r for r in own if "fused-norm" in (r.candidate.variant, r.baseline.variant)]),
+            *_fused_blocks(title, [*(r for r in own if _is_fused(r)), *_against_legacy(context, machine)]),
         ]
         blocks += [*heading, *found] if found else []
     return Section(id="engines", title="Engines and devices", blocks=tuple(blocks)) if blocks else None
@@ -221,13 +223,29 @@ def _all_reduce_cell(share: AllReduceShare | None) -> Cell | str:
     return Cell(format_percent(share.ratio, 0), origin=origin, note=share.how)
 
 
+def _is_fused(ratio: RatioRecord) -> bool:
+    return "fused-norm" in (ratio.candidate.variant, ratio.baseline.variant)
+
+
+def _against_legacy(context: Context, machine: str) -> list[RatioRecord]:
+    """The latest ratio of each case to legacy Keras on this machine."""
+    latest = {
+        (record.baseline, record.candidate): record
+        for loaded in context.runs
+        if loaded.run.environment.machine == machine
+        for record in loaded.harness
+        if isinstance(record, RatioRecord) and record.group.startswith(LEGACY_GROUPS)
+    }
+    return list(latest.values())
+
+
 def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
     if not ratios:
         return
     yield Paragraph(
         "Why mixed precision gains little on convolutional models: Keras writes batch normalisation out as many "
         "memory-bound operations in float32. The variant `fused-norm` sends it to TensorFlow's one kernel; the figure "
-        "as users get it stays the default."
+        "as users get it stays the default. Legacy Keras (`tf_keras`), where it is compared, uses that kernel too."
     )
     yield Table(
         caption=f"Fused batch normalisation on {title}",
@@ -236,7 +254,10 @@ def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
             (
                 ratio.candidate.workload,
                 f"{_form(ratio.candidate)} ÷ {_form(ratio.baseline)}",
-                ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
+                Cell(
+                    ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
+                    note="" if ratio.warmup_ok else "not steady when timed",
+                ),
             )
             for ratio in ratios
         ),
@@ -244,4 +265,6 @@ def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
 
 
 def _form(case: Case) -> str:
+    if case.engine == "python":
+        return f"{case.precision}, legacy Keras"
     return f"{case.precision}, {'fused' if case.variant == 'fused-norm' else 'as Keras writes it'}"

@@ -19,6 +19,7 @@ from rtxbench.workloads.trial_messages import Pipeline, Pipelined, Probe, Probed
 __all__ = ["memory_complaint", "run_pipeline", "run_probe", "run_split_check"]
 
 _OUT_OF_MEMORY_WORDS: Final = (
+    "MemoryError",
     "OOM",
     "RESOURCE_EXHAUSTED",
     "out of memory",

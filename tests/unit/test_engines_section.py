@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, Observation, RatioRecord
 from rtxbench.report.base import Cell, Context, Table
@@ -153,4 +155,17 @@ def test_fused_normalisation_is_named_beside_the_plain_form() -> None:
         "resnet50-64px",
         "float32, fused ÷ float32, as Keras writes it",
         "1.40× [1.37, 1.43]",
+    ]
+
+
+def test_legacy_keras_is_a_rival_and_no_engine() -> None:
+    """The bench against legacy Keras shows in the table of fused normalisation, and nowhere as a case or an engine."""
+    legacy = Case(workload="legacy_steps:resnet50_64px", batch_size=16, engine="python")
+    fused = Case(workload=PLAIN.workload, batch_size=8, variant="fused-norm")
+    group = "fused-norm/legacy/resnet50-64px"
+    records = [replace(record, group=group) for record in (ratio(legacy, fused, 1.02), ratio(legacy, PLAIN, 0.91))]
+    (table,) = tables(*records, replace(measured(legacy, 80.0), group=group))
+    assert [[text(cell) for cell in row] for row in table.rows] == [
+        ["resnet50-64px", "float32, fused ÷ float32, legacy Keras", "1.02× [1.00, 1.04]"],
+        ["resnet50-64px", "float32, as Keras writes it ÷ float32, legacy Keras", "0.91× [0.89, 0.93]"],
     ]
