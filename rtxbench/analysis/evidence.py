@@ -91,6 +91,18 @@ class MachineEvidence:
         ]
         return sorted(found, key=lambda record: record.finished_at)
 
+    def why_absent(self, claim: Claim, comparison: Comparison) -> str | None:
+        """The latest reason a trial stored in place of the figure of one of the comparison's arms."""
+        arms = (comparison.baseline, comparison.candidate)
+        names = {name for arm in arms for field in comparison.varies for name in getattr(arm, field, ())}
+        found = [
+            record
+            for record in self._observations.values()
+            if record.topic == claim.id and record.reason and record.labels.get("arm") in names
+        ]
+        latest = max(found, key=lambda record: record.finished_at, default=None)
+        return None if latest is None else f"{latest.labels['arm']}: {latest.reason}"
+
     def skipped(self, claim: Claim) -> CaseRecord | None:
         """The latest case that could have spoken for the claim but was skipped or failed."""
         found = [

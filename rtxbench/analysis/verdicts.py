@@ -254,7 +254,7 @@ def _whole(machine: MachineEvidence, entry: _JudgedClaim) -> Verdict:
     required = [subject for subject in entry.subjects if subject.required]
     if not required:
         return _not_measured(machine, claim)
-    state, because = _combine(claim, required)
+    state, because = _combine(machine, claim, required)
     return replace(
         _verdict(machine, claim, state, because),
         estimate=required[0].verdict.estimate if len(required) == 1 else None,
@@ -263,7 +263,9 @@ def _whole(machine: MachineEvidence, entry: _JudgedClaim) -> Verdict:
     )
 
 
-def _combine(claim: Claim, required: Sequence[_Subject]) -> tuple[VerdictState, tuple[str, str, str | None]]:
+def _combine(
+    machine: MachineEvidence, claim: Claim, required: Sequence[_Subject]
+) -> tuple[VerdictState, tuple[str, str, str | None]]:
     """The strict reading of the module's docstring: state, and (reason, explanation, next step)."""
     parts = {name: [s for s in required if s.part == name] for name in claim.required_parts}
     missing = [name for name, subjects in parts.items() if not subjects]
@@ -272,8 +274,7 @@ def _combine(claim: Claim, required: Sequence[_Subject]) -> tuple[VerdictState, 
     if refuted:
         return "refuted", ("part-refuted" if len(parts) > 1 else "every-subject-refutes", summary, None)
     if missing:
-        step = f"Run `{claim.reproduce}`." if claim.reproduce else None
-        return "inconclusive", ("incomplete-evidence", f"{summary} Not measured: {'; '.join(missing)}.", step)
+        return "inconclusive", _incomplete(machine, claim, summary, missing)
     if _all_are("supported", required):
         return "supported", ("every-subject-supports", summary, None)
     steps = [s.verdict.next_step for s in required if s.verdict.next_step]
@@ -281,6 +282,18 @@ def _combine(claim: Claim, required: Sequence[_Subject]) -> tuple[VerdictState, 
         return "inconclusive", ("depends-on-subject", summary, "Read the verdict of the workload nearest to yours.")
     reason = required[0].verdict.reason if len(required) == 1 else "subjects-inconclusive"
     return "inconclusive", (reason, summary, steps[0] if steps else None)
+
+
+def _incomplete(
+    machine: MachineEvidence, claim: Claim, summary: str, missing: Sequence[str]
+) -> tuple[str, str, str | None]:
+    """Which parts are missing and, where a trial was run and says so, why; then the same command is no cure."""
+    reasons = {part.name: machine.why_absent(claim, part) for part in claim.comparisons}
+    known = any(reasons.get(name) for name in missing)
+    named = [f"{name} ({reason})" if (reason := reasons.get(name)) else name for name in missing]
+    longer = " --profile standard" if known else ""
+    step = f"Run `{claim.reproduce}{longer}`." if claim.reproduce else None
+    return "incomplete-evidence", f"{summary} Not measured: {'; '.join(named)}.", step
 
 
 def _all_are(state: VerdictState, subjects: Iterable[_Subject]) -> bool:

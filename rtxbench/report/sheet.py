@@ -113,7 +113,7 @@ def text_width_in(text: str, size: float = 9.5) -> float:
     return len(text) * _CHARACTER_IN * size / 9.5
 
 
-def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.4) -> float:
+def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.9) -> float:
     """Width in inches that holds the longest label, between ``least`` and ``greatest``. At least one label."""
     return min(greatest, max(least, 0.3 + _CHARACTER_IN * max(len(label) for label in labels)))
 

@@ -78,8 +78,8 @@ def timeline_section(context: Context) -> Section | None:
     latest: dict[str, tuple[LoadedRun, Path]] = {}
     for loaded in context.runs:
         path = loaded.path.with_suffix(".trace.jsonl")
-        results = len(loaded.records) - len(loaded.harness)
-        if path.exists() and (results or not loaded.records):  # what watched only the harness is no result's recording
+        only_checks = loaded.harness and not loaded.of_kind(CaseRecord)
+        if path.exists() and not only_checks:
             latest[loaded.run.environment.machine] = (loaded, path)
     if not latest:
         return None

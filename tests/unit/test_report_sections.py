@@ -9,7 +9,7 @@ from msgspec import structs
 
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.hardware.trace import load_trace
-from rtxbench.records import Case, CaseRecord, Estimate, RatioRecord
+from rtxbench.records import Case, CaseRecord, Estimate, Observation, RatioRecord
 from rtxbench.report.base import Context, Figure, Paragraph, Table, VerdictCards
 from rtxbench.report.figures import Bar, ForestGroup, ForestRow, Panel, forest, throughput_bars
 from rtxbench.report.inventory import unmeasured_section
@@ -175,6 +175,17 @@ def test_the_timeline_draws_every_recorded_quantity(context: Context) -> None:
     cpu_only = section.figures[1]
     assert "GPU" not in svg_of(cpu_only)
     assert any(isinstance(block, Paragraph) and "No GPU was recorded" in block.text for block in section.blocks)
+
+
+def test_a_run_of_checks_alone_hides_no_results_recording(context: Context) -> None:
+    """A later run that held rtxbench against itself, with what explains it, has no timed blocks to draw."""
+    earlier = context.runs[1]
+    record = next(r for r in earlier.of_kind(CaseRecord) if r.measurement)
+    checks = (structs.replace(record, group="harness/a-a"), *earlier.of_kind(Observation)[:1])
+    later = earlier._replace(run=structs.replace(earlier.run, run_id="20991231T000000-checks"), records=checks)
+    section = timeline_section(replace(context, runs=(*context.runs, later)))
+    assert section is not None
+    assert not [figure for figure in section.figures if "checks" in figure.alt]
 
 
 def test_a_run_without_trace_has_no_timeline(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtxbench.analysis.claims import Arm, Claim, Comparison
 from rtxbench.analysis.verdicts import judge, load_claims
-from rtxbench.records import Case, Flag, RatioRecord, Record, Verdict
+from rtxbench.records import Case, Flag, Observation, RatioRecord, Record, Verdict
 from tests.judged_runs import (
     SPREAD,
     arms_of,
@@ -266,6 +266,27 @@ def test_a_part_not_measured_keeps_a_claim_from_being_supported() -> None:
     verdict = whole(paired(*arms_of(part), 2.0), CLAIMS["architecture"])
     assert (verdict.state, verdict.reason) == ("inconclusive", "incomplete-evidence")
     assert "depthwise" in verdict.explanation
+    assert verdict.next_step == "Run `pytest bench/bench_architecture.py --benchmark-only`."
+
+
+def test_a_part_that_a_trial_could_not_give_is_named_with_its_reason() -> None:
+    """Where the trial ran and stored why there is no figure, the verdict says it and names no command that was run."""
+    claim = CLAIMS["tuning"]
+    reason = "1 of 5 seeds did not reach the target"
+    tuned = Observation(
+        record_id="tuned",
+        run_id="r",
+        topic="tuning",
+        metric="time_to_accuracy_s",
+        values=(),
+        replicate="seed",
+        finished_at="2026-03-14T09:00:00+00:00",
+        labels={"arm": "tuned"},
+        reason=reason,
+    )
+    verdict = whole([*paired(*arms_of(claim.comparisons[0]), 2.0), tuned], claim)
+    assert f"speed to a fixed accuracy (tuned: {reason})" in verdict.explanation
+    assert verdict.next_step == "Run `pytest bench/bench_tuning.py --benchmark-only --profile standard`."
 
 
 def test_a_faster_precision_counts_only_at_equal_quality() -> None:
