@@ -13,7 +13,7 @@ from rtxbench.records import Observation, RatioRecord, Verdict
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 
-__all__ = ["input_wait_text", "with_asides"]
+__all__ = ["input_wait_text", "is_input_bound", "with_asides"]
 
 
 def with_asides(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -49,14 +49,25 @@ def input_wait_text(waits: Iterable[Observation]) -> str:
 
 
 def _bound_words(wait: Observation) -> str:
-    """Input-bound when the whole interval lies at or above a fifth of the loop, not when it lies below."""
-    mean = sum(wait.values) / len(wait.values)
+    bound = is_input_bound(wait)
+    one = "one repeat: " if wait.estimate is None or wait.estimate.low is None else ""
+    words = f"{one}cannot say whether input-bound" if bound is None else "input-bound" if bound else "not input-bound"
+    return f"{format_percent(sum(wait.values) / len(wait.values), 0)} ({words})"
+
+
+def is_input_bound(wait: Observation) -> bool | None:
+    """Whether training waits for input: the whole interval at or above a fifth of the loop, or below it.
+
+    Args:
+        wait: ``input_wait_ratio`` of one pipeline.
+
+    Returns:
+        ``None`` where the interval holds the line, or there is none.
+    """
     low, high = (None, None) if wait.estimate is None else (wait.estimate.low, wait.estimate.high)
-    if low is None or high is None:
-        return f"{format_percent(mean, 0)} (one repeat: cannot say whether input-bound)"
-    if low >= WAIT_SHARE:
-        return f"{format_percent(mean, 0)} (input-bound)"
-    return f"{format_percent(mean, 0)} ({'not input-bound' if high < WAIT_SHARE else 'cannot say whether input-bound'})"
+    if low is None or high is None or low < WAIT_SHARE <= high:
+        return None
+    return low >= WAIT_SHARE
 
 
 def _all_reduce_text(ratios: Sequence[RatioRecord], diagnoser: Diagnoser) -> str:

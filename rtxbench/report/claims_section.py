@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from rtxbench.analysis.asides import is_input_bound
+from rtxbench.analysis.bottleneck import WAIT_SHARE
 from rtxbench.records import Observation
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.claim_cards import card_blocks
@@ -19,9 +21,6 @@ from rtxbench.report.words import anchor, machine_headings, machine_title, one_l
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 
 __all__ = ["claims_section"]
-
-_INPUT_BOUND_RATIO: Final = 0.95
-"""Training that keeps less than this of its speed when data are augmented waits for its input."""
 
 
 class _Topic(NamedTuple):
@@ -147,33 +146,30 @@ def _pipelines(topic: _Topic) -> Table:
     body = []
     for record in topic.of("pipeline_examples_per_s"):
         name = record.labels["pipeline"]
-        kept = topic.first("training_speed_kept_ratio", pipeline=name)
+        wait = topic.first("input_wait_ratio", pipeline=name)
         body.append(
             (
                 name,
                 _mean(record, partial(format_quantity, unit="/s")),
                 _mean(topic.first("training_examples_per_s", pipeline=name), partial(format_quantity, unit="/s")),
-                _mean(kept, partial(format_percent, digits=0)),
-                *([_mean(topic.first("input_wait_ratio", pipeline=name), format_percent)] if waited else []),
-                _input_bound(kept),
+                _mean(topic.first("training_speed_kept_ratio", pipeline=name), partial(format_percent, digits=0)),
+                *([_mean(wait, format_percent), _input_bound(wait)] if waited else []),
             )
         )
-    wait = ("Waiting for input",) if waited else ()
-    columns = ("Input pipeline", "Alone", "Training fed by it", "Speed kept", *wait, "Input-bound?")
-    explained = " Waiting for input: the share of the training loop in which no batch was ready." if waited else ""
-    caption = (
-        f"Input pipelines on {topic.title}, examples per second.{explained} Input-bound: the whole interval of the "
-        f"speed kept lies below {format_percent(_INPUT_BOUND_RATIO, 0)}."
-    )
+    columns = ["Input pipeline", "Alone", "Training fed by it", "Speed kept"]
+    caption = f"Input pipelines on {topic.title}, examples per second."
+    if waited:
+        columns += ["Waiting for input", "Input-bound?"]
+        caption += (
+            " Waiting for input: the share of the training loop in which no batch was ready; input-bound: at least "
+            f"{format_percent(WAIT_SHARE, 0)} of it. A pipeline on training's cores costs speed without waiting."
+        )
     return _table(caption, columns, body)
 
 
-def _input_bound(kept: Observation | None) -> str:
-    if kept is None or kept.estimate is None or kept.estimate.low is None or kept.estimate.high is None:
-        return "cannot say"
-    if kept.estimate.high < _INPUT_BOUND_RATIO:
-        return "yes"
-    return "no" if kept.estimate.low >= _INPUT_BOUND_RATIO else "cannot say"
+def _input_bound(wait: Observation | None) -> str:
+    bound = None if wait is None else is_input_bound(wait)
+    return "cannot say" if bound is None else "yes" if bound else "no"
 
 
 def _tuning(topic: _Topic) -> list[Block]:
