@@ -18,6 +18,7 @@ __all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "t
 
 _CONVERGED_GAIN: Final = 0.01
 """A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
+_LEAST_QUARTER_EPOCHS: Final = 2
 
 AskSideBySide: TypeAlias = Callable[[Sequence[TrialRequest]], Iterator[tuple[int, TrialReply]]]
 
@@ -284,13 +285,20 @@ def paired_by_seed(
 
 
 def _still_improving(arm: ArmRuns) -> Flag | None:
-    """A flag where the mean accuracy of the last quarter of the epochs is clearly above that of the quarter before."""
-    gains = []
-    for run in arm.trained:
-        quarter = max(1, len(run.validation_accuracy) // 4)
-        last, before = run.validation_accuracy[-quarter:], run.validation_accuracy[-2 * quarter : -quarter]
-        gains.append(fmean(last) - fmean(before) if before else 1.0)
-    gain = fmean(gains)
+    """A flag where the mean accuracy of the last quarter of the epochs is clearly above that of the quarter before.
+
+    A quarter of one epoch shows chance: of six epochs of augmented training the last often gains nothing, and six
+    more gain ten points.
+    """
+    epochs = min(len(run.validation_accuracy) for run in arm.trained)
+    quarter = epochs // 4
+    if quarter < _LEAST_QUARTER_EPOCHS:
+        detail = f"{epochs} epochs are too few to see whether {arm.name} had stopped improving"
+        return Flag(code="not-converged", severity="invalid", detail=detail)
+    gain = fmean(
+        fmean(run.validation_accuracy[-quarter:]) - fmean(run.validation_accuracy[-2 * quarter : -quarter])
+        for run in arm.trained
+    )
     if gain <= _CONVERGED_GAIN:
         return None
     detail = (

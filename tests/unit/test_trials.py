@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import msgspec
 import pytest
 
 from rtxbench.errors import MeasurementError
@@ -52,7 +53,7 @@ def trained(request: Train, **changes: object) -> Trained:
         "dataset": "generated-digits-v1",
         "checksum": "c",
         "epoch_s": (faster,) * request.epochs,
-        "validation_accuracy": tuple(0.9 + 0.001 * request.seed for _ in range(max(4, request.epochs))),
+        "validation_accuracy": tuple(0.9 + 0.001 * request.seed for _ in range(max(8, request.epochs))),
         "validation_loss": tuple(1 / (1 + epoch) if epoch < 2 else 1.0 for epoch in range(max(4, request.epochs))),
         "target_accuracy": 0.9,
         "time_to_target_s": 2 * faster,
@@ -471,3 +472,19 @@ def test_a_training_cut_short_gives_no_verdict_on_quality() -> None:
         if isinstance(r, RatioRecord)
     }
     assert flagged[("normalised", "augmented")] == ["not-converged"]
+    assert flagged[("raw", "normalised")] == []
+
+
+def test_too_few_epochs_show_no_convergence() -> None:
+    """In seven epochs a quarter is one: its gain is chance, and flat accuracy proves nothing."""
+    found = context(lambda request: _of_seven_epochs(answer(request)))
+    measure_augmentation(found)
+    flags = [flag for record in found.records if isinstance(record, RatioRecord) for flag in record.flags]
+    assert {flag.code for flag in flags} == {"not-converged"}
+    assert "7 epochs are too few" in flags[0].detail
+
+
+def _of_seven_epochs(reply: TrialReply) -> TrialReply:
+    if not isinstance(reply, Trained):
+        return reply
+    return msgspec.structs.replace(reply, validation_accuracy=(0.9,) * 7)
