@@ -31,7 +31,7 @@ class ModelPool:
     def __init__(self) -> None:
         self._models: dict[_PoolKey, tuple[Any, list[NDArray[Any]]]] = {}
 
-    def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float) -> Any:
+    def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float, examples: int = 0) -> Any:
         """A compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new.
 
         The same object for the same precision and batch size: what it learned before is gone.
@@ -41,11 +41,13 @@ class ModelPool:
             batch_size: examples per step the model was traced with.
             seed: of Python's generator, from which Keras draws every seed.
             learning_rate: of Adam.
+            examples: in the training set. A first model is traced with the partial batch they end in, too: JAX compiles
+                for each size.
         """
         set_tf32(precision_named(precision).tf32)
         key = _PoolKey(precision, batch_size)
         if key not in self._models:
-            self._models[key] = _compiled(precision, batch_size)
+            self._models[key] = _compiled(precision, batch_size, examples % batch_size or 1)
         model, optimizer_state = self._models[key]
         # Keras draws its layers' seeds from here. Not keras.utils.set_random_seed: TensorFlow's part of it empties the
         # kernel cache, and each training's first epoch would prepare every function again, a fifth of a second.
@@ -73,7 +75,7 @@ def _built(precision: str) -> Any:
         keras.config.set_dtype_policy(kept)
 
 
-def _compiled(precision: str, batch_size: int) -> tuple[Any, list[NDArray[Any]]]:
+def _compiled(precision: str, batch_size: int, partial_batch: int) -> tuple[Any, list[NDArray[Any]]]:
     """A model after a few steps and one evaluation, and its optimizer's state before them."""
     import keras
 
@@ -85,7 +87,7 @@ def _compiled(precision: str, batch_size: int) -> tuple[Any, list[NDArray[Any]]]
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     state = [np.array(keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
-    count = batch_size + 1  # a full and a partial batch, so that neither is traced while the clock runs
+    count = batch_size + partial_batch  # so that neither is traced while the clock runs
     blank = np.zeros((count, 28, 28, 1), np.float32), np.zeros(count, np.int32)
     model.fit(**_batches(*blank, batch_size), epochs=1, verbose=0, shuffle=False)
     model.evaluate(*blank, batch_size=batch_size, verbose=0)
@@ -103,7 +105,7 @@ class _Course(NamedTuple):
 def run_training(request: Train, pool: ModelPool) -> Trained:
     """One training as asked for. Epochs are timed one by one; validation and tracing are outside the clock."""
     data = load_images(request.data)
-    model = pool.fresh(request.precision, request.batch_size, request.seed, request.learning_rate)
+    model = pool.fresh(request.precision, request.batch_size, request.seed, request.learning_rate, len(data.train[0]))
     x, y = as_inputs(data.train[0], request.pixels), data.train[1]
     x_validation, y_validation = as_inputs(data.validation[0], request.pixels), data.validation[1]
     layers = None if request.augmentation == "none" else article_layers(flip=request.augmentation == "article")
