@@ -26,6 +26,7 @@ __all__ = [
     "disk_errors",
     "find_result_files",
     "is_harness",
+    "is_result",
     "load_results",
     "load_run",
 ]
@@ -53,18 +54,32 @@ class LoadedRun(NamedTuple):
     """True when the last line was unfinished and left out (the run was killed while writing it)."""
 
     def of_kind(self, kind: type[_AnyRecord]) -> tuple[_AnyRecord, ...]:
-        """The run's results of one kind, in file order, without the harness's own records."""
-        return tuple(record for record in self.records if isinstance(record, kind) and not is_harness(record))
+        """The run's results of one kind, in file order: neither checks of the instrument nor a rival's figures."""
+        return tuple(record for record in self.records if isinstance(record, kind) and is_result(record))
 
     @property
     def harness(self) -> tuple[Record, ...]:
-        """The records that are no results, in file order; the report's sections on trust and engines show them."""
+        """The records that check the instrument, in file order; only the report's section on trust reads them."""
         return tuple(record for record in self.records if is_harness(record))
+
+    @property
+    def legacy(self) -> tuple[Record, ...]:
+        """The records of the bench against legacy Keras, in file order; the section on engines reads them."""
+        return tuple(record for record in self.records if _is_of(record, LEGACY_GROUPS))
+
+
+def is_result(record: Record) -> bool:
+    """Whether a record is of what rtxbench measured: neither a check of the instrument nor against a rival."""
+    return not _is_of(record, (HARNESS_GROUPS, LEGACY_GROUPS))
 
 
 def is_harness(record: Record) -> bool:
-    """Whether a record is a check of rtxbench itself: a planted slow-down is nobody's training speed."""
-    return not isinstance(record, Observation) and record.group.startswith((HARNESS_GROUPS, LEGACY_GROUPS))
+    """Whether a record is a check of the instrument: a planted slow-down is nobody's training speed."""
+    return _is_of(record, HARNESS_GROUPS)
+
+
+def _is_of(record: Record, groups: str | tuple[str, ...]) -> bool:
+    return not isinstance(record, Observation) and record.group.startswith(groups)
 
 
 class RunWriter:

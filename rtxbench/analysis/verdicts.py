@@ -288,10 +288,9 @@ def _incomplete(
     machine: MachineEvidence, claim: Claim, summary: str, missing: Sequence[str]
 ) -> tuple[str, str, str | None]:
     """Which parts are missing and, where a trial was run and says so, why; then the same command is no cure."""
-    reasons = {part.name: machine.why_absent(claim, part) for part in claim.comparisons}
-    known = any(reasons.get(name) for name in missing)
-    named = [f"{name} ({reason})" if (reason := reasons.get(name)) else name for name in missing]
-    longer = " --profile standard" if known else ""
+    reasons = {part.name: machine.why_absent(claim, part) for part in claim.comparisons if part.name in missing}
+    named = [f"{name} ({reasons[name]})" if reasons.get(name) else name for name in missing]
+    longer = " --profile standard" if any(reasons.values()) else ""
     step = f"Run `{claim.reproduce}{longer}`." if claim.reproduce else None
     return "incomplete-evidence", f"{summary} Not measured: {'; '.join(named)}.", step
 

@@ -3,14 +3,16 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from rtxbench.measure.process import WorkerProcess, WorkerSpec
 from rtxbench.measure.protocol import Build
 from rtxbench.placement import placement_named
 from rtxbench.records import Case
 
-__all__ = ["BUILD_LIMIT_S", "Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "start_workers"]
+__all__ = ["BUILD_LIMIT_S", "Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "in_turn", "start_workers"]
+
+_Item = TypeVar("_Item")
 
 BUILD_LIMIT_S: Final = 900.0
 """One arm's model, traced and compiled, and its first step."""
@@ -36,6 +38,12 @@ class Arm:
     def key(self) -> str:
         """What tells this arm from the others of its pairing."""
         return self.name or self.case.label
+
+
+def in_turn(items: Sequence[_Item], turn: int) -> list[_Item]:
+    """The items with another one first each turn: arms take turns at being started, warmed up and timed first."""
+    first = turn % len(items)
+    return [*items[first:], *items[:first]]
 
 
 Workers = dict[str, WorkerProcess]
@@ -101,8 +109,7 @@ class WorkersAhead:
         """This launch's workers, and those of as many after it as get ready beside them."""
         on_cpu = all(placement_named(arm.case.placement).device_kind == "cpu" for arm in arms)
         count = {1: 1, 3: 3}.get(to_come, 2) if on_cpu else 1
-        # From launch to launch the arms take turns at being first.
-        turns = [[*arms[turn % len(arms) :], *arms[: turn % len(arms)]] for turn in range(count)]
+        turns = [in_turn(arms, number) for number in range(count)]
         sets = _started(turns)
         build = self._build and count > 1 and len({arm.spec.engine for arm in arms}) == 1
         if build and not _built(list(zip(turns, sets, strict=True)), seed):

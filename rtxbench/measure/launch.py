@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.arms import BUILD_LIMIT_S, LaunchSource, end_workers
+from rtxbench.measure.arms import BUILD_LIMIT_S, LaunchSource, end_workers, in_turn
 from rtxbench.measure.pairing import ArmResult, Pairing
 from rtxbench.measure.process import WorkerProcess
 from rtxbench.measure.profiles import Profile, WarmUpRule
@@ -74,8 +74,7 @@ def run_launch(
     From launch to launch the arms take turns at being first: in 64 launches of unchanged code the one that always came
     second was one per cent faster. ``seed`` counts the launches.
     """
-    turn = seed % len(alive)
-    alive = alive[turn:] + alive[:turn]
+    alive = in_turn(alive, seed)
     try:
         workers = start([result.arm for result in alive])
     except RtxbenchError as error:
@@ -152,8 +151,7 @@ def _seconds(window_ns: tuple[int, int]) -> float:
 
 def round_order(arms: int, number: int) -> list[int]:
     """Order of blocks in round ``number``: a rotation of the arms, then the same mirrored (ABBA, BAAB, …)."""
-    first = number % arms
-    order = [*range(first, arms), *range(first)]
+    order = in_turn(range(arms), number)
     return order + order[::-1]
 
 

@@ -23,7 +23,7 @@ from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, RatioRecord, Record, Run
-from rtxbench.store import RunWriter, is_harness
+from rtxbench.store import RunWriter, is_result
 
 __all__ = ["GroupOutcome", "Session"]
 
@@ -103,7 +103,7 @@ class Session:
         if self._writer is None:
             self._writer = RunWriter(self._results_dir, self._header())
         self._writer.append(record)
-        if isinstance(record, CaseRecord) and record.status == "measured" and not is_harness(record):
+        if isinstance(record, CaseRecord) and record.status == "measured" and is_result(record):
             self._measured_cases.append(record)
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from rtxbench.analysis.all_reduce import AllReduceShare
 from rtxbench.analysis.bottleneck_evidence import Diagnoser
 from rtxbench.frames import rows
-from rtxbench.records import Case, CaseRecord, RatioRecord
+from rtxbench.records import Case, CaseRecord, RatioRecord, Record
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Origin, Paragraph, Section, Table
 from rtxbench.report.figures import ForestGroup, ForestRow, forest
 from rtxbench.report.style import precision_color
@@ -21,7 +21,7 @@ from rtxbench.report.words import (
     machine_title,
     ratio_text,
 )
-from rtxbench.store import LEGACY_GROUPS
+from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 
 __all__ = ["engines_section"]
@@ -38,28 +38,30 @@ class _Pair(NamedTuple):
 
 def engines_section(context: Context) -> Section | None:
     """Engines on the same hardware and batch, scaling over devices, fused normalisation. ``None`` without any."""
-    pairs = _latest_pairs(context)
+    pairs = _latest_pairs(context, lambda loaded: loaded.of_kind(RatioRecord))
+    against_legacy = _latest_pairs(context, lambda loaded: loaded.legacy)
     blocks: list[Block] = []
-    machines = {pair.machine for pair in pairs} | {m for m in context.machines if _against_legacy(context, m)}
-    for machine, heading in machine_headings(context, machines):
+    for machine, heading in machine_headings(context, {pair.machine for pair in (*pairs, *against_legacy)}):
         title = machine_title(context.machines[machine])
         own = [pair.record for pair in pairs if pair.machine == machine]
         found = [
             *_engine_blocks(context, title, machine, [r for r in own if r.baseline.engine != r.candidate.engine]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
-            *_fused_blocks(title, [*(r for r in own if _is_fused(r)), *_against_legacy(context, machine)]),
+            *_fused_blocks(
+                title, [*filter(_is_fused, own), *(p.record for p in against_legacy if p.machine == machine)]
+            ),
         ]
         blocks += [*heading, *found] if found else []
     return Section(id="engines", title="Engines and devices", blocks=tuple(blocks)) if blocks else None
 
 
-def _latest_pairs(context: Context) -> list[_Pair]:
-    """The latest throughput ratio of each pair of cases and machine."""
+def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Record]]) -> list[_Pair]:
+    """The latest throughput ratio of each pair of cases and machine, among those ``records`` of each run."""
     latest: dict[tuple[str, Case, Case], _Pair] = {}
     for loaded in context.runs:
         machine = loaded.run.environment.machine
-        for record in loaded.of_kind(RatioRecord):
-            if record.metric == "throughput":
+        for record in records(loaded):
+            if isinstance(record, RatioRecord) and record.metric == "throughput":
                 latest[machine, record.baseline, record.candidate] = _Pair(machine, record)
     return list(latest.values())
 
@@ -225,18 +227,6 @@ def _all_reduce_cell(share: AllReduceShare | None) -> Cell | str:
 
 def _is_fused(ratio: RatioRecord) -> bool:
     return "fused-norm" in (ratio.candidate.variant, ratio.baseline.variant)
-
-
-def _against_legacy(context: Context, machine: str) -> list[RatioRecord]:
-    """The latest ratio of each case to legacy Keras on this machine."""
-    latest = {
-        (record.baseline, record.candidate): record
-        for loaded in context.runs
-        if loaded.run.environment.machine == machine
-        for record in loaded.harness
-        if isinstance(record, RatioRecord) and record.group.startswith(LEGACY_GROUPS)
-    }
-    return list(latest.values())
 
 
 def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:

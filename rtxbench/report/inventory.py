@@ -163,6 +163,7 @@ def _run_row(loaded: LoadedRun) -> tuple[Cell | str, ...]:
             if loaded.harness
             else []
         ),
+        *([f"{len(loaded.legacy)} against legacy Keras"] if loaded.legacy else []),
     ]
     run = loaded.run
     return (

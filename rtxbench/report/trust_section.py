@@ -78,7 +78,7 @@ def _latest(runs: Sequence[LoadedRun]) -> list[RatioRecord]:
         (record.group, record.candidate, record.baseline): record
         for loaded in runs
         for record in loaded.harness
-        if isinstance(record, RatioRecord) and record.group.startswith(HARNESS_GROUPS)
+        if isinstance(record, RatioRecord)
     }
     return list(latest.values())
 

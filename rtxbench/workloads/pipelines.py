@@ -118,6 +118,8 @@ def tf_data_pipeline(
     Raises:
         UnavailableError: TensorFlow, which ``tf.data`` is part of, is not installed.
     """
+    from rtxbench.hardware.environment import usable_cores
+
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -134,7 +136,7 @@ def tf_data_pipeline(
         plain: Iterable[Any] = batches.prefetch(2)
         return plain
     augment = _traced_once(layers)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores() or os.cpu_count()
     mapped = batches.map(lambda x, y: (augment(x), y), num_parallel_calls=cores)
     pipeline: Iterable[Any] = mapped.prefetch(2)
     return pipeline
