@@ -15,11 +15,11 @@ import pytest
 from legacy_steps import LEGACY_STEPS
 
 from rtxbench.measure.arms import Arm
-from rtxbench.measure.interpreters import worker_spec
-from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.session import Session
 from rtxbench.records import Case
 from rtxbench.store import LEGACY_GROUPS
+from rtxbench.workers.interpreters import worker_spec
+from rtxbench.workers.process import WorkerSpec
 
 pytestmark = pytest.mark.harness
 

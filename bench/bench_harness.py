@@ -16,12 +16,11 @@ import pytest
 from harness_steps import bare_steps, fit_steps
 
 from rtxbench.measure.arms import Arm, start_workers
-from rtxbench.measure.process import WorkerProcess, WorkerSpec
-from rtxbench.measure.protocol import Block
 from rtxbench.measure.session import Session
-from rtxbench.measure.summary import new_record_id, now
 from rtxbench.records import Case, Observation, RatioRecord
-from rtxbench.store import HARNESS_GROUPS, PLANTED_SLOWDOWN_RATIO
+from rtxbench.store import HARNESS_GROUPS, PLANTED_SLOWDOWN_RATIO, new_record_id, now
+from rtxbench.workers.process import WorkerProcess, WorkerSpec
+from rtxbench.workers.protocol import Block
 from rtxbench.workloads import workload_named
 
 pytestmark = pytest.mark.harness

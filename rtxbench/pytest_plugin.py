@@ -239,7 +239,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Measured:
 
 
 class Trials:
-    """What the ``trials`` fixture gives: measure a claim that is no throughput (`rtxbench.measure.trials`)."""
+    """What the ``trials`` fixture gives: measure a claim that is no throughput (`rtxbench.trials.table`)."""
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
         self._config = request.config
@@ -249,12 +249,12 @@ class Trials:
         """Run one trial, store its records, and show a figure of it through pytest-benchmark.
 
         Args:
-            topic: row of `rtxbench.measure.trials.TRIALS`.
+            topic: row of `rtxbench.trials.table.TRIALS`.
             shown: metric in seconds whose values are replayed; by default the duration of the whole trial.
         """
-        from rtxbench.measure.trial_progress import TrialProgress
-        from rtxbench.measure.trials import measure_trial
         from rtxbench.records import Observation
+        from rtxbench.trials.progress import TrialProgress
+        from rtxbench.trials.table import measure_trial
 
         if self._config.getoption("--workload"):
             pytest.skip("a trial has its own model; leave --workload out to run it")

@@ -70,9 +70,9 @@ def verdict_lines(path: Path) -> Iterator[str]:
     from shutil import get_terminal_size
     from textwrap import wrap
 
-    from rtxbench.analysis.claims import load_claims
-    from rtxbench.analysis.verdicts import judge
     from rtxbench.store import load_run
+    from rtxbench.verdicts.claims import load_claims
+    from rtxbench.verdicts.judge import judge
 
     width = max(60, get_terminal_size().columns)
     yield ""

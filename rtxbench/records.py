@@ -9,11 +9,14 @@ value is ``None`` and the record's ``missing`` maps the field's name to the reas
 Fields are only ever added with a default; anything else raises `SCHEMA_VERSION`.
 """
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 __all__ = [
+    "GATE_LAUNCH_TOPIC",
+    "GATE_SELFTEST_TOPIC",
+    "GATE_TOPIC",
     "SCHEMA_VERSION",
     "Case",
     "CaseRecord",
@@ -36,6 +39,12 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+GATE_TOPIC: Final = "gate"
+"""Topic of an `Observation` that holds one case's outcome in a gate; the history is drawn from these."""
+GATE_LAUNCH_TOPIC: Final = "gate-launch"
+"""Topic of an `Observation` that holds one launch of a gate."""
+GATE_SELFTEST_TOPIC: Final = "gate-selftest"
+"""Topic of an `Observation` of the gate's self-test."""
 
 
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

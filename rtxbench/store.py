@@ -9,8 +9,10 @@ leaves behind.
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
+from uuid import uuid4
 
 import msgspec
 
@@ -29,6 +31,8 @@ __all__ = [
     "is_result",
     "load_results",
     "load_run",
+    "new_record_id",
+    "now",
 ]
 
 HARNESS_GROUPS: Final = "harness/"
@@ -42,6 +46,16 @@ _MAX_LINE_BYTES = 16 * 2**20
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _AnyRecord = TypeVar("_AnyRecord", CaseRecord, RatioRecord, Observation)
+
+
+def new_record_id() -> str:
+    """A random id, unique across machines."""
+    return uuid4().hex[:16]
+
+
+def now() -> str:
+    """This instant, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class LoadedRun(NamedTuple):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from rtxbench.analysis.claims import Arm, Claim, Comparison
 from rtxbench.records import (
     SCHEMA_VERSION,
     Case,
@@ -25,6 +24,7 @@ from rtxbench.records import (
 )
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
+from rtxbench.verdicts.claims import Arm, Claim, Comparison
 
 SPREAD = (-0.004, -0.002, 0.0, 0.002, 0.004)
 """Deviations of five launches from their mean, in log units."""

@@ -55,7 +55,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
 ) -> None:
     """Measure training throughput and store the records."""
-    from rtxbench.measure.command import run_plan
+    from rtxbench.cli.running import run_plan
     from rtxbench.measure.profiles import profile_named
     from rtxbench.measure.suite import Request
     from rtxbench.measure.table import summary_lines
@@ -95,11 +95,11 @@ def claims(
     template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
 ) -> None:
     """List the claims, judge them on results, or check a claims file of your own."""
-    from rtxbench.analysis.claims import TEMPLATE, load_claims, select_claims
-    from rtxbench.analysis.elsewhere import known_elsewhere
-    from rtxbench.analysis.listing import claims_json, claims_text
-    from rtxbench.analysis.verdicts import judge
     from rtxbench.store import load_results
+    from rtxbench.verdicts.claims import TEMPLATE, load_claims, select_claims
+    from rtxbench.verdicts.external_evidence import known_elsewhere
+    from rtxbench.verdicts.judge import judge
+    from rtxbench.verdicts.listing import claims_json, claims_text
 
     if template:
         typer.echo(TEMPLATE, nl=False)
@@ -124,8 +124,8 @@ def doctor(
     """Say what was found, what keeps training off the card, and what to install; exit code 3 if there is a fault."""
     import msgspec
 
-    from rtxbench.hardware.doctor import as_text, examine
-    from rtxbench.hardware.installation import inspect_installation
+    from rtxbench.doctor.checks import as_text, examine
+    from rtxbench.doctor.installation import inspect_installation
 
     findings = examine(inspect_installation())
     typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
@@ -182,10 +182,10 @@ def advise(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Which card to buy: ranked, with what is measured, published and predicted kept apart."""
-    from rtxbench.analysis.advice_text import advice_json, advice_text
-    from rtxbench.analysis.cost import Assumptions
-    from rtxbench.analysis.purchase import Question
-    from rtxbench.analysis.purchase_options import answer
+    from rtxbench.advice.cost import Assumptions
+    from rtxbench.advice.options import answer
+    from rtxbench.advice.question import Question
+    from rtxbench.advice.text import advice_json, advice_text
 
     question = Question(
         workload=workload,
@@ -217,8 +217,8 @@ def trace(
 
     import msgspec
 
-    from rtxbench.analysis.bottleneck_evidence import recording_diagnosis
-    from rtxbench.hardware.command import record_command, report_text
+    from rtxbench.diagnosis.facts import recording_diagnosis
+    from rtxbench.hardware.tracing import record_command, report_text
 
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
@@ -226,7 +226,7 @@ def trace(
     if diagnosis is not None:
         report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
     if figure is not None:
-        from rtxbench.report.recording import save_recording
+        from rtxbench.report.sections.recording import save_recording
 
         save_recording(report, figure)
     typer.echo(msgspec.json.encode(report).decode() if as_json else f"\n{report_text(report)}", err=not as_json)
@@ -242,7 +242,7 @@ def merge(
     """Bring results from several machines into one folder: each run once, machines apart, nothing overwritten."""
     import msgspec
 
-    from rtxbench.analysis.merge import merge_results
+    from rtxbench.merge import merge_results
 
     merged = merge_results(results, out)
     if as_json:

@@ -102,7 +102,7 @@ def selftest_gate(
     else:
         Console().print(module.render_rows(rows))
     if figure:
-        from rtxbench.report.gate_section import save_rates
+        from rtxbench.report.sections.gate import save_rates
 
         save_rates(rows, figure)
 
@@ -114,7 +114,7 @@ def selftest_statistics(
     """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
     from rich.console import Console
 
-    from rtxbench.gate.simulation import render_simulation
+    from rtxbench.gate.tables import render_simulation
 
     Console().print(*render_simulation(gates))
 

@@ -10,9 +10,9 @@ from rtxbench.lookup import named
 __all__ = ["ENGINES", "load_engine"]
 
 ENGINES: Final[dict[str, str]] = {
-    "tensorflow": "rtxbench.engines.tensorflow",
-    "jax": "rtxbench.engines.jax",
-    "torch": "rtxbench.engines.torch",
+    "tensorflow": "rtxbench.engines.tensorflow.engine",
+    "jax": "rtxbench.engines.jax.engine",
+    "torch": "rtxbench.engines.torch.engine",
     "python": "rtxbench.engines.python",
 }
 """Engine name → module with a ``create() -> Engine``."""

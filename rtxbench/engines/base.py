@@ -1,10 +1,12 @@
 """What an engine must do. The worker process owns one engine; nothing above this package imports a framework."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rtxbench.records import Case
 
-__all__ = ["Device", "Engine", "Finding", "Noted", "TrainStep"]
+__all__ = ["Device", "DeviceControls", "Engine", "Finding", "Noted", "TrainStep"]
 
 
 class Finding(NamedTuple):
@@ -89,3 +91,22 @@ class Engine(Protocol):
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far: `peak_memory` then tells of what comes after."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceControls:
+    """What an engine lends so that ceilings can be measured without knowing it."""
+
+    kind: str
+    """cpu or gpu."""
+    scope: Callable[[], Any]
+    """Context manager that places what is computed inside on the device."""
+    synchronize: Callable[[Any], None]
+    """Return when the device has finished computing the given tensor."""
+    set_tf32: Callable[[bool], None]
+    trace: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
+    """Compile a function as the engine's training steps are, so that no Python runs between its operations."""
+    fuses: bool
+    """Whether a traced chain of small operations becomes one kernel."""
+    all_reduce: Callable[[int], None] | None = None
+    """All-reduce so many bytes per device and wait; ``None`` with one device, or where the engine cannot lend it."""

@@ -1,12 +1,12 @@
-"""What each engine lends to `rtxbench.workloads.ceilings`: placement, synchronisation, the TF32 switch, tracing."""
+"""What each engine lends to `rtxbench.diagnosis.ceilings`: placement, synchronisation, the TF32 switch, tracing."""
 
 import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, Final
 
+from rtxbench.engines.base import DeviceControls
 from rtxbench.errors import UnavailableError
-from rtxbench.workloads.ceilings import DeviceControls
 
 __all__ = ["device_controls"]
 

@@ -15,18 +15,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rtxbench.analysis.gate import DEFAULT_MARGIN_RATIO, Decision
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.gate import environments, trees
-from rtxbench.gate.journal import (
-    GATE_TOPIC,
-    LAUNCH_TOPIC,
+from rtxbench.gate.decision import DEFAULT_MARGIN_RATIO, Decision
+from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
+from rtxbench.gate.recording import watching
+from rtxbench.gate.records import (
     append_history,
     case_observation,
     launch_observation,
     open_journal,
 )
-from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
 from rtxbench.gate.session import (
     GATE_PROFILES,
     ArmSource,
@@ -36,10 +35,9 @@ from rtxbench.gate.session import (
     measure_launch,
     run_session,
 )
-from rtxbench.gate.watch import watching
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.records import Environment
+from rtxbench.records import GATE_LAUNCH_TOPIC, GATE_TOPIC, Environment
 from rtxbench.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
@@ -193,7 +191,7 @@ def _measure(
     began_s = time.monotonic()
 
     def done(launch: GateLaunch, decision: Decision) -> None:
-        journal.append(launch_observation(journal.run, launch, LAUNCH_TOPIC, labels))
+        journal.append(launch_observation(journal.run, launch, GATE_LAUNCH_TOPIC, labels))
         _say(_progress(launch, decision, time.monotonic() - began_s))
 
     trace_path = journal.path.with_suffix(".trace.jsonl") if request.record_hardware else None

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.analysis.history import Series, history_series
 from rtxbench.errors import UsageError
 from rtxbench.gate.outcome import as_ratio, describe_change
+from rtxbench.gate.series import Series, history_series
 from rtxbench.store import load_results
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from rtxbench.analysis.gate import EXIT_CODES, GateOutcome, combined_outcome
-from rtxbench.gate.journal import case_estimate
+from rtxbench.gate.decision import EXIT_CODES, GateOutcome, combined_outcome
+from rtxbench.gate.records import case_estimate
 from rtxbench.gate.session import CaseResult
 from rtxbench.records import Estimate
 from rtxbench.stats import launch_estimate, smallest_effect

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import rtxbench
-from rtxbench.analysis.replay import SELFTEST_TOPIC, SelftestRow, selftest_rows
 from rtxbench.errors import UsageError
-from rtxbench.gate.journal import case_observation, launch_observation, open_journal
+from rtxbench.gate.records import case_observation, launch_observation, open_journal
+from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.gate.session import GATE_PROFILES, ArmSource, Settings, measure_launch, run_session
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.records import Estimate, Observation
+from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.store import LoadedRun, RunWriter, load_results, load_run
 from rtxbench.units import format_duration, format_percent
 
@@ -89,7 +89,7 @@ def replay_files(paths: Sequence[Path], replayed: int) -> list[SelftestRow]:
 
 
 def _of_selftest(run: LoadedRun) -> list[Observation]:
-    return [record for record in run.of_kind(Observation) if record.topic == SELFTEST_TOPIC]
+    return [record for record in run.of_kind(Observation) if record.topic == GATE_SELFTEST_TOPIC]
 
 
 def schedule(plan: dict[float, int], done: Counter[float]) -> list[float]:
@@ -114,9 +114,9 @@ def _one_gate(request: SelftestRequest, planted: float, number: int, journal: Ru
     (result,) = run_session(
         settings,
         lambda case, launch: measure_launch(arm, arm, settings, case, launch),
-        lambda launch, _decision: journal.append(launch_observation(journal.run, launch, SELFTEST_TOPIC, labels)),
+        lambda launch, _decision: journal.append(launch_observation(journal.run, launch, GATE_SELFTEST_TOPIC, labels)),
     )
-    line = case_observation(journal.run, result, labels, SELFTEST_TOPIC)
+    line = case_observation(journal.run, result, labels, GATE_SELFTEST_TOPIC)
     assert line is not None
     journal.append(line)
     return f"{result.outcome} after {len(result.launches)} launches"

@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.analysis.gate import CaseState, Decision, GateOutcome, Stage, decide
 from rtxbench.errors import MeasurementError, RtxbenchError
+from rtxbench.gate.decision import CaseState, Decision, GateOutcome, Stage, decide
 from rtxbench.gate.worker import FOREIGN_ROOT
 from rtxbench.lookup import named
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.paired import measure_pairing
-from rtxbench.measure.process import WorkerSpec
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case, Flag, Launch
+from rtxbench.workers.process import WorkerSpec
 
 __all__ = [
     "GATE_PROFILES",

@@ -1,6 +1,6 @@
 """Runs one arm's training steps in that arm's own Python. Standard library only, started by file path.
 
-It speaks the protocol of `rtxbench.measure.protocol` without importing it, because an arm's environment belongs to
+It speaks the protocol of `rtxbench.workers.protocol` without importing it, because an arm's environment belongs to
 the code under test and need not hold rtxbench: a gate must measure the same way whatever the two arms installed.
 
 A case is ``module:function``. ``function()`` builds everything and returns ``step``; each call of ``step()`` runs

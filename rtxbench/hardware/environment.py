@@ -18,8 +18,8 @@ from typing import Final
 import psutil
 
 from rtxbench.errors import UnavailableError
+from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.nvml import GpuDevice, Nvml
-from rtxbench.hardware.visibility import ListedGpu, visible_gpus
 from rtxbench.records import Cpu, Environment, Gpu
 
 __all__ = ["TRAINING_FEATURES", "cpu", "describe", "gpus"]

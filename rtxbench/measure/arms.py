@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from rtxbench.measure.process import WorkerProcess, WorkerSpec
-from rtxbench.measure.protocol import Build
 from rtxbench.placement import placement_named
 from rtxbench.records import Case
+from rtxbench.workers.process import WorkerProcess, WorkerSpec
+from rtxbench.workers.protocol import Build
 
 __all__ = ["BUILD_LIMIT_S", "Arm", "LaunchSource", "Workers", "WorkersAhead", "end_workers", "in_turn", "start_workers"]
 

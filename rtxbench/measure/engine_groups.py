@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.measure.groups import Group, Request, case_of, compilers_of, on_engine, split_runnable
-from rtxbench.measure.interpreters import why_engine_missing
 from rtxbench.precision import PRECISIONS
 from rtxbench.records import Environment
+from rtxbench.workers.interpreters import why_engine_missing
 
 __all__ = ["engine_groups"]
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError
 from rtxbench.measure.arms import BUILD_LIMIT_S, LaunchSource, end_workers, in_turn
-from rtxbench.measure.pairing import ArmResult, Pairing
-from rtxbench.measure.process import WorkerProcess
+from rtxbench.measure.paired_result import ArmResult, Pairing
 from rtxbench.measure.profiles import Profile, WarmUpRule
-from rtxbench.measure.protocol import Block, Build, Built, Describe, Described, Timed
 from rtxbench.records import Launch
 from rtxbench.stats import log_ratio_per_round, trimmed_mean, two_window_steady
+from rtxbench.workers.process import WorkerProcess
+from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
 
 __all__ = ["round_order", "run_launch"]
 

@@ -21,7 +21,7 @@ from contextlib import closing
 
 from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead
 from rtxbench.measure.launch import run_launch
-from rtxbench.measure.pairing import ArmResult, Pairing
+from rtxbench.measure.paired_result import ArmResult, Pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.stats import launch_estimate
 

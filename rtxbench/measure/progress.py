@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from rtxbench.measure.pairing import Pairing
+from rtxbench.measure.paired_result import Pairing
 from rtxbench.units import format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:

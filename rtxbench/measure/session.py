@@ -9,21 +9,21 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench import __version__
+from rtxbench.diagnosis.gather import explain
 from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
 from rtxbench.measure.arms import Arm, LaunchSource
-from rtxbench.measure.evidence import explain
-from rtxbench.measure.interpreters import worker_spec
 from rtxbench.measure.paired import measure_pairing
-from rtxbench.measure.pairing import Pairing
+from rtxbench.measure.paired_result import Pairing
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
-from rtxbench.measure.summary import case_record, new_record_id, ratio_records, skipped_record
+from rtxbench.measure.summary import case_record, ratio_records, skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, RatioRecord, Record, Run
-from rtxbench.store import RunWriter, is_result
+from rtxbench.store import RunWriter, is_result, new_record_id
+from rtxbench.workers.interpreters import worker_spec
 
 __all__ = ["GroupOutcome", "Session"]
 

@@ -125,7 +125,7 @@ CLAIM_PLANS: Final[dict[str, _Plan]] = {
 """Claims whose evidence is training throughput. Add a row to measure another one."""
 
 TRIAL_CLAIMS: Final = ("equal-quality", "augmentation", "tuning", "deployment", "model-parallel")
-"""Claims that `rtxbench.measure.trials` measures, besides throughput or instead of it."""
+"""Claims that `rtxbench.trials.table` measures, besides throughput or instead of it."""
 
 ALL_ENGINES: Final = "all"
 

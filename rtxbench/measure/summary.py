@@ -1,30 +1,19 @@
 """A measured pairing becomes records: pure functions, no process and no file."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import log
-from uuid import uuid4
 
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import Trace, summarize
-from rtxbench.measure.pairing import ArmResult, Pairing
+from rtxbench.measure.paired_result import ArmResult, Pairing
 from rtxbench.records import Case, CaseRecord, Estimate, Flag, Launch, Measurement, RatioRecord
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
+from rtxbench.store import new_record_id, now
 from rtxbench.workloads import WORKLOADS
 
-__all__ = ["case_record", "new_record_id", "now", "ratio_records", "skipped_record", "step_time_s"]
+__all__ = ["case_record", "ratio_records", "skipped_record", "step_time_s"]
 
 _INTERFERENCE_RATIO = 0.01
-
-
-def new_record_id() -> str:
-    """A random id, unique across machines."""
-    return uuid4().hex[:16]
-
-
-def now() -> str:
-    """This instant, ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def step_time_s(launch: Launch) -> float:

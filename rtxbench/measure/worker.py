@@ -14,7 +14,7 @@ from typing import BinaryIO
 from rtxbench.engines import load_engine
 from rtxbench.engines.base import Engine, Noted, TrainStep
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.protocol import (
+from rtxbench.workers.protocol import (
     Block,
     Build,
     Built,

@@ -5,19 +5,15 @@ How to add a section
 1. Write a module of your own under ``rtxbench/report/``, for example ``report/memory.py``, with one function
    ``memory_section(context: Context) -> Section | None``. ``None`` means there is nothing to say about these
    results; the section is then left out of the page. Import pandas, numpy and matplotlib inside functions.
-2. Add the function to `rtxbench.report.sections.SECTIONS`, at the place where a reader should meet it.
-3. Test it as a plain function: build a `Context` (``tests/unit/test_report_sections.py`` shows how) and assert on
+2. Add the function to `rtxbench.report.sections.table.SECTIONS`, at the place where a reader should meet it.
+3. Test it as a plain function: build a `Context` (``tests/report/test_sections.py`` shows how) and assert on
    the blocks it returns. Then look at the page.
 
-A section says nothing of HTML, Markdown or files: `rtxbench.report.html`, `rtxbench.report.text` and
-`rtxbench.report.output` render these blocks. All text is plain text, in which backticks set off code; the renderers
-escape it, so a hostile string in a record is harmless. A figure is a `Figure` whose ``build`` draws and returns a
-matplotlib figure, with axes of its own or on a `rtxbench.report.sheet.Sheet`; it is called inside
-`rtxbench.report.style.theme`, takes its colours from `rtxbench.report.style`, knows no path, and is saved as PNG and
-SVG under its ``name``.
-
-Origins are never mixed: whatever is not measured on the machine it is shown for says so (``origin``), in the text of
-a cell, the badge of a figure, and its mark in a plot.
+A section says nothing of HTML, Markdown or files: the modules of `rtxbench.report.render` render these blocks. All text
+is plain text, in which backticks set off code; the renderers escape it, so a hostile string in a record is harmless. A
+figure is a `Figure` whose ``build`` draws and returns a matplotlib figure, with axes of its own or on a
+`rtxbench.report.drawing.canvas.Sheet`; it is called inside `rtxbench.report.drawing.style.theme`, takes its colours
+from `rtxbench.report.drawing.style`, knows no path, and is saved as PNG and SVG under its ``name``.
 """
 
 from __future__ import annotations
@@ -30,10 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-from rtxbench.analysis.claims import Claim
-from rtxbench.analysis.elsewhere import Statement
 from rtxbench.records import Environment, Verdict, VerdictState
 from rtxbench.store import LoadedRun
+from rtxbench.verdicts.claims import Claim
+from rtxbench.verdicts.external_evidence import Statement
 
 __all__ = [
     "Block",

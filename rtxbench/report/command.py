@@ -21,9 +21,9 @@ def report_command(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report: one self-contained HTML page, Markdown, CSV and figures."""
-    from rtxbench.analysis.claims import load_claims
-    from rtxbench.report.drawing import drawing_processes
-    from rtxbench.report.output import build_context, load_runs, write_report
+    from rtxbench.report.drawing.pool import drawing_processes
+    from rtxbench.report.render.output import build_context, load_runs, write_report
+    from rtxbench.verdicts.claims import load_claims
 
     runs = load_runs(results or [])
     judged = load_claims() + (load_claims(claims) if claims else [])

@@ -4,9 +4,9 @@ from typing import Final
 
 from rtxbench.lookup import named
 from rtxbench.workloads.base import Workload
-from rtxbench.workloads.compact import COMPACT
 from rtxbench.workloads.dense import DENSE
 from rtxbench.workloads.language import LANGUAGE
+from rtxbench.workloads.small_models import COMPACT
 from rtxbench.workloads.vision import VISION
 
 __all__ = ["WORKLOADS", "Workload", "workload_named"]

@@ -24,7 +24,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 """
 MEASURE = """
 from rtxbench.engines.controls import device_controls
-from rtxbench.workloads.ceilings import ProductFormat, measure_ceilings
+from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
 found = measure_ceilings([ProductFormat("float32", "float32", False)], 1.0, device_controls(%r, "cpu"))
 print(json.dumps({c.metric: [len(c.values), c.reason] for c in found}))
 """

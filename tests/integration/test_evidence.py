@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtxbench.measure.evidence import ceiling_observations, step_observations
+from rtxbench.diagnosis.gather import ceiling_observations, step_observations
 from rtxbench.records import Case
 
 pytest.importorskip("tensorflow")

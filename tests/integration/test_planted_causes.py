@@ -8,8 +8,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from rtxbench.analysis.bottleneck import Evidence, diagnose
-from rtxbench.workloads.input_wait import input_wait
+from rtxbench.diagnosis.rules import Evidence, diagnose
+from rtxbench.trials.input_wait import input_wait
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +22,8 @@ def tf():
 @pytest.fixture(scope="module")
 def ceilings(tf):
     """Best repeat of each ceiling of this CPU in float32."""
+    from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
     from rtxbench.engines.controls import device_controls
-    from rtxbench.workloads.ceilings import ProductFormat, measure_ceilings
 
     formats = [ProductFormat("float32", "float32", False)]
     found = {c.metric: c for c in measure_ceilings(formats, 6.0, device_controls("tensorflow", "cpu"))}
@@ -49,8 +49,8 @@ def diagnosed(tf, ceilings, step, steps, code, finish=lambda evidence: evidence)
 
 def measured(tf, ceilings, step, steps):
     """Evidence of a traced step, its time the best of five blocks."""
-    from rtxbench.engines.tensorflow_flops import training_step_flops
-    from rtxbench.engines.tensorflow_work import step_work
+    from rtxbench.engines.tensorflow.flops import training_step_flops
+    from rtxbench.engines.tensorflow.work import step_work
 
     concrete = tf.function(step).get_concrete_function()
     concrete()
@@ -151,7 +151,7 @@ def test_a_sleep_in_the_input_pipeline(tf, ceilings, planted_s, code):
 @pytest.mark.parametrize(("channels", "expected"), [(31, 1.0), (32, 0.0)])
 def test_channels_of_31_are_seen_in_the_graph(tf, channels, expected):
     """All FLOPs of a 31-channel convolution are unaligned, none of a 32-channel one's, forward and backward."""
-    from rtxbench.engines.tensorflow_work import step_work
+    from rtxbench.engines.tensorflow.work import step_work
 
     x = tf.random.normal((2, 16, 16, channels))
     kernel = tf.Variable(tf.random.normal((3, 3, channels, channels)))

@@ -14,16 +14,16 @@ from msgspec import structs
 
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.records import Case, CaseRecord, Cpu, Environment, Flag, Gpu
-from rtxbench.report.guide import guide_section
-from rtxbench.report.html import render_html
-from rtxbench.report.inventory import machines_section, runs_section, unmeasured_section
-from rtxbench.report.output import Report, build_context, load_runs, write_report
-from rtxbench.report.ratios import ratios_section
-from rtxbench.report.sections import SECTIONS
-from rtxbench.report.text import render_markdown
-from rtxbench.report.throughput import throughput_section
-from rtxbench.report.timeline import timeline_section
-from rtxbench.report.verdicts import verdicts_section
+from rtxbench.report.render.html import render_html
+from rtxbench.report.render.output import Report, build_context, load_runs, write_report
+from rtxbench.report.render.text import render_markdown
+from rtxbench.report.sections.guide import guide_section
+from rtxbench.report.sections.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.sections.ratios import ratios_section
+from rtxbench.report.sections.table import SECTIONS
+from rtxbench.report.sections.throughput import throughput_section
+from rtxbench.report.sections.timeline import timeline_section
+from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.store import RunWriter
 from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, run_header, write_results
 from tests.synthetic_report import CLAIMS, context_of

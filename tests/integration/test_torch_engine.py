@@ -143,7 +143,7 @@ def test_two_processes_train_what_one_does(one_device: dict[str, Any], precision
 def test_a_rank_that_dies_is_named_as_the_cause(tmp_path: Path) -> None:
     """The second rank cannot start: the case fails with what that rank said, and nothing hangs."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif 'rtxbench.engines.torch_ddp' in sys.orig_argv:\n    sys.exit('planted fault')\n"
+        "import sys\nif 'rtxbench.engines.torch.ddp' in sys.orig_argv:\n    sys.exit('planted fault')\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     (fact,) = facts("torch", {"placement": "ddp-logical", "device_count": 2}, environment={"PYTHONPATH": path})

@@ -11,10 +11,9 @@ import psutil
 import pytest
 
 from rtxbench.errors import MeasurementError
-from rtxbench.measure.trial_worker import TrialCrew, TrialWorker
 from rtxbench.records import CaseRecord, Observation
 from rtxbench.store import load_results
-from rtxbench.workloads.trial_messages import (
+from rtxbench.trials.messages import (
     DataSpec,
     Deploy,
     Deployed,
@@ -28,6 +27,7 @@ from rtxbench.workloads.trial_messages import (
     Trained,
     TrialFailed,
 )
+from rtxbench.trials.worker_pool import TrialCrew, TrialWorker
 
 pytest.importorskip("tensorflow")
 
@@ -161,8 +161,8 @@ def keras_says() -> dict[str, str]:
 import os, random
 os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras, numpy as np
-from rtxbench.measure.trial_tuning import early_stopping_epoch
-from rtxbench.workloads.training import loss_scale_overflows
+from rtxbench.trials.tuning import early_stopping_epoch
+from rtxbench.trials.training import loss_scale_overflows
 draw, different = random.Random(0), 0
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
 for _ in range(200):
@@ -188,7 +188,7 @@ model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
 for _ in range(3):
     model.train_on_batch(np.full((8, 4), 1e3, "float32"), np.zeros(8, "int32"))
 print("overflows", loss_scale_overflows(model, 3))
-from rtxbench.workloads.pipelines import tf_data_pipeline
+from rtxbench.trials.pipelines import tf_data_pipeline
 class Counting:
     calls = 0
     def __call__(self, x, training):
@@ -285,7 +285,7 @@ def test_validation_is_over_all_images() -> None:
     """Loss and accuracy are `evaluate`'s own, though the set is cut into parts of which the last is smaller."""
     code = (
         "import numpy as np, keras\n"
-        "from rtxbench.workloads import training\n"
+        "from rtxbench.trials import training\n"
         "rng = np.random.default_rng(0)\n"
         "x, y = rng.random((1100, 28, 28, 1), np.float32), rng.integers(0, 10, 1100).astype(np.int32)\n"
         "y[1000:] = 3\n"  # the last part is unlike the rest

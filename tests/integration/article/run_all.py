@@ -35,7 +35,7 @@ def outcome(path: Path, recorded: list[str]) -> dict[str, object]:
 def main() -> None:
     import tensorflow as tf
 
-    from rtxbench.workloads.digits import generated_digits
+    from rtxbench.trials.digits import generated_digits
 
     data = generated_digits(train=600, validation=10, test=100)
     mnist = (data.train[0], data.train[1].astype("uint8")), (data.test[0], data.test[1].astype("uint8"))

@@ -1,0 +1,135 @@
+"""Which software stack an advice stands on, and what is published of the asked-for case in it."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rtxbench.advice.own_machines import Owned
+from rtxbench.advice.prediction.forecast import Forecaster
+from rtxbench.advice.prediction.scaling_laws import Case, Points, points_of
+from rtxbench.advice.question import Question
+from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
+from rtxbench.errors import UsageError
+
+__all__ = ["Basis", "choose_basis", "no_basis_note", "published_figure"]
+
+
+class Basis(NamedTuple):
+    """The stack the ranked figures stand on, with its rows of the asked-for case."""
+
+    case: Case
+    rows: tuple[Published, ...]
+    anchors: Points | None
+    """One's own measurement, where that is the basis."""
+    note: str
+    tokens: int | None = None
+    """Sequence length of one example, where it is known."""
+    own: Owned | None = None
+    """The measured machine, where one's own measurement is the basis."""
+
+
+def choose_basis(
+    question: Question, rows: Sequence[Published], forecaster: Forecaster, owned: Sequence[Owned]
+) -> Basis | None:
+    """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own.
+
+    Args:
+        question: names the workload, the precision and, if wanted, the stack; ``own`` is one's own measurement.
+        rows: the published figures.
+        forecaster: knows from which cards a stack can be predicted.
+        owned: the machines measured here.
+
+    Returns:
+        ``None`` where nothing was published or measured for this workload and precision.
+
+    Raises:
+        UsageError: the stack asked for has no figure of this workload and precision.
+    """
+    published = _published_cases(question, rows)
+    own = next((_own_basis(machine, question) for machine in owned if _is_basis(machine, question)), None)
+    if question.stack is not None:
+        known = published | ({"own": own} if own else {})
+        if question.stack not in known:
+            raise UsageError(
+                f"no training figure of {question.workload} in {question.precision} on the stack {question.stack!r}.",
+                next_step=f"Stacks that have one: {', '.join(known) or 'none'}.",
+            )
+        return known[question.stack]
+    usable = [b for b in published.values() if len(forecaster.anchors(b.case, "geforce"))]
+    if usable:
+        return max(usable, key=lambda basis: max(row.date for row in basis.rows))
+    return own or next(iter(published.values()), None)
+
+
+def _is_basis(machine: Owned, question: Question) -> bool:
+    return machine.card is not None and machine.precision == question.precision
+
+
+def _own_basis(machine: Owned, question: Question) -> Basis:
+    assert machine.card is not None
+    case = Case(machine.stack, _published_name(question.workload), question.precision)
+    anchors = points_of([(machine.card, case, machine.batch_size, machine.throughput_per_s)])
+    return Basis(case, (), anchors, f"your own measurement on {machine.name}", machine.tokens, machine)
+
+
+def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str, Basis]:
+    stand_ins = {stand_in.model: stand_in for stand_in in WORKLOAD_MODELS.get(question.workload, ())}
+    names = {question.workload: PublishedModel(question.workload, "as published"), **stand_ins}
+    found: dict[str, list[Published]] = {}
+    for row in rows:
+        if row.task == "train" and row.model in names and row.precision == question.precision:
+            found.setdefault(row.stack, []).append(row)
+    return {
+        stack: Basis(
+            Case(stack, members[0].model, question.precision),
+            tuple(members),
+            None,
+            f"{members[0].framework.split(',')[0]}; {names[members[0].model].difference}",
+            names[members[0].model].tokens,
+        )
+        for stack, members in found.items()
+    }
+
+
+def _published_name(workload: str) -> str:
+    stand_ins = WORKLOAD_MODELS.get(workload, ())
+    return stand_ins[0].model if stand_ins else workload
+
+
+def no_basis_note(question: Question, rows: Sequence[Published]) -> str:
+    """Why there is no figure to stand on, and what to ask instead."""
+    precisions = sorted(
+        {
+            row.precision
+            for row in rows
+            if row.task == "train"
+            and row.model in (question.workload, *(m.model for m in WORKLOAD_MODELS.get(question.workload, ())))
+        }
+    )
+    if precisions:
+        return (
+            f"nothing is published of {question.workload} in {question.precision}, only in {', '.join(precisions)}: "
+            "ask for that, or measure your own card and pass its results"
+        )
+    return (
+        f"nothing is published of training {question.workload}: measure a card with `rtxbench run` and pass its "
+        "results, or ask about resnet50 or bert-base"
+    )
+
+
+def published_figure(card: str, devices: int, basis: Basis) -> dict[str, object] | None:
+    """Geometric mean over hosts at the largest published batch, as fields of `Option`."""
+    mine = [row for row in basis.rows if row.card == card and row.device_count == devices]
+    if not mine:
+        return None
+    batch = max(row.batch_size or 0 for row in mine)
+    hosts = [row for row in mine if (row.batch_size or 0) == batch]
+    value = math.exp(sum(math.log(row.value) for row in hosts) / len(hosts))
+    return {
+        "throughput_per_s": value,
+        "low_per_s": min(row.value for row in hosts) if len(hosts) > 1 else None,
+        "high_per_s": max(row.value for row in hosts) if len(hosts) > 1 else None,
+        "batch_size": batch or None,
+        "why": (f"published {hosts[0].date} at batch {batch}",),
+        "sources": tuple(dict.fromkeys(row.path for row in hosts)),
+    }

@@ -1,0 +1,148 @@
+"""Memory of the asked-for model on each card: from measured peaks, from the analytic model, or from the compiler."""
+
+import csv
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from rtxbench.advice.memory.models import MODELS, NETWORKS, model_named
+from rtxbench.advice.memory.need import (
+    Line,
+    Need,
+    Setup,
+    fit_state,
+    largest_batch,
+    line_through,
+    network_need,
+    training_need,
+)
+from rtxbench.advice.question import Memory, Question, split_memory_model
+from rtxbench.catalog.cards import Card
+from rtxbench.records import CaseRecord
+from rtxbench.store import LoadedRun
+
+__all__ = ["CompiledPeak", "MemoryBasis", "compiled_peaks", "memory_basis", "memory_on"]
+
+_LINE_OVERHEAD_RATIO = 1.10
+"""A line through an engine's own peaks is off by up to 10 % at a third batch size (docs/prediction.md)."""
+
+
+class MemoryBasis(NamedTuple):
+    """How many bytes a step needs as a function of its batch."""
+
+    model: str
+    low_bytes: Callable[[int], float]
+    high_bytes: Callable[[int], float]
+    asked_batch: int | None
+    """Batch that must fit; ``None``: only the largest is of interest."""
+    how: str
+
+
+class CompiledPeak(NamedTuple):
+    """What a compiler planned for one step of one workload."""
+
+    workload: str
+    precision: str
+    batch_size: int
+    peak_bytes: int
+    method: str
+
+
+@cache
+def compiled_peaks() -> tuple[CompiledPeak, ...]:
+    """The peaks of ``tools.memory_survey`` that come with the package."""
+    with resources.files("rtxbench.catalog").joinpath("memory_survey.csv").open(encoding="utf-8") as stream:
+        return tuple(
+            CompiledPeak(
+                row["workload"], row["precision"], int(row["batch_size"]), int(row["peak_bytes"]), row["method"]
+            )
+            for row in csv.DictReader(stream)
+        )
+
+
+def memory_basis(question: Question, runs: Sequence[LoadedRun]) -> MemoryBasis | None:
+    """The best basis there is for what was asked; ``None`` where nothing is known of the workload's memory.
+
+    Raises:
+        UsageError: unknown model, method or optimizer.
+    """
+    if question.memory_model is not None:
+        name, method = split_memory_model(question.memory_model)
+        return _analytic(name, method, question, asked_batch=question.batch_size or 1)
+    measured = _measured_line(question, runs)
+    if measured is not None:
+        return _from_line(question, measured)
+    if question.workload in MODELS or question.workload in NETWORKS:
+        return _analytic(question.workload, "full", question, asked_batch=question.batch_size)
+    compiled = _compiled_line(question)
+    return None if compiled is None else _from_line(question, compiled)
+
+
+def memory_on(card: Card, basis: MemoryBasis) -> Memory:
+    """What the basis says of one device of ``card``."""
+    batch = basis.asked_batch or 1
+    low, high = basis.low_bytes(batch), basis.high_bytes(batch)
+    return Memory(
+        model=basis.model,
+        state=None if basis.asked_batch is None else fit_state(low, high, card.memory_bytes),
+        low_bytes=low,
+        high_bytes=high,
+        batch_size=batch,
+        largest_batch=largest_batch(basis.high_bytes, card.memory_bytes),
+        basis=basis.how,
+    )
+
+
+def _analytic(name: str, method: str, question: Question, asked_batch: int | None) -> MemoryBasis:
+    def need(batch: int) -> Need:
+        setup = Setup(
+            batch_size=batch,
+            tokens=question.tokens,
+            precision=question.precision,
+            optimizer=question.optimizer,
+            method=method,
+        )
+        return network_need(NETWORKS[name], setup) if name in NETWORKS else training_need(model_named(name), setup)
+
+    need(1)  # a wrong model, method or optimizer is told now
+    tokens = "" if name in NETWORKS else f", {question.tokens or model_named(name).tokens} tokens"
+    return MemoryBasis(
+        model=f"{name}, {method} {'training' if name in NETWORKS else 'fine-tuning'}{tokens}",
+        low_bytes=lambda batch: need(batch).low_bytes,
+        high_bytes=lambda batch: need(batch).high_bytes,
+        asked_batch=asked_batch,
+        how="computed from the model's dimensions",
+    )
+
+
+def _from_line(question: Question, line: Line) -> MemoryBasis:
+    return MemoryBasis(
+        model=question.workload,
+        low_bytes=line.need_bytes,
+        high_bytes=lambda batch: line.need_bytes(batch) * _LINE_OVERHEAD_RATIO,
+        asked_batch=question.batch_size,
+        how=line.how,
+    )
+
+
+def _measured_line(question: Question, runs: Sequence[LoadedRun]) -> Line | None:
+    peaks: dict[int, float] = {}
+    for record in (record for run in runs for record in run.of_kind(CaseRecord)):
+        case, measurement = record.case, record.measurement
+        same = case.workload == question.workload and case.precision == question.precision and not case.variant
+        if same and case.placement == "gpu" and measurement and measurement.peak_memory_bytes:
+            peaks[case.batch_size] = float(measurement.peak_memory_bytes)
+    return line_through(peaks, f"measured peaks at {len(peaks)} batch sizes") if len(peaks) > 1 else None
+
+
+def _compiled_line(question: Question) -> Line | None:
+    precision = {"mixed_float16": "mixed_bfloat16", "tf32": "float32"}.get(question.precision, question.precision)
+    peaks = {
+        peak.batch_size: float(peak.peak_bytes)
+        for peak in compiled_peaks()
+        if peak.workload == question.workload and peak.precision == precision
+    }
+    if len(peaks) < 2:
+        return None
+    return line_through(peaks, f"XLA's memory plan for a CPU in {precision}; a GPU's workspace differs")

@@ -1,0 +1,367 @@
+"""Build the advice: pick the stack it stands on, one option per card, two-card options, one's own machines."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rtxbench.advice.basis import Basis, choose_basis, no_basis_note, published_figure
+from rtxbench.advice.cost import break_even_examples, break_even_hours_per_day, cost_per_million, energy_per_example_j
+from rtxbench.advice.memory.need import FitState
+from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
+from rtxbench.advice.own_machines import Owned, owned_machines
+from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
+from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, rank_options
+from rtxbench.catalog.cards import Card, find_card, load_cards
+from rtxbench.catalog.prices import Price, PriceList, load_prices, price_of
+from rtxbench.catalog.published import Published, curated
+from rtxbench.errors import UsageError
+from rtxbench.lookup import named
+from rtxbench.precision import precision_named
+from rtxbench.store import LoadedRun, load_results
+from rtxbench.units import format_bytes
+from rtxbench.workloads import WORKLOADS
+
+__all__ = ["advise", "answer"]
+
+_DEFAULT_PRICES = Path("prices.toml")
+_DEFAULT_RESULTS = Path("results")
+
+_P2P_NOTE = (
+    "GeForce RTX 40 cards have no NVLink and their driver allows no peer-to-peer copies: gradients pass through the "
+    "host, and two cards do not pool their memory under data parallelism."
+)
+_SENSOR_NOTE = (
+    "Joules per example at the vendor's board power, an upper bound. Board sensors are themselves off by up to 8 %, "
+    "so a smaller difference is no evidence."
+)
+
+
+class _Desk(NamedTuple):
+    """Everything an option is made from."""
+
+    question: Question
+    cards: Mapping[str, Card]
+    prices: PriceList
+    forecaster: Forecaster
+    basis: Basis | None
+    basis_note: str
+    """What the basis is; where there is none, why."""
+    memory: MemoryBasis | None
+
+
+def advise(
+    question: Question,
+    cards: Mapping[str, Card],
+    rows: Sequence[Published],
+    prices: PriceList,
+    runs: Sequence[LoadedRun] = (),
+    forecaster: Forecaster | None = None,
+) -> Advice:
+    """Answer a buyer's question; pass a ``forecaster`` of the same rows and cards to ask several.
+
+    Raises:
+        UsageError: an unknown card, stack, ranking or model; an impossible assumption; a budget below every card.
+    """
+    question.assumptions.checked()
+    precision_named(question.precision)
+    _check_workload(question.workload, rows)
+    wanted = _wanted_cards(question, cards)
+    _check_budget(question, wanted, prices)
+    forecaster = forecaster or Forecaster(rows, cards)
+    owned = owned_machines(question.workload, question.precision, runs, cards)
+    basis = choose_basis(question, rows, forecaster, owned)
+    note = basis.note if basis else no_basis_note(question, rows)
+    desk = _Desk(question, cards, prices, forecaster, basis, note, memory_basis(question, runs))
+    options = [option for card in wanted for option in _options_of(card, desk)]
+    options += [_owned_option(machine, desk) for machine in owned]
+    rank_by = question.rank_by or ("throughput" if question.budget is not None else "value")
+    ranked = rank_options(options, rank_by)
+    return Advice(
+        question=question,
+        currency=prices.currency,
+        unit=_unit(basis),
+        basis=basis.case.stack if basis else None,
+        basis_note=note,
+        ranked_by=rank_by,
+        options=ranked,
+        break_even=_break_even(ranked, desk),
+        notes=_notes(ranked, desk),
+    )
+
+
+def answer(
+    question: Question, cards_file: Path | None, prices_file: Path | None, results: Sequence[Path] | None
+) -> Advice:
+    """`advise` on the package's data and a person's own files; absent defaults (prices.toml, results/) are skipped.
+
+    Raises:
+        UsageError: as `advise`, or a file cannot be read.
+        RecordError: a named results file is missing or malformed.
+    """
+    cards = load_cards(cards_file)
+    if prices_file is None and _DEFAULT_PRICES.exists():
+        prices_file = _DEFAULT_PRICES
+    if results is None:
+        results = [_DEFAULT_RESULTS] if _DEFAULT_RESULTS.exists() else []
+    return advise(question, cards, curated().kept, load_prices(prices_file, cards), load_results(results))
+
+
+def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
+    if question.cards:
+        return list(dict.fromkeys(find_card(name, cards) for name in question.cards))
+    return [card for card in cards.values() if card.card_class != "datacenter"]
+
+
+def _check_workload(workload: str, rows: Sequence[Published]) -> None:
+    """A workload is one of the suite's or a published model's name."""
+    known = [*WORKLOADS, *(row.model for row in rows if row.task == "train")]
+    named(dict.fromkeys(known), workload, "workload or published model")
+
+
+def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList) -> None:
+    if question.budget is None:
+        return
+    if not math.isfinite(question.budget) or question.budget <= 0:
+        raise UsageError(f"a budget of {question.budget:g} buys nothing.", next_step="Give a positive amount.")
+    known = [(price.amount, card.name) for card in wanted if (price := price_of(card, prices))]
+    if known and min(known)[0] > question.budget:
+        amount, name = min(known)
+        raise UsageError(
+            f"a budget of {question.budget:,.0f} {prices.currency} is below every card asked about.",
+            next_step=f"The cheapest is {name} at {amount:,.0f} {prices.currency}.",
+        )
+
+
+def _options_of(card: Card, desk: _Desk) -> list[Option]:
+    single = _judged(_single(card, desk), card, desk)
+    if desk.question.max_devices < 2 or desk.basis is None:
+        return [single]
+    pair = _pair(card, single, desk)
+    return [single] if pair is None else [single, _judged(pair, card, desk)]
+
+
+def _single(card: Card, desk: _Desk) -> Option:
+    option = Option(name=card.name, card=card.name, power_w=card.power_limit_w, power_origin="board power (TDP)")
+    if desk.basis is None:
+        return msgspec.structs.replace(option, cannot_say=desk.basis_note)
+    case = desk.basis.case
+    published = published_figure(card.name, 1, desk.basis)
+    if published is not None:
+        option = msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
+        asked = desk.question.batch_size
+        if asked is None or asked == option.batch_size:
+            return option
+        return msgspec.structs.replace(option, why=(*option.why, f"nobody published batch {asked}"))
+    if desk.basis.own is not None and desk.basis.own.card == card:
+        return _same_as_own(option, desk.basis.own)
+    return _predicted(option, card, desk.basis, desk)
+
+
+def _same_as_own(option: Option, own: Owned) -> Option:
+    """Another card like one's own: what one's own gave."""
+    return msgspec.structs.replace(
+        option,
+        origin="measured",
+        stack=own.stack,
+        throughput_per_s=own.throughput_per_s,
+        low_per_s=own.low_per_s,
+        high_per_s=own.high_per_s,
+        batch_size=own.batch_size,
+        why=("measured on yours",),
+        sources=(own.record_id,),
+    )
+
+
+def _predicted(option: Option, card: Card, basis: Basis, desk: _Desk) -> Option:
+    anchors = basis.anchors if basis.anchors is not None else desk.forecaster.anchors(basis.case, card.card_class)
+    batch = desk.question.batch_size if basis.anchors is None else round(math.exp(float(basis.anchors.log_batch[0])))
+    forecast = desk.forecaster.predict(card, basis.case, batch, anchors)
+    if isinstance(forecast, Refusal):
+        return msgspec.structs.replace(option, cannot_say=forecast.reason)
+    return msgspec.structs.replace(
+        option,
+        origin="predicted",
+        stack=basis.case.stack,
+        throughput_per_s=forecast.throughput_per_s,
+        low_per_s=forecast.low_per_s,
+        high_per_s=forecast.high_per_s,
+        batch_size=forecast.batch_size,
+        why=_forecast_words(forecast, card, desk.forecaster.validated_on(card)),
+    )
+
+
+def _forecast_words(forecast: Forecast, card: Card, checked_on: Sequence[str]) -> tuple[str, ...]:
+    words = f"predicted from {' and '.join(forecast.anchors)} at batch {forecast.batch_size}, 90 % range"
+    if len(checked_on) > 1:
+        return (words,)
+    return (words, f"{checked_on[0]} is the only {card.architecture} card the method could be checked on")
+
+
+def _pair(card: Card, single: Option, desk: _Desk) -> Option | None:
+    """Two of the card, where somebody published them in the same stack."""
+    published = None if desk.basis is None else published_figure(card.name, 2, desk.basis)
+    if published is None or desk.basis is None or single.origin != "published" or not single.throughput_per_s:
+        return None
+    efficiency = float(str(published["throughput_per_s"])) / (2 * single.throughput_per_s)
+    link = "no NVLink" if card.nvlink in (None, "none") else "published without saying whether NVLink was used"
+    words = f"two cards give {efficiency:.0%} of twice one ({link}); board, power supply and space not counted"
+    return Option(
+        name=f"2× {card.name}",
+        card=card.name,
+        devices=2,
+        origin="published",
+        stack=desk.basis.case.stack,
+        power_w=None if card.power_limit_w is None else 2 * card.power_limit_w,
+        power_origin="board power (TDP)",
+        **{**published, "why": (*published["why"], words)},  # type: ignore[arg-type, misc]  # fields of Option
+    )
+
+
+def _judged(option: Option, card: Card, desk: _Desk) -> Option:
+    """The option with price, energy, cost, memory, and whether it is out of the running."""
+    unit_price = price_of(card, desk.prices)
+    price = msgspec.structs.replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
+    memory = memory_on(card, desk.memory) if desk.memory else None
+    option = msgspec.structs.replace(option, price=price, memory=memory, **_economics(option, price, desk.question))
+    return msgspec.structs.replace(option, excluded=_excluded(option, desk), why=(*option.why, *_reasons(option, card)))
+
+
+def _economics(option: Option, price: Price | None, question: Question) -> dict[str, float | None]:
+    throughput, power = option.throughput_per_s, option.power_w
+    if throughput is None:
+        return {}
+    return {
+        "energy_per_example_j": None if power is None else energy_per_example_j(power, throughput),
+        "throughput_per_price": None if price is None else throughput / price.amount,
+        "cost_per_million": None
+        if price is None or power is None
+        else cost_per_million(price.amount, power, throughput, question.assumptions),
+    }
+
+
+def _excluded(option: Option, desk: _Desk) -> str | None:
+    budget = desk.question.budget
+    if budget is not None and option.price is None:
+        return f"no {desk.prices.currency} price is known, so it cannot be held against the budget"
+    if budget is not None and option.price is not None and option.price.amount > budget:
+        return f"over budget: {option.price.amount:,.0f} {option.price.currency}"
+    if option.memory is not None and option.memory.state == "no":
+        need = format_bytes(option.memory.low_bytes)
+        return f"{option.memory.model} at batch {option.memory.batch_size} needs at least {need} on each card"
+    return None
+
+
+_FIT_WORDS: Mapping[FitState, str] = {
+    "fits": "{model} fits (up to {high} at batch {batch}; largest batch {largest})",
+    "tight": "{model} is tight: {low} to {high} at batch {batch}",
+    "no": "{model} does not fit: at least {low} at batch {batch}",
+}
+
+
+def _reasons(option: Option, card: Card) -> tuple[str, ...]:
+    reasons = []
+    if option.memory is not None and option.memory.state is not None:
+        memory = option.memory
+        reasons.append(
+            _FIT_WORDS[option.memory.state].format(
+                model=memory.model,
+                low=format_bytes(memory.low_bytes),
+                high=format_bytes(memory.high_bytes),
+                batch=memory.batch_size,
+                largest=memory.largest_batch,
+            )
+        )
+    if option.price is not None and option.price.is_launch_price:
+        reasons.append(f"priced at its launch price of {option.price.date[:7]}")
+    reasons += [f"catalogue: {caveat}" for caveat in card.caveats]
+    return tuple(reasons)
+
+
+def _owned_option(machine: Owned, desk: _Desk) -> Option:
+    power = machine.power_w
+    return Option(
+        name=f"{machine.name} (yours)",
+        card=machine.card.name if machine.card else None,
+        origin="measured",
+        stack=machine.stack,
+        throughput_per_s=machine.throughput_per_s,
+        low_per_s=machine.low_per_s,
+        high_per_s=machine.high_per_s,
+        batch_size=machine.batch_size,
+        power_w=power,
+        power_origin="measured by the board's sensor" if power is not None else "",
+        energy_per_example_j=None if power is None else energy_per_example_j(power, machine.throughput_per_s),
+        memory=memory_on(machine.card, desk.memory) if machine.card and desk.memory else None,
+        owned=True,
+        comparable=not _is_other_work(machine, desk.basis),
+        why=_owned_reasons(machine, desk),
+        sources=(machine.record_id,),
+    )
+
+
+def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
+    return basis is not None and basis.tokens is not None and machine.tokens not in (None, basis.tokens)
+
+
+def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
+    reasons = [f"measured here in {machine.stack}, {machine.label}", *filter(None, [machine.scaling])]
+    basis = desk.basis
+    if basis is not None and basis.own is machine:
+        return (*reasons, "the ranked figures are predicted from this row")
+    if basis is not None and _is_other_work(machine, basis):
+        reasons.append(f"{machine.tokens} tokens an example against {basis.tokens}: not the same work")
+    elif basis is not None and basis.case.stack != machine.stack:
+        reasons.append("another software stack than the ranked figures: up to a factor of two lies in that alone")
+    if machine.precision != desk.question.precision:
+        reasons.append(f"it never ran {desk.question.precision}; this is its fastest other precision")
+    return tuple(reasons)
+
+
+def _unit(basis: Basis | None) -> str:
+    if basis is not None and basis.rows:
+        return basis.rows[0].unit.removesuffix("/s")
+    return "examples"
+
+
+def _break_even(ranked: Sequence[Option], desk: _Desk) -> tuple[BreakEven, ...]:
+    """The best against every cheaper or dearer ranked single card next to it (up to five)."""
+    rows = [o for o in ranked if o.rank is not None and o.price and o.power_w and o.throughput_per_s]
+    pairs = []
+    for other in rows[1:6]:
+        cheap, dear = sorted((rows[0], other), key=lambda option: option.price.amount if option.price else 0.0)
+        pairs.append(_pair_break_even(cheap, dear, desk.question))
+    return tuple(pairs)
+
+
+def _pair_break_even(cheap: Option, dear: Option, question: Question) -> BreakEven:
+    low, high = _ledger(cheap), _ledger(dear)
+    return BreakEven(
+        cheaper=cheap.name,
+        dearer=dear.name,
+        examples=break_even_examples(low, high, question.assumptions),
+        hours_per_day=break_even_hours_per_day(low, high, question.assumptions),
+    )
+
+
+def _ledger(option: Option) -> tuple[float, float, float]:
+    return (option.price.amount if option.price else 0.0, option.power_w or 0.0, option.throughput_per_s or 1.0)
+
+
+def _notes(ranked: Sequence[Option], desk: _Desk) -> tuple[str, ...]:
+    notes = [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
+    if any(option.price is not None and option.price.is_launch_price for option in ranked):
+        notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
+    if any(option.devices > 1 for option in ranked):
+        notes.append(_P2P_NOTE)
+    if any(option.origin == "predicted" for option in ranked):
+        notes.append(
+            "Predicted figures carry a 90 % range whose coverage was checked on cards left out (docs/prediction.md)."
+        )
+    if desk.prices.path is not None and desk.prices.currency != "USD":
+        notes.append(f"Cards without a price in {desk.prices.path} have none: launch prices are in USD.")
+    if desk.question.rank_by is None:
+        notes.append(f"Rank by something else with --rank-by {'|'.join(RANKINGS)}.")
+    return tuple(notes)

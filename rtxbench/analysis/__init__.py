@@ -1,1 +1,0 @@
-"""Records become verdicts, gate outcomes, bottlenecks, predictions and purchase advice."""

@@ -1,0 +1,99 @@
+"""What ``rtxbench run`` does: walk a plan group by group, show progress, store records, say what comes next."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from rtxbench.errors import MeasurementError
+from rtxbench.hardware.environment import describe
+from rtxbench.measure.paired import LEAST_LAUNCHES
+from rtxbench.measure.profiles import Profile
+from rtxbench.measure.progress import GroupProgress, Waiting
+from rtxbench.measure.session import Session
+from rtxbench.measure.suite import ALL_ENGINES, TRIAL_CLAIMS, Group, Request, plan
+from rtxbench.records import Case, CaseRecord, Environment, Observation
+from rtxbench.store import LoadedRun, load_results
+from rtxbench.trials.progress import TrialProgress
+from rtxbench.trials.table import measure_trial
+
+__all__ = ["run_plan"]
+
+
+def run_plan(
+    request: Request, profile: Profile, results_dir: Path, command: Sequence[str], *, resume: bool, quiet: bool
+) -> Path:
+    """Measure every group of the plan and return the results file.
+
+    Args:
+        request: what to measure.
+        profile: for how long.
+        results_dir: usually ``results``.
+        command: the command line, for the record.
+        resume: leave out groups that an earlier run of this machine, profile, engine and commit has finished.
+        quiet: show no progress.
+
+    Raises:
+        MeasurementError: nothing was left to measure, or nothing could be measured.
+        KeyboardInterrupt: after the finished launches were stored.
+    """
+    environment = describe()
+    groups = plan(request, environment)
+    if resume:
+        done = _finished_cases(results_dir, environment, profile)
+        groups = [group for group in groups if not done.issuperset(_wanted(group))]
+    engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
+    trials = [claim for claim in request.claims or TRIAL_CLAIMS if claim in TRIAL_CLAIMS]
+    if request.workloads and not request.claims:
+        trials = []  # a trial has its own model; who names workloads asks for their throughput
+    if resume:
+        trials = [claim for claim in trials if claim not in _finished_trials(results_dir, environment, profile)]
+    if not groups and not trials:
+        raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
+    with Session(results_dir, profile, tuple(command), environment=environment) as session:
+        for number, group in enumerate(groups, 1):
+            _measure(session, group, number, len(groups), quiet=quiet)
+        for claim in trials:
+            with TrialProgress(claim, None if quiet else sys.stderr) as progress:
+                measure_trial(claim, session, engine, progress.step)
+        if session.can_explain:
+            with nullcontext() if quiet else Waiting("gathering what explains the figures"):
+                session.explain()
+    return session.path
+
+
+def _measure(session: Session, group: Group, number: int, groups: int, *, quiet: bool) -> None:
+    progress = None if quiet else GroupProgress(group.name, session.profile.launches_max, number, groups)
+    with progress or nullcontext():
+        outcome = session.measure(group, launch_done=progress.launch_done if progress else lambda number, pairing: None)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+
+
+def _wanted(group: Group) -> set[tuple[str, Case]]:
+    return {(group.name, case) for case in (*group.cases, *(case for case, _ in group.skipped))}
+
+
+def _finished_cases(results_dir: Path, environment: Environment, profile: Profile) -> set[tuple[str, Case]]:
+    """(group, case) of every record that an interrupt did not cut short."""
+    earlier = _earlier(results_dir, environment, profile)
+    records = [record for loaded in earlier for record in loaded.of_kind(CaseRecord)]
+    least = min(profile.launches_min, LEAST_LAUNCHES)
+    return {(r.group, r.case) for r in records if r.measurement is None or len(r.measurement.launches) >= least}
+
+
+def _finished_trials(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
+    earlier = _earlier(results_dir, environment, profile)
+    return {record.topic for loaded in earlier for record in loaded.of_kind(Observation)}
+
+
+def _earlier(results_dir: Path, environment: Environment, profile: Profile) -> list[LoadedRun]:
+    """Runs of this machine, profile and commit."""
+    folder = results_dir / environment.machine
+    if not folder.is_dir():
+        return []
+    return [
+        loaded
+        for loaded in load_results([folder])
+        if loaded.run.profile == profile.name and loaded.run.environment.commit == environment.commit
+    ]

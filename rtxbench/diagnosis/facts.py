@@ -1,0 +1,173 @@
+"""From records to evidence: what a run stored about a case, in the form the diagnosis takes.
+
+Sources, each optional: the case's measurement and hardware summary; observations of topic ``ceiling`` for its engine
+and device kind (best repeat: a ceiling is what the device can do); observations of topic ``step-evidence`` of the
+same case; any observation with metric ``input_wait_ratio`` of the same case, unless it is of a named pipeline: the
+augmentation trial feeds this case's model from several, and none of them fed the case. Evidence of the record's own
+run comes first, then that of the machine's other runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from rtxbench.diagnosis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
+from rtxbench.diagnosis.causes import Diagnosis
+from rtxbench.diagnosis.rules import Evidence, diagnose, diagnose_ratio
+from rtxbench.placement import placement_named
+from rtxbench.records import Case, CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
+from rtxbench.store import LoadedRun
+
+__all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
+
+_HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", "all_reduce_bytes_per_s")
+_HOST: Final = "host"
+
+
+def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Evidence:
+    """Everything known of one measured case.
+
+    Args:
+        record: status ``measured``.
+        observations: of the same machine, the most trusted last; others' cases and engines are passed over.
+    """
+    case, measurement = record.case, record.measurement
+    kind = placement_named(case.placement).device_kind
+    relevant = [o for o in observations if o.values]
+    ceilings = _ceilings([o for o in relevant if o.topic == "ceiling"], case.engine, kind)
+    gemm = {name.partition("/")[2]: value for name, value in ceilings.items() if name.startswith("gemm_flop_per_s/")}
+    step = {o.metric: o for o in relevant if o.case == case and "pipeline" not in o.labels}
+    hardware = _gpu_means(record.hardware) if kind == "gpu" else {}
+    busy = hardware.get("gpu_utilization_ratio")
+    matrix = step.get("matrix_unit_time_ratio")
+    activity = hardware.get("tensor_activity_ratio")
+    return Evidence(
+        device_kind=kind,
+        precision=case.precision,
+        device_count=case.device_count,
+        step_time_s=measurement.step_time_s.value if measurement else None,
+        flops_per_step=measurement.flops_per_step if measurement else None,
+        traffic_bytes_per_step=_value(step, "traffic_bytes_per_step"),
+        kernels_per_step=_value(step, "kernels_per_step"),
+        gemm_flop_per_s=gemm,
+        memory_bytes_per_s=ceilings.get("memory_bandwidth_bytes_per_s"),
+        kernel_launch_s=ceilings.get("kernel_launch_s"),
+        step_call_s=ceilings.get("step_call_s"),
+        gpu_idle_ratio=None if busy is None else 1 - busy,
+        memory_activity_ratio=hardware.get("dram_activity_ratio"),
+        memory_busy_ratio=hardware.get("memory_controller_utilization_ratio"),
+        input_wait_ratio=_value(step, "input_wait_ratio"),
+        communication_ratio=_value(step, "communication_time_ratio"),
+        gradient_bytes_per_step=_value(step, "gradient_bytes_per_step"),
+        all_reduce_bytes_per_s=ceilings.get("all_reduce_bytes_per_s"),
+        matrix_unit_ratio=activity if activity is not None else _value(step, "matrix_unit_time_ratio"),
+        matrix_unit_how=_matrix_how(activity, matrix),
+        unaligned_flops_ratio=_value(step, "unaligned_flops_ratio") if kind == "gpu" else None,
+        thermal_ratio=hardware.get("sw_thermal_slowdown_ratio"),
+        hardware_slowdown_ratio=hardware.get("hw_slowdown_ratio"),
+        power_cap_ratio=hardware.get("sw_power_cap_ratio"),
+        clock_loss_ratio=_clock_loss(record.hardware) if kind == "gpu" else None,
+        matmul_relative_error=measurement.numerics.get("matmul_relative_error") if measurement else None,
+    )
+
+
+def _ceilings(observations: Iterable[Observation], engine: str, kind: str) -> dict[str, float]:
+    """Metric (``gemm_flop_per_s/PRECISION`` for products) → best repeat on this engine and device kind."""
+    found: dict[str, float] = {}
+    for observation in observations:
+        if (observation.labels.get("engine"), observation.labels.get("kind")) == (engine, kind):
+            best = max if observation.metric in _HIGHER_IS_BETTER else min
+            precision = observation.labels.get("precision")
+            found[f"{observation.metric}/{precision}" if precision else observation.metric] = best(observation.values)
+    return found
+
+
+def _value(step: Mapping[str, Observation], metric: str) -> float | None:
+    return step[metric].values[0] if metric in step else None
+
+
+def _matrix_how(activity: float | None, matrix: Observation | None) -> str:
+    if activity is not None:
+        return "measured by the card's own counter"
+    return matrix.labels.get("method", "inferred") if matrix is not None else "unknown"
+
+
+def _gpu_means(hardware: HardwareSummary | None) -> dict[str, float]:
+    """Metric → mean over the GPUs that worked; the others' idleness says nothing of the case."""
+    working = _working_gpus(hardware)
+    metrics = {metric for summaries in working for metric in summaries}
+    return {
+        metric: sum(s[metric].mean for s in working if metric in s) / sum(metric in s for s in working)
+        for metric in metrics
+    }
+
+
+def _working_gpus(hardware: HardwareSummary | None) -> list[dict[str, Summary]]:
+    devices = {} if hardware is None else {k: v for k, v in hardware.devices.items() if k != _HOST}
+    return [s for s in devices.values() if "gpu_utilization_ratio" not in s or s["gpu_utilization_ratio"].maximum > 0]
+
+
+def _clock_loss(hardware: HardwareSummary | None) -> float | None:
+    clocks = [s["sm_clock_hz"] for s in _working_gpus(hardware) if "sm_clock_hz" in s and s["sm_clock_hz"].maximum]
+    return max((1 - clock.mean / clock.maximum for clock in clocks), default=None)
+
+
+def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
+    """What sensors alone say of a recorded program's GPUs; ``None`` where no GPU worked or nothing stands out."""
+    means = _gpu_means(hardware)
+    busy = means.get("gpu_utilization_ratio")
+    if busy is None:
+        return None
+    found = diagnose(
+        Evidence(
+            gpu_idle_ratio=1 - busy,
+            memory_activity_ratio=means.get("dram_activity_ratio"),
+            memory_busy_ratio=means.get("memory_controller_utilization_ratio"),
+            thermal_ratio=means.get("sw_thermal_slowdown_ratio"),
+            hardware_slowdown_ratio=means.get("hw_slowdown_ratio"),
+            power_cap_ratio=means.get("sw_power_cap_ratio"),
+            clock_loss_ratio=_clock_loss(hardware),
+        )
+    )
+    return found if found.code != "undetermined" else None
+
+
+class Diagnoser:
+    """Diagnoses the records of loaded runs; evidence may come from any run of the same machine."""
+
+    def __init__(self, runs: Sequence[LoadedRun]) -> None:
+        self._ceilings: dict[str, list[Observation]] = {}
+        self._of_case: dict[tuple[str, Case], list[Observation]] = {}
+        self._machine_of_run: dict[str, str] = {}
+        self._cases: dict[str, CaseRecord] = {}
+        for loaded in runs:
+            machine = loaded.run.environment.machine
+            self._machine_of_run[loaded.run.run_id] = machine
+            self._cases.update({record.record_id: record for record in loaded.of_kind(CaseRecord)})
+            for observation in loaded.of_kind(Observation):
+                if observation.topic == "ceiling":
+                    self._ceilings.setdefault(machine, []).append(observation)
+                elif observation.case is not None:
+                    self._of_case.setdefault((machine, observation.case), []).append(observation)
+
+    def case(self, record: CaseRecord) -> Diagnosis | None:
+        """The bottleneck of a measured case; ``None`` for a skipped or failed one."""
+        return diagnose(self.evidence(record)) if record.measurement is not None else None
+
+    def ratio(self, record: RatioRecord) -> Diagnosis | None:
+        """What explains a ratio; ``None`` where one of its cases was not stored with a measurement."""
+        arms = [self._cases.get(record.baseline_record), self._cases.get(record.candidate_record)]
+        evidence = [self.evidence(arm) for arm in arms if arm is not None and arm.measurement is not None]
+        if len(evidence) != 2 or record.metric != "throughput":
+            return None
+        return diagnose_ratio(evidence[0], evidence[1], record.ratio.value)
+
+    def all_reduce(self, record: RatioRecord) -> AllReduceShare | None:
+        """What all-reduce takes of the ratio's candidate; ``None`` where it sums no gradients or was not stored."""
+        arm = self._cases.get(record.candidate_record)
+        return all_reduce_share(self.evidence(arm)) if arm is not None and sums_gradients(record.candidate) else None
+
+    def evidence(self, record: CaseRecord) -> Evidence:
+        """What is known of a case, for tables and the roofline."""
+        machine = self._machine_of_run.get(record.run_id, "")
+        known = [*self._ceilings.get(machine, ()), *self._of_case.get((machine, record.case), ())]
+        return case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))

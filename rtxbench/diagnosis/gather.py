@@ -1,0 +1,153 @@
+"""Gather what explains a throughput: ceilings of the device, and what each case's step asks of it.
+
+Runs after the timed work, in processes of its own (`rtxbench.diagnosis.worker`), and yields observations of
+topics ``ceiling`` and ``step-evidence`` for `rtxbench.diagnosis.rules`. Evidence that cannot be had is an
+observation with its reason; it never fails a run.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO, Final, NamedTuple
+
+import msgspec
+
+from rtxbench.diagnosis.worker import Answer, CaseRequest, CeilingRequest, EvidenceFigure
+from rtxbench.placement import placement_named
+from rtxbench.precision import PRECISIONS, why_not
+from rtxbench.records import Case, CaseRecord, Observation
+from rtxbench.store import new_record_id, now
+from rtxbench.workers.interpreters import worker_spec
+
+__all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "explain", "step_observations"]
+
+CEILING: Final = "ceiling"
+STEP_EVIDENCE: Final = "step-evidence"
+_CASE_LIMIT_S: Final = 180.0
+_CEILING_START_LIMIT_S: Final = 120.0
+
+
+def explain(run_id: str, records: Iterable[CaseRecord], ceiling_budget_s: float = 10.0) -> list[Observation]:
+    """All evidence for a run's measured cases: ceilings once per engine and device kind, then each case once.
+
+    Args:
+        run_id: of the run the observations join.
+        records: the run's cases; those not measured are passed over.
+        ceiling_budget_s: seconds for the ceilings of one engine on one device kind.
+    """
+    cases = list(dict.fromkeys(record.case for record in records if record.status == "measured"))
+    found: list[Observation] = []
+    for engine, kind in dict.fromkeys((case.engine, placement_named(case.placement).device_kind) for case in cases):
+        used = {c.precision for c in cases if c.engine == engine and placement_named(c.placement).device_kind == kind}
+        found += ceiling_observations(run_id, engine, kind, sorted(used | {"float32"}), ceiling_budget_s)
+    return found + step_observations(run_id, cases)
+
+
+def ceiling_observations(
+    run_id: str, engine: str, kind: str, precisions: Sequence[str], budget_s: float
+) -> list[Observation]:
+    """Measure the device's ceilings in a fresh process.
+
+    Args:
+        run_id: of the run the observations join.
+        engine: tensorflow, jax or torch.
+        kind: cpu or gpu.
+        precisions: rows of `PRECISIONS`; those the device kind cannot run are left out.
+        budget_s: seconds of measuring, start-up apart.
+    """
+    able = tuple(p for p in PRECISIONS if p in precisions and not why_not(p, device_kind=kind, compiler="none"))
+    request = CeilingRequest(kind=kind, precisions=able, budget_s=budget_s)
+    ((answer,),) = _run([_Errand(engine, [request], _CEILING_START_LIMIT_S + 3 * budget_s)])
+    return _observations(run_id, CEILING, answer, None, {"engine": engine, "kind": kind})
+
+
+def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
+    """Count and profile one step of each case.
+
+    Cases of one engine and device kind share a process; on the CPU two processes, since most of the time goes into
+    tracing on one core, and what is kept of the profile are shares of its own time.
+    """
+    groups: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        placement = placement_named(case.placement)
+        own = case.label if placement.isolated else ""
+        groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
+    found: dict[Case, Answer] = {}
+    for (engine, kind, _own), members in groups.items():
+        shares = [share for share in (members[::2], members[1::2]) if share] if kind == "cpu" else [members]
+        for share, answers in zip(shares, _run([_step_errand(engine, kind, share) for share in shares]), strict=True):
+            found |= zip(share, answers, strict=True)
+    return [record for case in cases for record in _observations(run_id, STEP_EVIDENCE, found[case], case, {})]
+
+
+class _Errand(NamedTuple):
+    """What one evidence process is asked, and for how long."""
+
+    engine: str
+    requests: Sequence[CaseRequest | CeilingRequest]
+    limit_s: float
+    variables: Mapping[str, str] = {}
+
+
+def _step_errand(engine: str, kind: str, cases: Sequence[Case]) -> _Errand:
+    variables = {"ONEDNN_VERBOSE": "1"} if kind == "cpu" else {}
+    return _Errand(engine, [CaseRequest(case=case) for case in cases], _CASE_LIMIT_S * len(cases), variables)
+
+
+def _run(errands: Sequence[_Errand]) -> list[list[Answer]]:
+    """Every errand in a process of its own, all at once; answers in the order of its requests."""
+    with ExitStack() as processes:
+        running = [processes.enter_context(_started(errand)) for errand in errands]
+        return [_answers(errand, *process) for errand, process in zip(errands, running, strict=True)]
+
+
+@contextmanager
+def _started(errand: _Errand) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+    spec = worker_spec(errand.engine)
+    command = [spec.python, "-m", "rtxbench.diagnosis.worker", errand.engine]
+    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.environment, **errand.variables}
+    with tempfile.TemporaryFile() as requests, tempfile.TemporaryFile() as replies:
+        requests.writelines(msgspec.json.encode(request) + b"\n" for request in errand.requests)
+        requests.seek(0)
+        process = subprocess.Popen(command, stdin=requests, stdout=replies, stderr=subprocess.DEVNULL, env=environment)
+        try:
+            yield process, replies
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _answers(errand: _Errand, process: "subprocess.Popen[bytes]", replies: IO[bytes]) -> list[Answer]:
+    """One answer per request; a worker that dies or hangs leaves failures in place of the answers it owes."""
+    why = "the evidence process ended early"
+    try:
+        process.wait(errand.limit_s)
+    except subprocess.TimeoutExpired:
+        why = f"no evidence within {errand.limit_s:.0f} s"
+    replies.seek(0)
+    complete = [line for line in replies.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    answers = [msgspec.json.decode(line, type=Answer) for line in complete]
+    return answers + [Answer(failure=why)] * (len(errand.requests) - len(answers))
+
+
+def _observations(
+    run_id: str, topic: str, answer: Answer, case: Case | None, labels: dict[str, str]
+) -> list[Observation]:
+    figures = answer.figures or (EvidenceFigure(metric=f"{topic}-count", values=(), reason=answer.failure),)
+    return [
+        Observation(
+            record_id=new_record_id(),
+            run_id=run_id,
+            topic=topic,
+            metric=figure.metric,
+            values=figure.values,
+            replicate="repeat",
+            finished_at=now(),
+            case=case,
+            labels={**labels, **figure.labels},
+            reason=figure.reason,
+        )
+        for figure in figures
+    ]

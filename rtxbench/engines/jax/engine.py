@@ -1,0 +1,280 @@
+"""Keras 3 on JAX: one compiled program per training step, state in and out, devices by ``keras.distribution``.
+
+JAX dispatches without waiting, so ``run`` blocks on the last step's whole state. The step is compiled for its shapes
+when it is first activated; what the precision switch said then is part of the program.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+
+from rtxbench.engines.backend import import_keras
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
+from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
+from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import workload_named
+
+__all__ = ["create"]
+
+_SWITCHES: Final = ("XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "JAX_PLATFORMS")
+
+
+def create() -> Engine:
+    """Import JAX with Keras on top of it; GPU memory grows on demand, so that NVML's figure means something.
+
+    Raises:
+        UnavailableError: this process's Keras belongs to another framework.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import_keras("jax")
+    import jax
+
+    return _JaxEngine(jax)
+
+
+class _JaxStep:
+    """One built case: the program, the training state it maps to the next one, and the resident batch."""
+
+    def __init__(self, engine: "_JaxEngine", program: "_Program") -> None:
+        self._engine = engine
+        self._program = program
+        self._state = program.initial_state
+        self._loss: Any = None
+
+    def activate(self) -> None:
+        """Set the switch that operations dispatched one by one read, and compile if that has not happened yet."""
+        self._engine.active = self._program
+        self._engine.jax.config.update("jax_default_matmul_precision", _matmul_precision(self._program.case))
+        self._program.prepare()
+
+    def run(self, steps: int) -> None:
+        """Chain ``steps`` calls, each on the state the last one returned, and wait for the last."""
+        jax, program, state, loss = self._engine.jax, self._program.prepare(), self._state, self._loss
+        call, batch = program.call, program.batch
+        with _translated_errors(jax), jax.default_device(program.device):
+            for _ in range(steps):
+                state, loss = call(state, *batch)
+            jax.block_until_ready((state, loss))
+        self._state, self._loss = state, loss
+
+    def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
+        return None if self._loss is None else float(self._loss)
+
+    def flops(self) -> Finding:
+        """XLA's cost analysis of the lowered program."""
+        return _flops(self._program.prepare().lowered)
+
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._program.parts.notes("jax")
+
+    def work(self) -> StepWork:
+        """Traffic as the compiler counts it, after fusion where the program is compiled."""
+        traffic_bytes = self._program.prepare().traffic_bytes
+        return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
+
+    def state_bytes(self) -> Finding:
+        """Bytes of the first device's shards; a split model holds only its part there."""
+        leaves = self._engine.jax.tree.leaves(self._state)
+        total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
+        return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
+        return self._program.parts.gradient_bytes()
+
+
+class _Program:
+    """A training step for fixed shapes: what to call, and what the compiler says of it.
+
+    Tracing and compiling wait for `prepare`, so that they are timed with the first step and not as model construction.
+    """
+
+    def __init__(self, jax: Any, case: Case, parts: ModelParts, batch: Any, device: Any) -> None:
+        self._jax = jax
+        self.case = case
+        self.parts = parts
+        self.batch = batch
+        self.device = device
+        self.initial_state = _state_of(parts)
+        self.lowered: Any = None
+        self.call: Callable[..., Any] = _training_step(jax, parts)
+        self.traffic_bytes: float | None = None
+        self._memory: Any = None
+
+    def prepare(self) -> "_Program":
+        """Trace and compile once."""
+        if self.lowered is None:
+            with (
+                _translated_errors(self._jax),
+                self._jax.default_matmul_precision(_matmul_precision(self.case)),
+                self._jax.default_device(self.device),
+                distribution_for(self.case),
+            ):
+                self._compile()
+        return self
+
+    def _compile(self) -> None:
+        # The next state lies where this one does, or a split model would come back in one piece.
+        placed = self._jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
+        jitted = self._jax.jit(self.call, donate_argnums=0, out_shardings=(placed, None))
+        self.lowered = jitted.lower(self.initial_state, *self.batch)
+        self.traffic_bytes = _bytes_accessed(self.lowered)
+        if self.case.compiler != "none":
+            compiled = self.lowered.compile()
+            self.call, self._memory = compiled, compiled.memory_analysis()
+            self.traffic_bytes = _bytes_accessed(compiled)
+
+    def peak_memory(self) -> Finding:
+        """Bytes one device holds while the program runs, from the compiler's own plan."""
+        plan = self.prepare()._memory
+        if plan is None:
+            return Finding(None, "operations dispatched one by one have no memory plan; use compiler xla")
+        peak = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
+        return Finding(float(peak - plan.alias_size_in_bytes), "XLA memory_analysis: temp + argument + output − alias")
+
+
+class _JaxEngine:
+    name = "jax"
+
+    def __init__(self, jax: Any) -> None:
+        self.jax = jax
+        self.active: _Program | None = None
+
+    def versions(self) -> dict[str, str]:
+        """XLA's platform version, and the XLA and JAX switches that are set."""
+        versions = {"xla_platform": str(self.jax.devices()[0].client.platform_version).splitlines()[0]}
+        return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        """The accelerator's devices, then the host."""
+        try:
+            found = [*self.jax.devices(), *(self.jax.devices("cpu") if self.jax.default_backend() != "cpu" else [])]
+        except RuntimeError as error:
+            raise UnavailableError(f"JAX cannot start: {error}.", next_step="Run `rtxbench doctor`.") from error
+        return [Device(f"{d.platform}:{d.id}", "cpu" if d.platform == "cpu" else "gpu", d.device_kind) for d in found]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        """Model and batch on the case's devices; tracing and compiling wait for the first `activate`."""
+        import keras
+
+        refuse(case)
+        workload = workload_named(case.workload)
+        if case.placement.endswith("-logical"):
+            with_logical_cpus(self.jax, case.device_count, untouched=self.active is None)
+        device = self._device(case)
+        batch = workload.batch(case.batch_size, np.random.default_rng(seed))
+        with (
+            _translated_errors(self.jax),
+            self.jax.default_matmul_precision(_matmul_precision(case)),
+            keras.device(f"{device.platform}:{device.id}"),
+            distribution_for(case) as place,
+        ):
+            parts = build_parts(workload, case, seed)
+            program = _Program(self.jax, case, parts, self.jax.tree.map(place, batch), device)
+        return _JaxStep(self, program)
+
+    def _device(self, case: Case) -> Any:
+        kind = placement_named(case.placement).device_kind
+        try:
+            return self.jax.devices(kind)[0]
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"JAX sees no {kind} in this process.",
+                next_step="Run `rtxbench doctor`: it names the missing driver or CUDA plugin.",
+            ) from error
+
+    def matmul_error(self, case: Case) -> Finding:
+        """Against float64, dispatched as one operation under the case's precision switch."""
+        jnp = self.jax.numpy
+        dtype = precision_named(case.precision).policy.removeprefix("mixed_")
+
+        def multiply(left: Any, right: Any) -> Any:
+            return jnp.matmul(jnp.asarray(left, dtype), jnp.asarray(right, dtype)).astype("float32")
+
+        with self.jax.default_device(self._device(case)), self.jax.default_matmul_precision(_matmul_precision(case)):
+            return matmul_relative_error(multiply)
+
+    def peak_memory(self) -> Finding:
+        """The compiler's plan of the active program: XLA allocates what it planned."""
+        if self.active is None:
+            return Finding(None, "no step was run yet")
+        return self.active.peak_memory()
+
+    def reset_peak_memory(self) -> None:
+        """The compiler's plan belongs to one program: there is nothing to reset."""
+
+
+def _matmul_precision(case: Case) -> str:
+    """JAX's own default on Ampere and newer is TF32; strict float32 must be asked for."""
+    return "tensorfloat32" if precision_named(case.precision).tf32 else "highest"
+
+
+def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
+    """(state, inputs, labels) → (next state, mean loss), pure."""
+    import keras
+
+    model, optimizer, loss_of = parts
+
+    def scaled_loss(trainable: Any, fixed: Any, slots: Any, inputs: Any, labels: Any) -> Any:
+        outputs, fixed = model.stateless_call(trainable, fixed, inputs, training=True)
+        loss = jax.numpy.mean(loss_of(labels, outputs))
+        with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, slots, strict=True))):
+            return optimizer.scale_loss(loss), (loss, fixed)
+
+    def step(state: Any, inputs: Any, labels: Any) -> Any:
+        trainable, fixed, slots = state
+        gradient = jax.value_and_grad(scaled_loss, has_aux=True)
+        (_, (loss, fixed)), gradients = gradient(trainable, fixed, slots, inputs, labels)
+        trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
+        return (trainable, fixed, slots), loss
+
+    return step
+
+
+def _state_of(parts: ModelParts) -> Any:
+    model, optimizer, _ = parts
+    groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+    return tuple([variable.value for variable in group] for group in groups)
+
+
+def _bytes_accessed(program: Any) -> float | None:
+    """Of a lowered program each operation's own traffic, of a compiled one each fusion's."""
+    analysis = program.cost_analysis() or {}
+    count = analysis.get("bytes accessed")
+    return float(count) if count and count > 0 else None
+
+
+def _flops(lowered: Any) -> Finding:
+    """The count on the program as lowered: after optimisation, library calls on a GPU count as nothing."""
+    analysis = lowered.cost_analysis() or {}
+    flops = analysis.get("flops")
+    if not flops or flops < 0:
+        return Finding(None, "XLA's cost analysis gave no count for this program")
+    return Finding(float(flops), "XLA cost analysis of the lowered training step, elementwise operations included")
+
+
+@contextmanager
+def _translated_errors(jax: Any) -> Iterator[None]:
+    """JAX's runtime errors become ours once: out of memory, and everything else the runtime raises."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        first = str(error).strip().splitlines()[0][:300]
+        if "RESOURCE_EXHAUSTED" in first or "out of memory" in first.lower():
+            raise MeasurementError(
+                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
+            ) from error
+        raise MeasurementError(
+            f"JAX failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
+        ) from error

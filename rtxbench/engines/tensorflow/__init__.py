@@ -1,0 +1,1 @@
+"""The TensorFlow engine, the reference: Keras models on one device or under MirroredStrategy."""

@@ -1,0 +1,290 @@
+"""The reference engine: Keras 3 on TensorFlow, a custom training loop of concrete functions.
+
+A step is one call of a concrete function (about a quarter of ``fit``'s own cost per step), the batch is resident on
+the device, and ``run`` returns only when every device has finished. One strategy per process: two poison it.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from rtxbench.engines.backend import import_keras
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
+from rtxbench.engines.preload import preload_cuda_libraries
+from rtxbench.engines.refusals import refuse
+from rtxbench.engines.step_work import StepWork
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import Workload, workload_named
+
+__all__ = ["create"]
+
+_SWITCHES = ("ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS")
+
+
+def create() -> Engine:
+    """Import TensorFlow with Keras on top of it and let GPU memory grow on demand.
+
+    Raises:
+        UnavailableError: this process's Keras belongs to another framework.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    preload_cuda_libraries()  # TensorFlow 2.21's own wheel does not find all it needs
+    import_keras("tensorflow")
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Without this the first process takes all memory and the allocator's peak says nothing.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return _TensorFlowEngine(tf)
+
+
+class _TensorFlowStep:
+    """One built case. Holds the concrete function and everything it captured."""
+
+    def __init__(self, tf: Any, case: Case, function: Callable[[], Any], concrete: Any, parts: ModelParts) -> None:
+        self._tf = tf
+        self._tf32 = precision_named(case.precision).tf32
+        self._function = function
+        self._concrete = concrete
+        self._parts = parts
+        self._fused = case.compiler == "xla"
+        self._loss: Any = None
+
+    def activate(self) -> None:
+        """Throw the TF32 switch as the case wants it."""
+        self._tf.config.experimental.enable_tensor_float_32_execution(self._tf32)
+
+    def run(self, steps: int) -> None:
+        """Call the traced function so often and wait for every device."""
+        function = self._function
+        with _memory_errors(self._tf):
+            for _ in range(steps):
+                self._loss = function()
+            self._tf.test.experimental.sync_devices()
+
+    def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
+        return None if self._loss is None else float(self._loss)
+
+    def flops(self) -> Finding:
+        """Counted from the traced graph, forward, backward and update."""
+        from rtxbench.engines.tensorflow.flops import METHOD, training_step_flops
+
+        graph = self._concrete.graph
+        fetches = [tensor.op for tensor in graph.outputs] + graph.control_outputs
+        try:
+            return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
+        except (ValueError, TypeError) as error:
+            return Finding(None, f"an operation of the training graph has no static shape: {error}")
+
+    def work(self) -> StepWork:
+        """Kernels, traffic and alignment of the traced graph, where that graph is what runs."""
+        from rtxbench.engines.tensorflow.work import step_work
+
+        if self._fused:
+            return StepWork(None, None, None, "XLA fuses operations: the traced graph is not what runs")
+        return step_work(self._concrete.graph, static=self._tf.get_static_value)
+
+    def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots, as every replica holds them."""
+        return self._parts.state_bytes()
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
+        return self._parts.gradient_bytes()
+
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._parts.notes("tensorflow")
+
+
+class _TensorFlowEngine:
+    name = "tensorflow"
+
+    def __init__(self, tf: Any) -> None:
+        self._tf = tf
+        self._gpu_used = False
+
+    def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN of the build, and the TensorFlow and oneDNN switches that are set."""
+        build = self._tf.sysconfig.get_build_info()
+        versions = {key: str(build[key]) for key in ("cuda_version", "cudnn_version") if key in build}
+        return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        """Physical devices, host first, as TensorFlow lists them."""
+        listed = self._tf.config.list_physical_devices()
+        return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        """Trace the step on one device, or over replicas under MirroredStrategy."""
+        refuse(case)
+        workload = workload_named(case.workload)
+        self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
+        with _memory_errors(self._tf):
+            if case.placement.startswith("mirrored"):
+                return self._build_mirrored(workload, case, seed)
+            return self._build_single(workload, case, seed)
+
+    def _build_single(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        tf = self._tf
+        with tf.device(self._device_name(case)):
+            parts = build_parts(workload, case, seed)
+            inputs, labels = _to_tensors(tf, workload.batch(case.batch_size, np.random.default_rng(seed)))
+            step = _gradient_step(tf, parts, replicas=1)
+
+        @tf.function(jit_compile=case.compiler == "xla")  # type: ignore[untyped-decorator]
+        def one_step(x: Any, y: Any) -> Any:
+            return step(x, y)
+
+        def call_on_device() -> Any:
+            return concrete(inputs, labels)
+
+        with tf.device(self._device_name(case)):
+            concrete = one_step.get_concrete_function(inputs, labels)
+        return _TensorFlowStep(tf, case, call_on_device, concrete, parts)
+
+    def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        tf = self._tf
+        strategy = self._strategy(case)
+        replicas = strategy.num_replicas_in_sync
+        whole = workload.batch(case.batch_size, np.random.default_rng(seed))
+        share = case.batch_size // replicas
+        with strategy.scope():
+            parts = build_parts(workload, case, seed)
+        step = _gradient_step(tf, parts, replicas=replicas, jit=case.compiler == "xla")
+
+        def local(context: Any) -> Any:
+            first = context.replica_id_in_sync_group * share
+            return tf.nest.map_structure(lambda array: tf.constant(array[first : first + share]), whole)
+
+        batch = strategy.experimental_distribute_values_from_function(local)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def one_step(x: Any, y: Any) -> Any:
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step, args=(x, y)), axis=None)
+
+        concrete = one_step.get_concrete_function(*batch)
+        return _TensorFlowStep(tf, case, lambda: one_step(*batch), concrete, parts)
+
+    def _strategy(self, case: Case) -> Any:
+        tf = self._tf
+        if case.placement == "mirrored":
+            names = [f"/gpu:{index}" for index in range(len(tf.config.list_physical_devices("GPU")))]
+        else:
+            names = self._logical_cpus(case.device_count)
+        if len(names) < case.device_count or case.batch_size % case.device_count:
+            raise UnavailableError(
+                f"{case.label} wants {case.device_count} devices for {case.batch_size} examples; {len(names)} found.",
+                next_step="Lower the device count, or choose a batch size it divides.",
+            )
+        # HierarchicalCopy and ReductionToOneDevice do not depend on NCCL, which a CPU has not.
+        reduce = tf.distribute.ReductionToOneDevice() if case.placement == "mirrored-logical" else None
+        return tf.distribute.MirroredStrategy(names[: case.device_count], cross_device_ops=reduce)
+
+    def _logical_cpus(self, count: int) -> list[str]:
+        tf = self._tf
+        physical = tf.config.list_physical_devices("CPU")[0]
+        try:
+            tf.config.set_logical_device_configuration(physical, [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError as error:
+            raise UnavailableError(
+                "the CPU was already started as one device in this process.", next_step="Use a worker of its own."
+            ) from error
+        return [device.name for device in tf.config.list_logical_devices("CPU")]
+
+    def _device_name(self, case: Case) -> str:
+        kind = placement_named(case.placement).device_kind
+        if kind == "gpu" and not self._tf.config.list_physical_devices("GPU"):
+            raise UnavailableError(
+                "TensorFlow sees no GPU in this process.",
+                next_step="Run `rtxbench doctor`: it names the missing driver or CUDA library.",
+            )
+        return f"/{kind}:0"
+
+    def matmul_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch, which is put back."""
+        tf = self._tf
+        precision = precision_named(case.precision)
+        dtype = precision.policy.removeprefix("mixed_")
+
+        def multiply(left: Any, right: Any) -> Any:
+            with tf.device(self._device_name(case)):
+                return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype)), tf.float32).numpy()
+
+        kept = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(precision.tf32)
+        try:
+            return matmul_relative_error(multiply)
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(kept)
+
+    def peak_memory(self) -> Finding:
+        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
+        if not self._gpu_used:
+            return Finding(None, "TensorFlow's CPU allocator keeps no statistics")
+        gpus = range(len(self._tf.config.list_physical_devices("GPU")))
+        peaks = [self._tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus]
+        return Finding(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak on every GPU."""
+        if self._gpu_used:
+            for index in range(len(self._tf.config.list_physical_devices("GPU"))):
+                self._tf.config.experimental.reset_memory_stats(f"GPU:{index}")
+
+
+def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = False) -> Callable[[Any, Any], Any]:
+    """One training step on one replica; returns its share of the mean loss over the global batch."""
+    model, optimizer, loss_of = parts
+    variables = model.trainable_variables
+
+    def forward_backward(x: Any, y: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(loss_of(y, model(x, training=True))) / replicas
+            scaled = optimizer.scale_loss(loss)
+        return loss, tape.gradient(scaled, variables)
+
+    # XLA around the whole replica step fails under a strategy: the all-reduce must stay outside.
+    compiled = tf.function(forward_backward, jit_compile=True) if jit else forward_backward
+
+    def step(x: Any, y: Any) -> Any:
+        loss, gradients = compiled(x, y)
+        optimizer.apply(gradients, variables)
+        return loss
+
+    return step
+
+
+def _to_tensors(tf: Any, batch: Any) -> Any:
+    return tf.nest.map_structure(tf.constant, batch)
+
+
+def _description(tf: Any, device: Any) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name", ""))
+
+
+class _memory_errors(AbstractContextManager[None]):  # noqa: N801 (reads as a statement)
+    """Translate the framework's errors once: out of memory, and everything else it raises while running."""
+
+    def __init__(self, tf: Any) -> None:
+        self._tf = tf
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, self._tf.errors.ResourceExhaustedError):
+            raise MeasurementError(
+                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
+            ) from error
+        if isinstance(error, self._tf.errors.OpError):
+            raise MeasurementError(
+                f"TensorFlow failed: {error.message.splitlines()[0][:300]}.",
+                next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log.",
+            ) from error

@@ -1,0 +1,210 @@
+"""DistributedDataParallel: this process is rank 0, and starts one process per further device.
+
+::
+
+    rank 0 (the worker) ── broadcast: n steps ──► every rank runs n steps; gradients are all-reduced inside backward
+                        ◄─ all-reduce: loss ────  every rank; it is also the barrier that ends the block
+
+NCCL between GPUs, gloo between CPU processes. Each replica normalises over its own share of the batch, as under
+MirroredStrategy. A rank that dies breaks the collective of the others, which ends them.
+"""
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from rtxbench.engines.base import Finding
+from rtxbench.engines.torch.replica import ReplicaStep, build_replica, translated_errors
+from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.records import Case
+
+__all__ = ["DdpStep", "main"]
+
+_END: Final = 0  # broadcast in place of a number of steps
+_JOIN_LIMIT = timedelta(minutes=5)
+_STDERR_TAIL_BYTES: Final = 2000
+
+
+class DdpStep:
+    """Rank 0's end of a case trained by several processes.
+
+    Raises:
+        UnavailableError: too few GPUs, a batch they cannot share, or a second group in one process.
+        MeasurementError: a rank did not start.
+    """
+
+    def __init__(self, torch: Any, case: Case, seed: int) -> None:
+        _check(torch, case)
+        self._torch = torch
+        self._case = case
+        self._folder = tempfile.TemporaryDirectory(prefix="rtxbench-ddp-")
+        meeting = Path(self._folder.name) / "store"
+        self._ranks = [_start_rank(case, seed, rank, meeting) for rank in range(1, case.device_count)]
+        try:
+            self._await_ranks(meeting)
+            self._replica = _join(torch, case, seed, 0, meeting)
+        except MeasurementError as error:
+            raise self._explained(error) from error
+        atexit.register(self.close)
+
+    def _await_ranks(self, meeting: Path) -> None:
+        """Every rank has PyTorch imported before this one waits in a collective, where a dead rank would go unseen."""
+        deadline = time.monotonic() + _JOIN_LIMIT.total_seconds()
+        while not all(_ready_file(meeting, number).exists() for number in range(1, self._case.device_count)):
+            if any(rank.poll() is not None for rank in self._ranks) or time.monotonic() > deadline:
+                raise MeasurementError("a rank did not start.", next_step="Run `rtxbench doctor`.")
+            time.sleep(0.05)
+
+    def activate(self) -> None:
+        """Every rank set its switches when it was built; a group trains one case only."""
+
+    def run(self, steps: int) -> None:
+        """Run ``steps`` steps on every rank; returns when all have finished the last one."""
+        try:
+            with translated_errors(self._torch):
+                _broadcast(self._torch, self._case, steps)
+                _run_together(self._torch, self._replica, self._case, steps)
+        except MeasurementError as error:
+            raise self._explained(error) from error
+
+    def loss(self) -> float | None:
+        """Mean loss of the last step over the global batch."""
+        return self._replica.loss()
+
+    def flops(self) -> Finding:
+        """One rank's count times the ranks; made before the ranks' gradients were tied together."""
+        return self._replica.flops()
+
+    def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
+        return self._replica.state_bytes()
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one rank's gradients."""
+        return self._replica.gradient_bytes()
+
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._replica.notes()
+
+    def close(self) -> None:
+        """End every rank and leave the group."""
+        atexit.unregister(self.close)
+        if all(rank.poll() is None for rank in self._ranks):
+            _broadcast(self._torch, self._case, _END)
+        for rank in self._ranks:
+            try:
+                rank.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                rank.kill()
+                rank.wait()
+        self._torch.distributed.destroy_process_group()
+        self._folder.cleanup()
+
+    def _explained(self, error: MeasurementError) -> MeasurementError:
+        """The collective's own message names no cause; the rank that died printed one."""
+        dead = [rank for rank in self._ranks if rank.poll() not in (None, 0)]
+        if not dead:
+            return error
+        log = cast(Any, dead[0]).log
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
+        last = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
+        return MeasurementError(f"a rank of {self._case.label} died: {last[0]}", next_step=error.next_step)
+
+
+def _check(torch: Any, case: Case) -> None:
+    if torch.distributed.is_initialized():
+        raise UnavailableError("this process already leads a group of ranks.", next_step="Use a worker of its own.")
+    available = case.device_count if case.placement.endswith("-logical") else torch.cuda.device_count()
+    if available < case.device_count or case.batch_size % case.device_count:
+        raise UnavailableError(
+            f"{case.label} wants {case.device_count} devices sharing {case.batch_size} examples; {available} found.",
+            next_step="Lower the device count, or choose a batch size it divides.",
+        )
+
+
+def _ready_file(meeting: Path, rank: int) -> Path:
+    return meeting.with_name(f"ready-{rank}")
+
+
+def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> "subprocess.Popen[bytes]":
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+    arguments = [msgspec.json.encode(case).decode(), str(seed), str(rank), str(meeting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtxbench.engines.torch.ddp", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+    )
+    cast(Any, process).log = log
+    return process
+
+
+def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> ReplicaStep:
+    """Meet the other ranks and build this one's replica."""
+    cuda = not case.placement.endswith("-logical")
+    if not cuda:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.device_count))
+    with translated_errors(torch):
+        torch.distributed.init_process_group(
+            "nccl" if cuda else "gloo",
+            init_method=meeting.as_uri(),
+            rank=rank,
+            world_size=case.device_count,
+            timeout=_JOIN_LIMIT,
+        )
+    if cuda:
+        torch.cuda.set_device(rank)
+    share = case.batch_size // case.device_count
+    replica = build_replica(
+        torch,
+        case,
+        seed,
+        share=slice(rank * share, (rank + 1) * share),
+        index=rank,
+    )
+    devices = [rank] if cuda else None
+    replica.activate()
+    replica.wrap(lambda model: torch.nn.parallel.DistributedDataParallel(model, device_ids=devices))
+    return replica
+
+
+def _broadcast(torch: Any, case: Case, steps: int = _END) -> int:
+    device = "cpu" if case.placement.endswith("-logical") else "cuda"
+    message = torch.tensor([steps], dtype=torch.int64, device=device)
+    torch.distributed.broadcast(message, src=0)
+    return int(message.item())
+
+
+def _run_together(torch: Any, replica: ReplicaStep, case: Case, steps: int) -> None:
+    replica.run(steps)
+    torch.distributed.all_reduce(replica.last_loss)
+    replica.last_loss = replica.last_loss / case.device_count
+
+
+def main(arguments: Sequence[str]) -> None:
+    """One further rank: run as many steps as rank 0 says, until it says none."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import torch
+
+    encoded, seed, rank, meeting = arguments
+    case = msgspec.json.decode(encoded, type=Case)
+    _ready_file(Path(meeting), int(rank)).touch()
+    replica = _join(torch, case, int(seed), int(rank), Path(meeting))
+    while steps := _broadcast(torch, case):
+        _run_together(torch, replica, case, steps)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,97 @@
+"""Keras 3 on PyTorch: eager or through ``torch.compile``, one device or DistributedDataParallel.
+
+The loop is Keras's own for this backend: forward, ``backward()`` on the scaled loss, gradients read off the
+parameters, the optimizer applied without recording. CUDA runs asynchronously, so ``run`` synchronises the device.
+"""
+
+import os
+from typing import Any, Final
+
+from rtxbench.engines.backend import import_keras
+from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.keras_model import matmul_relative_error
+from rtxbench.engines.refusals import refuse
+from rtxbench.engines.torch.ddp import DdpStep
+from rtxbench.engines.torch.replica import build_replica, set_tf32
+from rtxbench.errors import UnavailableError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+
+__all__ = ["create"]
+
+_SWITCHES: Final = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
+
+
+def create() -> Engine:
+    """Import PyTorch with Keras on top of it.
+
+    Raises:
+        UnavailableError: this process's Keras belongs to another framework.
+    """
+    import_keras("torch")
+    import torch
+
+    return _TorchEngine(torch)
+
+
+class _TorchEngine:
+    name = "torch"
+
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+        self._cuda_used = False
+
+    def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN of the build, and the PyTorch switches that are set."""
+        torch = self._torch
+        versions = {"cuda_version": torch.version.cuda, "cudnn_version": torch.backends.cudnn.version()}
+        known = {name: str(value) for name, value in versions.items() if value is not None}
+        return known | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+
+    def devices(self) -> list[Device]:
+        """The host, then every CUDA device."""
+        cuda = self._torch.cuda
+        gpus = range(cuda.device_count() if cuda.is_available() else 0)
+        return [Device("cpu", "cpu"), *(Device(f"cuda:{i}", "gpu", cuda.get_device_name(i)) for i in gpus)]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        """The step in this process, or rank 0 of a group of processes under ddp."""
+        refuse(case)
+        cuda = placement_named(case.placement).device_kind == "gpu"
+        if cuda and not self._torch.cuda.is_available():
+            raise UnavailableError(
+                "PyTorch sees no GPU in this process.", next_step="Run `rtxbench doctor`: it names what is missing."
+            )
+        self._cuda_used |= cuda
+        if case.placement.removesuffix("-logical") == "ddp":
+            return DdpStep(self._torch, case, seed)
+        return build_replica(self._torch, case, seed)
+
+    def matmul_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch."""
+        torch = self._torch
+        precision = precision_named(case.precision)
+        dtype = getattr(torch, precision.policy.removeprefix("mixed_"))
+        device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
+
+        def multiply(left: Any, right: Any) -> Any:
+            matrices = [torch.as_tensor(matrix, device=device).to(dtype) for matrix in (left, right)]
+            return torch.matmul(*matrices).float().cpu().numpy()
+
+        set_tf32(torch, precision.tf32)
+        return matmul_relative_error(multiply)
+
+    def peak_memory(self) -> Finding:
+        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
+        if not self._cuda_used:
+            return Finding(None, "PyTorch's CPU allocator keeps no statistics")
+        gpus = range(self._torch.cuda.device_count())
+        peak = max(self._torch.cuda.max_memory_allocated(index) for index in gpus)
+        return Finding(float(peak), "PyTorch allocator peak (torch.cuda.max_memory_allocated)")
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak on every GPU."""
+        if self._cuda_used:
+            for index in range(self._torch.cuda.device_count()):
+                self._torch.cuda.reset_peak_memory_stats(index)

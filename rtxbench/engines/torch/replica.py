@@ -1,0 +1,203 @@
+"""One process's training step on PyTorch: the whole of a case on one device, one rank's share of it under DDP."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from rtxbench.engines.base import Finding
+from rtxbench.engines.keras_model import ModelParts, build_parts
+from rtxbench.engines.step_work import StepWork
+from rtxbench.engines.torch.work import count_work
+from rtxbench.errors import MeasurementError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads import workload_named
+
+__all__ = ["ReplicaStep", "build_replica", "set_tf32", "translated_errors"]
+
+
+class ReplicaStep:
+    """One process's training step of a case: the whole of it on one device, one rank's share under DDP."""
+
+    def __init__(self, torch: Any, case: Case, parts: ModelParts, batch: Any, index: int) -> None:
+        self._torch = torch
+        self._case = case
+        self._parts = parts
+        self._batch = batch
+        self._index = index
+        self._cuda = placement_named(case.placement).device_kind == "gpu"
+        self._weights = list(parts.model.trainable_variables)
+        self._plain_forward = self._forward_of(parts.model)
+        self._forward = torch.compile(self._plain_forward) if case.compiler == "inductor" else self._plain_forward
+        self._flops: Finding | None = None
+        self.last_loss: Any = None
+
+    def wrap(self, wrapper: Callable[[Any], Any]) -> None:
+        """Train through ``wrapper(model)`` from now on. The count comes first: a wrapper's hooks wait for all ranks."""
+        self._flops = self.flops()
+        self._forward = self._forward_of(wrapper(self._parts.model))
+
+    def _forward_of(self, model: Any) -> Callable[..., Any]:
+        loss_of = self._parts.loss_of
+        return lambda inputs, labels: loss_of(labels, model(inputs, training=True)).mean()
+
+    def activate(self) -> None:
+        """Set the process-wide TF32 switches of this case."""
+        set_tf32(self._torch, precision_named(self._case.precision).tf32)
+
+    def run(self, steps: int) -> None:
+        """Run ``steps`` steps; returns when the device has finished the last one."""
+        import keras
+
+        with translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
+            for _ in range(steps):
+                self._step(self._forward)
+            if self._cuda:
+                self._torch.cuda.synchronize()
+
+    def _step(self, forward: Callable[..., Any]) -> None:
+        loss = self._backward(forward)
+        with self._torch.no_grad():
+            self._parts.optimizer.apply([weight.value.grad for weight in self._weights], self._weights)
+        self.last_loss = loss
+
+    def _backward(self, forward: Callable[..., Any]) -> Any:
+        for weight in self._weights:
+            weight.value.grad = None
+        loss = forward(*self._batch)
+        self._parts.optimizer.scale_loss(loss).backward()
+        return loss.detach()
+
+    def loss(self) -> float | None:
+        """Mean loss of the last step over this process's share of the batch."""
+        return None if self.last_loss is None else float(self.last_loss)
+
+    def flops(self) -> Finding:
+        """Count one more forward and backward pass; weights are not updated and what the pass moved is put back."""
+        if self._flops is None:
+            self._flops = self._counted()
+        return self._flops
+
+    def _counted(self) -> Finding:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
+        with self._untrained(self._parts.model.non_trainable_variables), counter:
+            self._backward(self._plain_forward)
+        return Finding(
+            float(counter.get_total_flops()) * self._case.device_count,
+            "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
+        )
+
+    def work(self) -> StepWork:
+        """Count one more step, run eagerly; what it moved is put back."""
+        with self._untrained([*self._parts.model.variables, *self._parts.optimizer.variables]):
+            counted = count_work(lambda: self._step(self._plain_forward))
+        if self._case.compiler == "inductor":
+            how = "Inductor fuses operations: eager ones tell the shapes of products, not kernels or traffic"
+            return StepWork(None, None, counted.unaligned_flops_ratio, how)
+        return counted
+
+    @contextmanager
+    def _untrained(self, variables: Sequence[Any]) -> Iterator[None]:
+        """Run something on this case's device; ``variables`` and random numbers go on as if it had not run."""
+        import keras
+
+        kept = [variable.value.detach().clone() for variable in variables]
+        placed = keras.device(_keras_device(self._case, self._index))
+        random = self._torch.random.fork_rng([self._index] if self._cuda else [])
+        with translated_errors(self._torch), placed, random:
+            yield
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+
+    def state_bytes(self) -> Finding:
+        """Bytes of model variables and optimizer slots."""
+        return self._parts.state_bytes()
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
+        return self._parts.gradient_bytes()
+
+    def notes(self) -> dict[str, str]:
+        """How the model's attention is computed."""
+        return self._parts.notes("torch")
+
+
+def set_tf32(torch: Any, allowed: bool) -> None:
+    """Let float32 products and convolutions on CUDA round to TF32, or not. PyTorch's own default differs between them.
+
+    The interface changed in 2.9; setting both forms is an error there.
+    """
+    if hasattr(torch.backends, "fp32_precision"):
+        chosen = "tf32" if allowed else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = chosen
+        torch.backends.cudnn.conv.fp32_precision = chosen
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
+def build_replica(
+    torch: Any,
+    case: Case,
+    seed: int,
+    *,
+    share: slice = slice(None),
+    index: int = 0,
+) -> ReplicaStep:
+    """Build a case on one device of this process.
+
+    Args:
+        torch: the module.
+        case: what to train.
+        seed: of weights and batch.
+        share: the examples of the global batch this process trains on.
+        index: the device's number.
+
+    Raises:
+        MeasurementError: out of device memory.
+    """
+    import keras
+
+    workload = workload_named(case.workload)
+    batch = workload.batch(case.batch_size, np.random.default_rng(seed))
+    kind = placement_named(case.placement).device_kind
+    set_tf32(torch, precision_named(case.precision).tf32)
+    chosen = torch.cuda.device(index) if kind == "gpu" else nullcontext()
+    with translated_errors(torch), chosen, keras.device(_keras_device(case, index)):
+        parts = build_parts(workload, case, seed)
+        tensors = keras.tree.map_structure(lambda array: keras.ops.convert_to_tensor(array[share]), batch)
+        return ReplicaStep(torch, case, parts, tensors, index)
+
+
+def _keras_device(case: Case, index: int) -> str:
+    """Keras moves a new parameter to the device in force; ``cpu:0`` is not ``cpu`` to it, and the copy no parameter."""
+    return f"gpu:{index}" if placement_named(case.placement).device_kind == "gpu" else "cpu"
+
+
+@contextmanager
+def translated_errors(torch: Any) -> Iterator[None]:
+    """PyTorch's errors become ours once: out of memory, and everything else the runtime raises.
+
+    Raises:
+        MeasurementError: from any ``RuntimeError`` raised inside.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory() from error
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0][:300]
+        if "can't allocate memory" in first:
+            raise _out_of_memory() from error
+        raise MeasurementError(
+            f"PyTorch failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
+        ) from error
+
+
+def _out_of_memory() -> MeasurementError:
+    return MeasurementError("out of device memory.", next_step="Lower the batch size, or choose a smaller workload.")

@@ -1,0 +1,129 @@
+"""What the statistics promise, shown by simulation: interval coverage, and the gate's false alarms and power.
+
+Every figure here is *simulated* (see `rtxbench.gate.noise`); the real counterpart is ``rtxbench selftest gate``.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtxbench.gate.decision import CONFIRM_LAUNCHES, LOOKS, replay
+from rtxbench.gate.noise import REGIMES, NoiseRegime, paired_log_ratios, simulate_blocks
+from rtxbench.records import Estimate
+from rtxbench.stats import student_t, wilson
+
+__all__ = ["Coverage", "GateRate", "compare_min_alarm", "coverage", "coverage_table", "gate_rates", "gate_table"]
+
+ROUNDS: Final = 16
+MAX_LAUNCHES: Final = LOOKS[-1].launches + CONFIRM_LAUNCHES
+
+
+class Coverage(NamedTuple):
+    """How often the nominal 95 % interval over ``launches`` launches holds the truth in one regime."""
+
+    regime: str
+    launches: int
+    share: Estimate
+
+
+class GateRate(NamedTuple):
+    """How often the gate, and a stored baseline with a 5 % limit on the minimum, call it a regression."""
+
+    regime: str
+    slowdown_ratio: float
+    regression: Estimate
+    inconclusive: Estimate
+    stored_baseline_alarm: Estimate
+    launches_mean: float
+
+
+def coverage(log_ratios: NDArray[np.float64], truth: float, confidence: float = 0.95) -> Estimate:
+    """Share of experiments whose launch-level t interval holds ``truth``, with its own interval (Wilson).
+
+    Args:
+        log_ratios: shape (experiments, launches), at least 2 launches.
+        truth: the log-ratio that was simulated.
+        confidence: nominal, of the t interval.
+    """
+    launches = log_ratios.shape[1]
+    half = student_t(0.5 + confidence / 2, launches - 1) * log_ratios.std(axis=1, ddof=1) / np.sqrt(launches)
+    held = np.abs(log_ratios.mean(axis=1) - truth) <= half
+    return wilson(int(held.sum()), held.size)
+
+
+def coverage_table(
+    experiments: int = 5000, launch_counts: Sequence[int] = (5, 8), slowdown_ratio: float = 0.02, seed: int = 20
+) -> list[Coverage]:
+    """Coverage of the 95 % interval in every regime, from simulated launches. Takes seconds.
+
+    Args:
+        experiments: simulated per regime and number of launches.
+        launch_counts: launches per experiment, at least 2.
+        slowdown_ratio: the truth the interval should hold, 0.02 for 2 %.
+        seed: of the simulation; equal seeds give equal tables.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for regime in REGIMES:
+        for launches in launch_counts:
+            logs = simulate_blocks(regime, (experiments, launches, ROUNDS), slowdown_ratio, generator)
+            share = coverage(paired_log_ratios(logs), float(np.log1p(slowdown_ratio)))
+            rows.append(Coverage(regime.name, launches, share))
+    return rows
+
+
+def gate_rates(regime: NoiseRegime, slowdown_ratio: float, gates: int, generator: np.random.Generator) -> GateRate:
+    """Run whole gates on simulated launches of one regime, as many launches as each asks for.
+
+    Args:
+        regime: the machine's noise.
+        slowdown_ratio: planted in the candidate, 0.05 for 5 %; 0 makes every regression a false alarm.
+        gates: simulated.
+        generator: advanced by the simulation.
+    """
+    logs = simulate_blocks(regime, (gates, MAX_LAUNCHES, ROUNDS), slowdown_ratio, generator)
+    results = [replay(row) for row in paired_log_ratios(logs).tolist()]
+    outcomes = [decision.outcome for decision, _ in results]
+    return GateRate(
+        regime=regime.name,
+        slowdown_ratio=slowdown_ratio,
+        regression=wilson(outcomes.count("regression"), gates),
+        inconclusive=wilson(outcomes.count("inconclusive"), gates),
+        stored_baseline_alarm=wilson(_stored_baseline_alarms(logs), gates),
+        launches_mean=float(np.mean([used for _, used in results])),
+    )
+
+
+def gate_table(
+    gates: int = 1000, slowdowns: Sequence[float] = (0.0, 0.02, 0.05, 0.10), seed: int = 21
+) -> list[GateRate]:
+    """False alarms (slow-down 0) and power (above 0) of the gate in every regime.
+
+    Args:
+        gates: simulated per regime and slow-down.
+        slowdowns: planted, 0.05 for 5 %.
+        seed: of the simulation; equal seeds give equal tables.
+    """
+    generator = np.random.default_rng(seed)
+    return [gate_rates(regime, slowdown, gates, generator) for regime in REGIMES for slowdown in slowdowns]
+
+
+def compare_min_alarm(stored_min_s: float, now_min_s: float, limit_ratio: float = 0.05) -> bool:
+    """What ``pytest-benchmark --benchmark-compare-fail=min:5%`` says: the minimum rose by more than the limit.
+
+    Args:
+        stored_min_s: least step time of the stored run, seconds.
+        now_min_s: that of the run compared with it.
+        limit_ratio: 0.05 for ``min:5%``.
+    """
+    return now_min_s / stored_min_s - 1.0 > limit_ratio
+
+
+def _stored_baseline_alarms(logs: NDArray[np.float64]) -> int:
+    """The baseline's blocks of another gate (another session, one launch) against this gate's candidate blocks."""
+    blocks = np.exp(logs[:, 0])
+    stored = np.roll(blocks[:, :, 0, :], 1, axis=0).reshape(len(logs), -1).min(axis=1)
+    now = blocks[:, :, 1, :].reshape(len(logs), -1).min(axis=1)
+    return sum(compare_min_alarm(old, new) for old, new in zip(stored.tolist(), now.tolist(), strict=True))

@@ -1,0 +1,184 @@
+"""What a gate writes down as it goes: each launch when it is finished, each case when it is decided.
+
+Everything is an `Observation` in an ordinary results file, so that the report, ``rtxbench merge`` and pandas read it
+like any other result:
+
+===================  ==========  =======================================================================
+topic                metric      values
+===================  ==========  =======================================================================
+gate-launch          step_time_s seconds per step of every block, rounds × (baseline 2, candidate 2)
+gate                 log_ratio   ln(candidate ÷ baseline) of step time, one per launch that decided
+===================  ==========  =======================================================================
+"""
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from rtxbench import __version__
+from rtxbench.gate.session import CaseResult, GateLaunch, step_times_s
+from rtxbench.records import GATE_TOPIC, SCHEMA_VERSION, Environment, Estimate, Observation, Run
+from rtxbench.stats import launch_estimate
+from rtxbench.store import RunWriter, disk_errors
+
+__all__ = [
+    "append_history",
+    "block_times_s",
+    "case_estimate",
+    "case_observation",
+    "launch_observation",
+    "now",
+    "open_journal",
+]
+
+_SIGNIFICANT_DIGITS: Final = 7
+
+
+def now() -> str:
+    """This instant in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_journal(results_dir: Path, environment: Environment, profile: str, name: str | None = None) -> RunWriter:
+    """Start a results file, or go on with the one of that name on this machine.
+
+    Raises:
+        MeasurementError: the disk is full or the folder cannot be written.
+        RecordError: the file of that name is not a results file.
+    """
+    _ignore_by_git(results_dir)
+    run_id = name or f"{profile}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    path = results_dir / environment.machine / f"{run_id}.jsonl"
+    if path.exists():
+        return RunWriter.resume(path)
+    run = Run(
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        started_at=now(),
+        monotonic_ns=time.monotonic_ns(),
+        realtime_ns=time.time_ns(),
+        environment=environment,
+        command=(os.path.basename(sys.argv[0]), *sys.argv[1:]),  # noqa: PTH119 (the name alone, no path of this user)
+        profile=profile,
+        rtxbench_version=__version__,
+    )
+    return RunWriter(results_dir, run)
+
+
+def _ignore_by_git(results_dir: Path) -> None:
+    """Records under ``.rtxbench`` are the machine's own: they must not make the gated tree dirty."""
+    home = next((path for path in (results_dir, *results_dir.parents) if path.name == ".rtxbench"), None)
+    if home is not None and not (home / ".gitignore").exists():
+        with disk_errors(home):
+            home.mkdir(parents=True, exist_ok=True)
+            (home / ".gitignore").write_text("*\n")
+
+
+def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping[str, str]) -> Observation:
+    """One launch with every block's step time, so that other rules can be replayed on the same data.
+
+    Args:
+        run: the results file's header.
+        launch: as measured.
+        topic: which kind of gate it belongs to: what readers filter by.
+        labels: added to the launch's own.
+
+    Returns:
+        Seconds per step to seven digits; `block_times_s` restores their shape.
+    """
+    times = np.stack([step_times_s(launch.baseline), step_times_s(launch.candidate)], axis=1)
+    return Observation(
+        record_id=uuid.uuid4().hex,
+        run_id=run.run_id,
+        topic=topic,
+        metric="step_time_s",
+        values=tuple(float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in times.ravel()),
+        replicate="block",
+        finished_at=now(),
+        estimate=Estimate(value=launch.log_ratio, low=None, high=None, n=1),
+        labels={
+            "case": launch.case,
+            "stage": launch.stage,
+            "launch": str(launch.number),
+            "rounds": str(len(times)),
+            "baseline_steps_per_block": str(launch.baseline.steps_per_block),
+            "candidate_steps_per_block": str(launch.candidate.steps_per_block),
+            "warmup_ok": str(launch.baseline.warmup_ok and launch.candidate.warmup_ok).lower(),
+            **labels,
+        },
+        flags=launch.flags,
+    )
+
+
+def block_times_s(observation: Observation) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float64]]":
+    """The block times of a `launch_observation`, shape (rounds, 2 arms, 2 blocks), seconds per step."""
+    return np.asarray(observation.values, dtype=float).reshape(int(observation.labels["rounds"]), 2, 2)
+
+
+def case_estimate(result: CaseResult) -> Estimate | None:
+    """θ with its two-sided 90 % interval from the launches the outcome rests on; ``None`` before the first launch.
+
+    Its ends are the one-sided 95 % bounds that decide, so that what is shown is what was decided on.
+    """
+    deciding = _deciding(result)
+    return launch_estimate(deciding, confidence=0.90) if deciding else None
+
+
+def case_observation(
+    run: Run, result: CaseResult, labels: Mapping[str, str], topic: str = GATE_TOPIC
+) -> Observation | None:
+    """One decided case: the line of history. ``None`` where no launch was finished.
+
+    Args:
+        run: the results file's header.
+        result: the outcome and its launches; the values are the log-ratios of those the outcome rests on.
+        labels: added to the case's own: the commits, for example.
+        topic: which kind of gate it belongs to: what readers filter by.
+    """
+    if not result.launches:
+        return None
+    return Observation(
+        record_id=uuid.uuid4().hex,
+        run_id=run.run_id,
+        topic=topic,
+        metric="log_ratio",
+        values=_deciding(result),
+        replicate="launch",
+        finished_at=now(),
+        estimate=case_estimate(result),
+        labels={
+            "case": result.case,
+            "outcome": result.outcome,
+            "reason": result.reason,
+            "launches": str(len(result.launches)),
+            **labels,
+        },
+    )
+
+
+def append_history(
+    results_dir: Path, environment: Environment, results: Sequence[CaseResult], labels: Mapping[str, str]
+) -> Path:
+    """Add one line per decided case to this machine's ``gate-history.jsonl``.
+
+    Raises:
+        MeasurementError: the disk is full or the folder cannot be written.
+    """
+    with open_journal(results_dir, environment, "gate", name="gate-history") as writer:
+        for result in results:
+            line = case_observation(writer.run, result, labels)
+            if line is not None:
+                writer.append(line)
+        return writer.path
+
+
+def _deciding(result: CaseResult) -> tuple[float, ...]:
+    """Fresh launches where there were any (free of the screen's selection), else the screen's."""
+    return result.state.confirmed or result.state.screened

@@ -1,0 +1,154 @@
+"""Results files in, report files out: loads, judges, asks every section, draws, writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from rtxbench.errors import RecordError, UsageError
+from rtxbench.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.records import Verdict
+from rtxbench.report.base import Context, SectionFunction
+from rtxbench.report.drawing.pool import Drawing
+from rtxbench.report.labels import plural
+from rtxbench.report.render.html import render_html
+from rtxbench.report.render.text import render_csv, render_markdown
+from rtxbench.report.sections.table import SECTIONS
+from rtxbench.store import LoadedRun, load_results
+from rtxbench.verdicts.claims import Claim
+from rtxbench.verdicts.judge import judge
+
+__all__ = ["DEFAULT_OUT", "DEFAULT_RESULTS", "Report", "build_context", "load_runs", "write_report"]
+
+DEFAULT_RESULTS: Final = Path("results")
+DEFAULT_OUT: Final = Path("report")
+_PAGE: Final = "report.html"
+_FIGURES: Final = "figures"
+
+
+class Report(NamedTuple):
+    """What was written, and what it says."""
+
+    files: tuple[Path, ...]
+    """The page first, then Markdown, data, figures."""
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    """What a reader of the terminal should know, for example a results file that was cut short."""
+
+
+def load_runs(paths: Sequence[Path]) -> tuple[LoadedRun, ...]:
+    """Every run under ``paths`` in order of start; the results folder of the working directory if none is named.
+
+    Raises:
+        RecordError: nothing is there, no record is finished, or a file cannot be trusted.
+    """
+    chosen = list(paths) or [DEFAULT_RESULTS]
+    if not paths and not DEFAULT_RESULTS.exists():
+        raise _nothing(f"there is no folder {DEFAULT_RESULTS}/ here")
+    runs = sorted(load_results(chosen), key=lambda loaded: (loaded.run.started_at, loaded.run.run_id))
+    named = ", ".join(map(str, chosen))
+    if not runs:
+        raise _nothing(f"no results file lies under {named}")
+    if not any(loaded.records for loaded in runs):
+        raise _nothing(f"the {plural(len(runs), 'run')} under {named} stopped before the first case was finished")
+    return tuple(runs)
+
+
+def _nothing(what: str) -> RecordError:
+    return RecordError(
+        f"there is nothing to report: {what}.",
+        next_step="Measure first with `rtxbench run` (in a checkout: `pytest bench/ --benchmark-only`), "
+        "or name a results folder: `python -m rtxbench.report FOLDER`.",
+    )
+
+
+def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context:
+    """The runs as frames, and every claim judged on them.
+
+    Raises:
+        UsageError: two claims share an id.
+    """
+    twice = [claim.id for number, claim in enumerate(claims) if claim.id in {other.id for other in claims[:number]}]
+    if twice:
+        raise UsageError(f"two claims are called {twice[0]!r}.", next_step="Give your own claim another id.")
+    return Context(
+        runs=tuple(runs),
+        verdicts=tuple(judge(runs, claims)),
+        claims={claim.id: claim for claim in claims},
+        cases=cases_frame(runs),
+        ratios=ratios_frame(runs),
+        observations=observations_frame(runs),
+    )
+
+
+def write_report(
+    context: Context,
+    out: Path,
+    section_functions: Sequence[SectionFunction] = SECTIONS,
+    processes: Executor | None = None,
+) -> Report:
+    """Write page, Markdown, CSV, verdicts and figures into ``out``, which is created.
+
+    Args:
+        context: what the report is about.
+        out: folder.
+        section_functions: what the page shows, in order.
+        processes: where to draw (`rtxbench.report.drawing.pool.drawing_processes`); in this one where ``None``.
+
+    Raises:
+        UsageError: ``out`` cannot be written.
+    """
+    with _writing(out):
+        (out / _FIGURES).mkdir(parents=True, exist_ok=True)
+    drawing, sections = Drawing(processes), []
+    for make in section_functions:
+        if (section := make(context)) is not None:
+            drawing.begin(section.figures)
+            sections.append(section)
+    texts = {
+        "report.md": render_markdown("rtxbench report", sections, _FIGURES),
+        "verdicts.json": _verdicts_json(context.verdicts),
+        "cases.csv": render_csv(context.cases),
+        "ratios.csv": render_csv(context.ratios),
+        "observations.csv": render_csv(context.observations),
+    }
+    drawn = drawing.finish()
+    page = render_html(context, sections, {name: figure.svg for name, figure in drawn.items()}, tuple(texts))
+    contents = {name: text.encode() for name, text in {_PAGE: page, **texts}.items()}
+    for name, figure in drawn.items():
+        contents[f"{_FIGURES}/{name}.svg"] = figure.svg.encode()
+        contents[f"{_FIGURES}/{name}.png"] = figure.png
+    with _writing(out):
+        for name, data in contents.items():
+            (out / name).write_bytes(data)
+    return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
+
+
+def _verdicts_json(verdicts: Sequence[Verdict]) -> str:
+    return msgspec.json.format(msgspec.json.encode(list(verdicts)), indent=2).decode() + "\n"
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Translate the operating system's errors, naming the folder and the cure."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report to {out}: {error.strerror}.",
+            next_step="Choose another folder with --out, or free some disk space.",
+        ) from error
+
+
+def _notes(context: Context) -> tuple[str, ...]:
+    return tuple(
+        f"{loaded.path} was cut short (its run was stopped while writing); "
+        f"{plural(len(loaded.records), 'complete record')} used."
+        for loaded in context.runs
+        if loaded.truncated
+    )

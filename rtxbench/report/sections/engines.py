@@ -1,0 +1,260 @@
+"""Is it the hardware or the framework: engines side by side, ways of using several devices, and fused normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from rtxbench.diagnosis.all_reduce import AllReduceShare
+from rtxbench.diagnosis.facts import Diagnoser
+from rtxbench.frames import rows
+from rtxbench.records import Case, CaseRecord, RatioRecord, Record
+from rtxbench.report.base import Block, Cell, Column, Context, Figure, Origin, Paragraph, Section, Table
+from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
+from rtxbench.report.drawing.style import precision_color
+from rtxbench.report.labels import (
+    anchor,
+    interval_text,
+    is_functional_check,
+    machine_headings,
+    machine_title,
+    ratio_text,
+)
+from rtxbench.store import LoadedRun
+from rtxbench.units import format_duration, format_percent, format_quantity
+
+__all__ = ["engines_section"]
+
+_ENGINE_NAMES: Final = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+
+class _Pair(NamedTuple):
+    """A measured ratio of throughput on one machine."""
+
+    machine: str
+    record: RatioRecord
+
+
+def engines_section(context: Context) -> Section | None:
+    """Engines on the same hardware and batch, scaling over devices, fused normalisation. ``None`` without any."""
+    pairs = _latest_pairs(context, lambda loaded: loaded.of_kind(RatioRecord))
+    against_legacy = _latest_pairs(context, lambda loaded: loaded.legacy)
+    blocks: list[Block] = []
+    for machine, heading in machine_headings(context, {pair.machine for pair in (*pairs, *against_legacy)}):
+        title = machine_title(context.machines[machine])
+        own = [pair.record for pair in pairs if pair.machine == machine]
+        found = [
+            *_engine_blocks(context, title, machine, [r for r in own if r.baseline.engine != r.candidate.engine]),
+            *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
+            *_fused_blocks(
+                title, [*filter(_is_fused, own), *(p.record for p in against_legacy if p.machine == machine)]
+            ),
+        ]
+        blocks += [*heading, *found] if found else []
+    return Section(id="engines", title="Engines and devices", blocks=tuple(blocks)) if blocks else None
+
+
+def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Record]]) -> list[_Pair]:
+    """The latest throughput ratio of each pair of cases and machine, among those ``records`` of each run."""
+    latest: dict[tuple[str, Case, Case], _Pair] = {}
+    for loaded in context.runs:
+        machine = loaded.run.environment.machine
+        for record in records(loaded):
+            if isinstance(record, RatioRecord) and record.metric == "throughput":
+                latest[machine, record.baseline, record.candidate] = _Pair(machine, record)
+    return list(latest.values())
+
+
+def _engine_blocks(context: Context, title: str, machine: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+    if not ratios:
+        return
+    yield Paragraph(
+        "The same Keras model, batch size and precision, on the same hardware, measured in turn. Each engine runs as "
+        "its users run it: JAX compiled, TensorFlow and PyTorch not unless the row says so. FLOPs are counted by each "
+        "engine's own means, so two counts of one model differ."
+    )
+    yield _engine_figure(title, machine, ratios)
+    records = {
+        record.record_id: record
+        for loaded in context.runs
+        for record in loaded.of_kind(CaseRecord)
+        if record.measurement is not None
+    }
+    errors = {row["record_id"]: row["matmul_error_ratio"] for row in rows(context.cases)}
+    yield Table(
+        caption=f"Engines side by side on {title}",
+        columns=(
+            Column("workload"),
+            Column("engine"),
+            Column("examples", numeric=True),
+            Column("÷ baseline", numeric=True),
+            Column("first step", numeric=True),
+            Column("product error", numeric=True),
+            Column("attention"),
+        ),
+        rows=tuple(_engine_rows(ratios, records, errors)),
+    )
+
+
+def _engine_rows(
+    ratios: Sequence[RatioRecord], records: dict[str, CaseRecord], errors: dict[str, Any]
+) -> Iterable[tuple[Cell | str, ...]]:
+    """Per baseline one row of its own, then one per engine held against it."""
+    by_baseline: dict[str, list[RatioRecord]] = {}
+    for ratio in ratios:
+        by_baseline.setdefault(ratio.baseline_record, []).append(ratio)
+    for baseline, members in by_baseline.items():
+        against: dict[str, RatioRecord | None] = {baseline: None}
+        against |= {member.candidate_record: member for member in members}
+        for record_id, compared in against.items():
+            if record_id in records:
+                yield _engine_row(records[record_id], compared, errors.get(record_id))
+
+
+def _engine_row(record: CaseRecord, ratio: RatioRecord | None, error: Any) -> tuple[Cell | str, ...]:
+    measurement, case = record.measurement, record.case
+    assert measurement is not None
+    speed = measurement.throughput_per_s
+    first_s = [launch.first_step_s for launch in measurement.launches]
+    compared = "baseline" if ratio is None else ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high)
+    return (
+        Cell(case.workload, note=f"{case.precision} · {case.placement} · batch {case.batch_size}"),
+        _engine_words(case),
+        Cell(format_quantity(speed.value, "/s"), note=interval_text(speed.low, speed.high, speed.confidence)),
+        compared,
+        format_duration(sum(first_s) / len(first_s)),
+        "not measured" if error is None else f"{error:.1e}",
+        measurement.notes.get("attention", "no attention layer"),
+    )
+
+
+def _engine_words(case: Case) -> str:
+    name = _ENGINE_NAMES.get(case.engine, case.engine)
+    return name if case.compiler == "none" else f"{name}, {case.compiler}"
+
+
+def _engine_figure(title: str, machine: str, ratios: Sequence[RatioRecord]) -> Figure:
+    groups: dict[str, list[ForestRow]] = {}
+    for ratio in ratios:
+        case = ratio.candidate
+        against = f"÷ {_engine_words(ratio.baseline)}"
+        groups.setdefault(f"{case.workload} · {case.precision} · batch {case.batch_size} {against}", []).append(
+            _forest_row(_engine_words(case), ratio)
+        )
+    spoken = "; ".join(f"{t}: " + ", ".join(f"{r.label} {r.value:.2f}" for r in found) for t, found in groups.items())
+    drawn = tuple(ForestGroup(name, tuple(found)) for name, found in groups.items())
+    return Figure(
+        name=anchor(f"engines-{machine}"),
+        build=partial(forest, drawn, "training throughput, engine ÷ baseline (logarithmic axis)"),
+        alt=f"Throughput of each engine against the baseline engine on {title}. {spoken}.",
+        caption=f"Engines against each other on {title}: paired throughput ratios. Dot: geometric mean over launches; "
+        "bar: its 95 % interval. Above 1× the engine is faster than the baseline. Pale: not steady, void, or one "
+        "launch only.",
+    )
+
+
+def _forest_row(label: str, ratio: RatioRecord) -> ForestRow:
+    weak = not ratio.warmup_ok or ratio.ratio.low is None or any(flag.severity == "invalid" for flag in ratio.flags)
+    return ForestRow(
+        label=label,
+        value=ratio.ratio.value,
+        low=ratio.ratio.low,
+        high=ratio.ratio.high,
+        threshold=None,
+        color=precision_color(ratio.candidate.precision),
+        marked=bool(ratio.flags),
+        weak=weak,
+    )
+
+
+def _scales(ratio: RatioRecord) -> bool:
+    """One device against several of the same machine, for speed: logical devices prove function only."""
+    several = ratio.candidate.device_count > ratio.baseline.device_count == 1
+    return several and not is_functional_check(ratio.candidate.placement)
+
+
+def _scaling_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+    if not ratios:
+        return
+    diagnoser = Diagnoser(context.runs)
+    yield Paragraph(
+        "Efficiency is the gain in throughput over the number of devices: 100 % means that N devices do N times the "
+        "work. Strong scaling keeps the global batch, weak scaling the batch of each device. All-reduce is the summing "
+        "of gradients over the devices, which every data-parallel step pays."
+    )
+    yield Table(
+        caption=f"Several devices of {title}",
+        columns=(
+            Column("workload"),
+            Column("engine and way"),
+            Column("scaling"),
+            Column("devices", numeric=True),
+            Column("gain", numeric=True),
+            Column("efficiency", numeric=True),
+            Column("all-reduce", numeric=True),
+        ),
+        rows=tuple(_scaling_row(ratio, diagnoser.all_reduce(ratio)) for ratio in ratios),
+    )
+
+
+def _scaling_row(ratio: RatioRecord, share: AllReduceShare | None) -> tuple[Cell | str, ...]:
+    case, gain = ratio.candidate, ratio.ratio
+    count = case.device_count
+    kind = {1: "strong", count: "weak"}.get(case.batch_size // ratio.baseline.batch_size, "mixed")
+    low, high = (None if bound is None else bound / count for bound in (gain.low, gain.high))
+    spread = "no interval" if low is None or high is None else f"{format_percent(low)} to {format_percent(high)}"
+    return (
+        Cell(case.workload, note=f"{case.precision} · batch {case.batch_size}"),
+        f"{_engine_words(case)}, {case.placement}",
+        kind,
+        str(count),
+        ratio_text(gain.value, gain.low, gain.high),
+        Cell(format_percent(gain.value / count), note=spread),
+        _all_reduce_cell(share),
+    )
+
+
+def _all_reduce_cell(share: AllReduceShare | None) -> Cell | str:
+    """A computed share carries the badge of what was not measured; an unknown one its reason."""
+    if share is None:
+        return Cell("none", note="no gradients are summed")
+    if share.ratio is None:
+        return Cell("", note=f"unknown: {share.how}")
+    origin: Origin = "measured" if share.origin == "measured" else "predicted"
+    return Cell(format_percent(share.ratio, 0), origin=origin, note=share.how)
+
+
+def _is_fused(ratio: RatioRecord) -> bool:
+    return "fused-norm" in (ratio.candidate.variant, ratio.baseline.variant)
+
+
+def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+    if not ratios:
+        return
+    yield Paragraph(
+        "Why mixed precision gains little on convolutional models: Keras writes batch normalisation out as many "
+        "memory-bound operations in float32. The variant `fused-norm` sends it to TensorFlow's one kernel; the figure "
+        "as users get it stays the default. Legacy Keras (`tf_keras`), where it is compared, uses that kernel too."
+    )
+    yield Table(
+        caption=f"Fused batch normalisation on {title}",
+        columns=(Column("workload"), Column("compared"), Column("throughput ratio", numeric=True)),
+        rows=tuple(
+            (
+                ratio.candidate.workload,
+                f"{_form(ratio.candidate)} ÷ {_form(ratio.baseline)}",
+                Cell(
+                    ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
+                    note="" if ratio.warmup_ok else "not steady when timed",
+                ),
+            )
+            for ratio in ratios
+        ),
+    )
+
+
+def _form(case: Case) -> str:
+    if case.engine == "python":
+        return f"{case.precision}, legacy Keras"
+    return f"{case.precision}, {'fused' if case.variant == 'fused-norm' else 'as Keras writes it'}"

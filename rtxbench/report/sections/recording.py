@@ -1,0 +1,34 @@
+"""The timeline of one recorded command as a picture, drawn as the report draws a run's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rtxbench.errors import UsageError
+from rtxbench.hardware.environment import describe
+from rtxbench.hardware.trace import load_trace
+from rtxbench.report.drawing.style import theme
+from rtxbench.report.sections.timeline import Lane, draw_timeline, tracks_of
+
+if TYPE_CHECKING:
+    from rtxbench.hardware.tracing import CommandReport
+
+__all__ = ["save_recording"]
+
+
+def save_recording(report: CommandReport, path: Path) -> None:
+    """Draw the trace with the command's start and end marked.
+
+    Raises:
+        UsageError: the file's ending names no picture format, or nothing was sampled.
+    """
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"{path} is no picture file.", next_step="End its name in .png, .svg or .pdf.")
+    tracks = tracks_of(load_trace(Path(report.trace_path)), describe())
+    if not tracks:
+        raise UsageError("the command ended before two samples were taken.", next_step="Lower --interval-s.")
+    start, end = report.window_ns
+    lane = Lane(Path(report.command[0]).name, "float32", ((start, start), (end, end)))
+    with theme():
+        draw_timeline(tracks, [lane]).savefig(path)

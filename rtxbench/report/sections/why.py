@@ -1,0 +1,215 @@
+"""Why it is not faster: the bottleneck of each case, the measured roofline, energy per example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from rtxbench.diagnosis.facts import Diagnoser
+from rtxbench.diagnosis.rules import Evidence, diagnose
+from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
+from rtxbench.hardware.trace import HOST
+from rtxbench.records import CaseRecord, Environment, Observation
+from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
+from rtxbench.report.labels import anchor, is_functional_check, machine_headings, machine_title, plural
+from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
+from rtxbench.store import LoadedRun
+from rtxbench.units import format_duration, format_percent, format_quantity
+
+__all__ = ["why_section"]
+
+_CEILING_TITLES: Final = {
+    "gemm_flop_per_s": ("Matrix product", "FLOP/s"),
+    "memory_bandwidth_bytes_per_s": ("Memory bandwidth", "B/s"),
+    "step_call_s": ("Calling a compiled step", "s"),
+    "kernel_launch_s": ("Each kernel in it", "s"),
+    "dispatch_s": ("An operation called from Python", "s"),
+    "host_to_device_bytes_per_s": ("Host to device copy", "B/s"),
+    "all_reduce_bytes_per_s": ("All-reduce", "B/s"),
+}
+
+
+def why_section(context: Context) -> Section | None:
+    """Causes, roofline, ceilings and energy per machine. ``None`` where no run gathered any evidence."""
+    latest = _latest(context.runs)
+    diagnoser = Diagnoser(context.runs)
+    blocks: list[Block] = [
+        Paragraph(
+            "What each training step waits for: its demand on arithmetic, memory and kernel launches, each divided by "
+            "what this very device was measured to do. The resource that explains the largest share names the cause. "
+            "What rests on kernel names, shapes or counted traffic rather than on a sensor is called inferred."
+        )
+    ]
+    found = {m: _machine(context.machines[m], records, context.runs, diagnoser) for m, records in latest.items()}
+    if not any(found.values()):
+        return None
+    for machine, heading in machine_headings(context, [machine for machine in found if found[machine]]):
+        blocks += [*heading, *found[machine]]
+    silent = [machine_title(context.machines[machine]) for machine in found if not found[machine]]
+    if silent:
+        blocks.append(Paragraph(f"On {' and '.join(silent)} {_NO_EVIDENCE}", tone="muted"))
+    return Section(id="why", title="Why it is not faster", blocks=tuple(blocks))
+
+
+_NO_EVIDENCE: Final = (
+    "nothing was gathered that would explain the step times. `rtxbench run` measures the device's ceilings and "
+    "profiles one step of each case after the timed work."
+)
+
+
+def _latest(runs: Iterable[LoadedRun]) -> dict[str, list[CaseRecord]]:
+    """Machine → the latest measured record of each case, in the order first measured."""
+    found: dict[str, dict[object, CaseRecord]] = {}
+    for loaded in runs:
+        for record in loaded.of_kind(CaseRecord):
+            if record.measurement is not None and not is_functional_check(record.case.placement):
+                found.setdefault(loaded.run.environment.machine, {})[record.case] = record
+    return {machine: list(cases.values()) for machine, cases in found.items()}
+
+
+def _machine(
+    environment: Environment, records: Sequence[CaseRecord], runs: Sequence[LoadedRun], diagnoser: Diagnoser
+) -> list[Block]:
+    title = machine_title(environment)
+    evidence = [(record, diagnoser.evidence(record)) for record in records]
+    blocks: list[Block] = _cause_blocks(title, evidence)
+    for kind in ("gpu", "cpu"):
+        figure = _roofline(environment, kind, [(r, e) for r, e in evidence if e.device_kind == kind])
+        if figure is not None:
+            blocks.append(figure)
+    observations = [
+        observation
+        for loaded in runs
+        if loaded.run.environment.machine == environment.machine
+        for observation in loaded.of_kind(Observation)
+        if observation.topic == "ceiling" and observation.metric in _CEILING_TITLES
+    ]
+    blocks += _ceiling_blocks(title, observations)
+    blocks += _energy_blocks(title, records)
+    return blocks
+
+
+def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
+    """One row per cause and evidence, naming its cases; cases of which nothing is known share one sentence."""
+    labels: dict[tuple[Cell | str, ...], list[str]] = {}
+    unknown: list[str] = []
+    for record, evidence in cases:
+        found = diagnose(evidence)
+        if found.code != "undetermined" or evidence.shares():
+            cause = Cell(found.title, note="inferred" if found.certainty == "inferred" else "")
+            labels.setdefault((cause, "; ".join(found.evidence), found.next_step), []).append(record.case.label)
+        else:
+            unknown.append(record.case.label)
+    blocks: list[Block] = []
+    if labels:
+        columns = (Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next"))
+        rows = tuple((Cell(", ".join(of_cause), mono=True), *cells) for cells, of_cause in labels.items())
+        caption = f"What limits {plural(len(cases) - len(unknown), 'measured case')} on {title}"
+        blocks.append(Table(caption=caption, columns=columns, rows=rows))
+        if unknown:
+            text = f"For {', '.join(f'`{label}`' for label in unknown)} {_NO_EVIDENCE}"
+            blocks.append(Paragraph(text, tone="muted"))
+    return blocks
+
+
+def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
+    """``None`` without a measured roof or without a case whose FLOPs and traffic are both known."""
+    points = tuple(
+        RooflinePoint(
+            label=record.case.workload,
+            precision=record.case.precision,
+            intensity_flop_per_byte=e.flops_per_step / e.traffic_bytes_per_step,
+            flop_per_s=e.achieved_flop_per_s,
+        )
+        for record, e in cases
+        if e.flops_per_step and e.traffic_bytes_per_step and e.achieved_flop_per_s
+    )
+    roofs = next((e for _record, e in cases if e.memory_bytes_per_s and e.gemm_flop_per_s), None)
+    if not points or roofs is None or roofs.memory_bytes_per_s is None:
+        return None
+    title = machine_title(environment)
+    spoken = "; ".join(
+        f"{p.label} {p.precision}: {format_quantity(p.flop_per_s, 'FLOP/s')} at {p.intensity_flop_per_byte:.3g} FLOP/B"
+        for p in points
+    )
+    return Figure(
+        name=anchor(f"roofline-{kind}-{environment.machine}"),
+        build=partial(draw_roofline, points, dict(roofs.gemm_flop_per_s), roofs.memory_bytes_per_s),
+        alt=f"Roofline of {kind.upper()} training steps on {title}. {spoken}.",
+        caption=(
+            f"Roofline of the {kind.upper()} of {title}. Lines: measured ceilings, sloped for memory bandwidth, level "
+            "for matrix products in each precision. Points: training steps, FLOPs of matrix products over step time, "
+            "against FLOPs per byte of memory traffic, counted as if nothing were fused and nothing stayed in caches, "
+            "so a point may lie above the slope."
+        ),
+    )
+
+
+def _ceiling_blocks(title: str, observations: Sequence[Observation]) -> list[Block]:
+    latest = {
+        (o.metric, o.labels.get("engine"), o.labels.get("kind"), o.labels.get("precision")): o for o in observations
+    }
+    rows = [_ceiling_row(observation) for observation in latest.values()]
+    if not rows:
+        return []
+    columns = (
+        Column("Ceiling"),
+        Column("On"),
+        Column("Best", numeric=True),
+        Column("Median", numeric=True),
+        Column(""),
+    )
+    return [Table(caption=f"Ceilings measured on {title}", columns=columns, rows=tuple(rows), folded=True)]
+
+
+def _ceiling_row(observation: Observation) -> tuple[Cell | str, ...]:
+    name, unit = _CEILING_TITLES[observation.metric]
+    precision = observation.labels.get("precision")
+    where = ", ".join(observation.labels[label] for label in ("engine", "kind") if label in observation.labels)
+    head = Cell(f"{name}, {precision}" if precision else name)
+    if not observation.values:
+        return (head, where, "", "", observation.reason or "")
+    ordered = sorted(observation.values, reverse=unit != "s")
+    best, median = (_quantity(value, unit) for value in (ordered[0], ordered[len(ordered) // 2]))
+    return (head, where, best, median, plural(len(ordered), "repeat"))
+
+
+def _quantity(value: float, unit: str) -> str:
+    return format_duration(value) if unit == "s" else format_quantity(value, unit)
+
+
+def _energy_blocks(title: str, records: Sequence[CaseRecord]) -> list[Block]:
+    rows = [row for record in records if (row := _energy_row(record)) is not None]
+    if not rows:
+        return []
+    note = (
+        "Energy is the device's own, without the rest of the machine. Board sensors err by up to "
+        f"{format_percent(SENSOR_ERROR_RATIO, 0)} and differ card by card: a smaller difference between two cards is "
+        "no evidence. Between precisions of one card it is the same sensor."
+    )
+    columns = (
+        Column("Case"),
+        Column("Energy per example", numeric=True),
+        Column("Mean power", numeric=True),
+        Column("Idle power", numeric=True),
+    )
+    table = Table(caption=f"Energy per example on {title}", columns=columns, rows=tuple(rows))
+    return [table, Paragraph(note, tone="muted")]
+
+
+def _energy_row(record: CaseRecord) -> tuple[Cell | str, ...] | None:
+    """Joules of the GPUs a case ran on, or of the CPU package, over the examples of its timed blocks."""
+    measurement, hardware = record.measurement, record.hardware
+    if measurement is None or hardware is None:
+        return None
+    wanted = [d for d in hardware.energy_j if (d == HOST) == (record.case.placement == "cpu")]
+    energy_j = sum(hardware.energy_j[device] for device in wanted)
+    steps = sum(launch.steps_per_block * len(launch.blocks_ns) for launch in measurement.launches)
+    seconds = sum(end - start for launch in measurement.launches for start, end in launch.blocks_ns) / 1e9
+    if not wanted or not steps:
+        return None
+    idle = [hardware.idle_power_w[device] for device in wanted if device in hardware.idle_power_w]
+    per_example = format_quantity(energy_j / (steps * record.case.batch_size) * 1e3, "mJ")
+    idle_text = f"{sum(idle):.0f} W" if idle else ""
+    return (Cell(record.case.label, mono=True), per_example, f"{energy_j / seconds:.0f} W", idle_text)

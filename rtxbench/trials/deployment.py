@@ -1,0 +1,82 @@
+"""deployment: what a model says after it was saved and loaded, how large it is, and how fast it answers."""
+
+from rtxbench.precision import why_not
+from rtxbench.records import Case
+from rtxbench.trials.context import TrialContext, observe, why_no_result
+from rtxbench.trials.messages import Deploy, Deployed
+
+__all__ = ["measure_deployment"]
+
+_ROUND_TRIP = ("probability_difference", "accuracy_difference")
+_COSTS = ("size_bytes", "save_s", "load_s")
+
+
+def measure_deployment(context: TrialContext) -> None:
+    """Every format on fresh weights per seed; latency with the first seed's model."""
+    scale = context.scale
+    replies: list[Deployed] = []
+    failure = None
+    try:
+        for seed in range(scale.seeds):
+            context.progress(f"deployment: seed {seed}", seed, scale.seeds)
+            reply = context.answer(_request(context, seed))
+            if isinstance(reply, Deployed):
+                replies.append(reply)
+            else:
+                failure = why_no_result(reply)
+                break
+    finally:  # after Ctrl-C, too: what was measured is stored
+        if replies:
+            _store_formats(context, replies)
+            _store_latencies(context, replies[0])
+    if failure is not None:
+        observe(context, "deployment", "probability_difference", (), labels={"format": "all"}, reason=failure)
+
+
+def _request(context: TrialContext, seed: int) -> Deploy:
+    scale = context.scale
+    kind = "gpu" if context.environment.gpus else "cpu"
+    reduced = "mixed_float16" if kind == "gpu" else "mixed_bfloat16"
+    precisions = ("float32", reduced) if why_not(reduced, device_kind=kind, compiler="none") is None else ("float32",)
+    return Deploy(
+        key=f"deployment/{seed}",
+        data=scale.data(),
+        seed=seed,
+        latency_batches=scale.latency_batches if seed == 0 else (),
+        latency_precisions=precisions,
+        requests=scale.requests,
+        repeats=scale.repeats,
+    )
+
+
+def _store_formats(context: TrialContext, replies: list[Deployed]) -> None:
+    first = replies[0]
+    case = Case(workload="digits-cnn", batch_size=64, placement=first.device_kind, engine=context.engine)
+    for name in first.formats:
+        labels = {"format": name, "dataset": first.dataset}
+        results = [reply.formats[name] for reply in replies]
+        reason = next((result.reason for result in results if result.reason is not None), None)
+        for metric in (*_ROUND_TRIP, *_COSTS):
+            values = [] if reason else [getattr(result, metric) for result in results]
+            if not reason or metric == _ROUND_TRIP[0]:
+                observe(context, "deployment", metric, values, case=case, labels=labels, reason=reason)
+    loaded = [reply.unsafe_files_loaded for reply in replies]
+    observe(context, "deployment", "unsafe_files_loaded", loaded, labels={"safe_mode": "on"})
+
+
+def _store_latencies(context: TrialContext, reply: Deployed) -> None:
+    for latency in reply.latencies:
+        case = Case(
+            workload="digits-cnn",
+            batch_size=latency.batch_size,
+            precision=latency.precision,
+            placement=reply.device_kind,
+            engine=context.engine,
+        )
+        rows = {
+            "latency_p50_s": latency.p50_s,
+            "latency_p99_s": latency.p99_s,
+            "inference_throughput_per_s": latency.throughput_per_s,
+        }
+        for metric, values in rows.items():
+            observe(context, "deployment", metric, values, case=case, replicate="repeat")

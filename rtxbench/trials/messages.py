@@ -1,0 +1,226 @@
+"""Requests and replies of the trial worker (`rtxbench.trials.server`): one JSON line each. No engine here."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "DataSpec",
+    "Deploy",
+    "Deployed",
+    "Pipeline",
+    "Pipelined",
+    "Probe",
+    "Probed",
+    "Split",
+    "SplitChecked",
+    "Train",
+    "Trained",
+    "TrialFailed",
+    "TrialReply",
+    "TrialRequest",
+    "decode_trial_reply",
+    "decode_trial_request",
+    "encode_trial",
+]
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """``key`` names the trial; its reply carries the same."""
+
+    key: str
+
+
+class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Which images, and how many of each part (a downloaded set is cut to these counts)."""
+
+    name: Literal["auto", "mnist", "generated"] = "auto"
+    train: int = 3000
+    validation: int = 1000
+    test: int = 2000
+
+
+class Train(_Message, frozen=True, kw_only=True):
+    """Train the small digit classifier once. Same seed: same weights, same order of images, in every arm."""
+
+    data: DataSpec
+    seed: int
+    precision: str = "float32"
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    epochs: int = 5
+    target_accuracies: dict[str, float] = {}
+    """Data set → validation accuracy to clock; ``stop_at_target`` ends the run there."""
+    stop_at_target: bool = False
+    time_limit_s: float | None = None
+    """The run ends with the epoch in which its training time passes this: it has lost a race then."""
+    pixels: Literal["raw", "normalised"] = "normalised"
+    """Pixels as stored, 0-255, or divided by 255."""
+    augmentation: Literal["none", "article", "article-no-flip"] = "none"
+    shifted_test: bool = False
+    """Also test on rotated and shifted test images."""
+
+
+class Trained(_Message, frozen=True, kw_only=True):
+    """What one training came to. Times are of the training epochs alone: no tracing, no validation."""
+
+    device_kind: str
+    dataset: str
+    checksum: str
+    epoch_s: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+    validation_loss: tuple[float | None, ...]
+    """``None`` where not finite."""
+    target_accuracy: float | None
+    """The one clocked: that of the data set used."""
+    time_to_target_s: float | None
+    epochs_to_target: int | None
+    test_accuracy: float
+    shifted_test_accuracy: float | None
+    loss_scale_overflows: int | None
+    """Steps whose gradients were not finite and were skipped; ``None`` without a loss scale."""
+    finite: bool
+
+
+class Probe(_Message, frozen=True, kw_only=True):
+    """Try one training step at this batch size, within ``memory_limit_bytes`` of host memory where that is given."""
+
+    batch_size: int
+    precision: str = "float32"
+    memory_limit_bytes: int | None = None
+
+
+class Probed(_Message, frozen=True, kw_only=True):
+    """Whether it fitted; ``reason`` is the framework's own message where not."""
+
+    batch_size: int
+    device_kind: str
+    fits: bool
+    step_s: float | None
+    peak_memory_bytes: int | None
+    reason: str | None = None
+
+
+class Pipeline(_Message, frozen=True, kw_only=True):
+    """Examples per second of each input pipeline alone, and of training fed by it."""
+
+    data: DataSpec
+    batch_size: int = 32
+    repeats: int = 5
+
+
+class Pipelined(_Message, frozen=True, kw_only=True):
+    """One value per repeat: of the pipelines alone, and of training fed by each with its waits for the next batch."""
+
+    device_kind: str
+    dataset: str
+    alone_per_s: dict[str, tuple[float, ...]]
+    training_per_s: dict[str, tuple[float, ...]]
+    input_wait_ratio: dict[str, tuple[float, ...]]
+    missing: dict[str, str]
+
+
+class Deploy(_Message, frozen=True, kw_only=True):
+    """Save, load and evaluate in every format, and time inference."""
+
+    data: DataSpec
+    seed: int
+    latency_batches: tuple[int, ...] = ()
+    latency_precisions: tuple[str, ...] = ("float32",)
+    requests: int = 100
+    repeats: int = 5
+
+
+class FormatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One format's round trip. ``reason`` instead of figures where it failed or cannot be done here."""
+
+    size_bytes: int | None = None
+    save_s: float | None = None
+    load_s: float | None = None
+    probability_difference: float | None = None
+    accuracy_difference: float | None = None
+    reason: str | None = None
+
+
+class LatencyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Latency of one batch size and precision, one value per repeat."""
+
+    batch_size: int
+    precision: str
+    p50_s: tuple[float, ...]
+    p99_s: tuple[float, ...]
+    throughput_per_s: tuple[float, ...]
+
+
+class Deployed(_Message, frozen=True, kw_only=True):
+    """All formats and latencies of one seed's model."""
+
+    device_kind: str
+    dataset: str
+    accuracy: float
+    formats: dict[str, FormatResult]
+    latencies: tuple[LatencyResult, ...]
+    unsafe_files_loaded: int
+    """Files with code in them that loaded although safe mode was on: must be 0."""
+
+
+class Split(_Message, frozen=True, kw_only=True):
+    """Train a model whose layers lie on ``device_count`` devices and the same model on one: a check and two figures."""
+
+    device_count: int = 2
+    steps: int = 8
+    batch_size: int = 64
+    width: int = 512
+    seed: int = 0
+
+
+class SplitChecked(_Message, frozen=True, kw_only=True):
+    """Losses of both, and what each device holds."""
+
+    device_kind: str
+    logical: bool
+    """True when the devices are shares of one chip: says nothing of speed."""
+    losses_one: tuple[float, ...]
+    losses_split: tuple[float, ...]
+    bytes_one: int
+    bytes_per_device: tuple[int, ...]
+    step_s_one: float
+    step_s_split: float
+
+
+class TrialFailed(_Message, frozen=True, kw_only=True):
+    """The trial failed; the worker lives on."""
+
+    kind: str
+    message: str
+    next_step: str
+
+
+TrialRequest: TypeAlias = Train | Probe | Pipeline | Deploy | Split
+TrialReply: TypeAlias = Trained | Probed | Pipelined | Deployed | SplitChecked | TrialFailed
+
+_requests: msgspec.json.Decoder[TrialRequest] = msgspec.json.Decoder(TrialRequest)
+_replies: msgspec.json.Decoder[TrialReply] = msgspec.json.Decoder(TrialReply)
+
+
+def encode_trial(message: TrialRequest | TrialReply) -> bytes:
+    """One message as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_trial_request(line: bytes) -> TrialRequest:
+    """Parse a request line.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _requests.decode(line)
+
+
+def decode_trial_reply(line: bytes) -> TrialReply:
+    """Parse a reply line.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _replies.decode(line)

@@ -1,0 +1,303 @@
+"""The claims that are no throughput: quality, tuning, augmentation, deployment, and the split-model check.
+
+Each trial asks the worker, stores an `Observation` per arm and figure with one value per seed, and a `RatioRecord`
+with ``replicate="seed"`` per comparison. A trial that cannot run stores an observation with its reason.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from rtxbench.errors import UsageError
+from rtxbench.measure.session import Session
+from rtxbench.precision import PRECISIONS, why_not
+from rtxbench.records import Case, Record
+from rtxbench.trials.context import (
+    ArmRuns,
+    TrialContext,
+    case_of,
+    observe,
+    paired_by_seed,
+    train_arms,
+    why_no_result,
+)
+from rtxbench.trials.deployment import measure_deployment
+from rtxbench.trials.messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained
+from rtxbench.trials.sizes import SCALES, TARGET_ACCURACIES, Scale
+from rtxbench.trials.tuning import measure_tuning
+from rtxbench.trials.worker_pool import TrialCrew, TrialWorker
+
+__all__ = ["TRIALS", "measure_trial"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def measure_trial(
+    topic: str,
+    session: Session,
+    engine: str = "tensorflow",
+    progress: Progress = lambda what, done, count: None,
+    scale: Scale | None = None,
+) -> list[Record]:
+    """Run one trial in a worker of its own and store its records in the session.
+
+    Args:
+        topic: row of `TRIALS`.
+        session: of the run; gives profile and environment, stores the records.
+        engine: tensorflow, jax or torch.
+        progress: told (what is being done, done, of how many).
+        scale: instead of the profile's own.
+
+    Raises:
+        UsageError: no such trial.
+        KeyboardInterrupt: after the finished seeds were stored.
+    """
+    if topic not in TRIALS:
+        raise UsageError(f"no trial measures {topic!r}.", next_step=f"Choose from: {', '.join(TRIALS)}.")
+    worker = TrialWorker(engine)
+    cores = session.environment.cpu.usable_cores or 1
+    context = TrialContext(
+        run_id=session.run_id,
+        environment=session.environment,
+        engine=engine,
+        scale=scale or SCALES[session.profile.name],
+        ask=worker.ask,
+        append=session.append,
+        fresh_worker=worker.close,
+        ask_side_by_side=None if session.environment.gpus or cores < 2 else TrialCrew(engine, cores).answers,
+        progress=progress,
+    )
+    try:
+        TRIALS[topic](context)
+    finally:
+        worker.close()
+    return context.records
+
+
+def measure_quality(context: TrialContext) -> None:
+    """equal-quality: the same seeds in float32 and in each reduced precision this device can train in."""
+    scale = context.scale
+    kind = "gpu" if context.environment.gpus else "cpu"
+    skipped = {name: why_not(name, device_kind=kind, compiler="none", **_capability(context)) for name in PRECISIONS}
+    arms = {name: partial(_quality_request, scale, name) for name, reason in skipped.items() if reason is None}
+    found, interrupted = train_arms(context, "equal-quality", arms, range(scale.seeds))
+    for arm in found.values():
+        _store_quality(context, arm)
+    for name, reason in skipped.items():
+        if reason is not None:
+            observe(context, "equal-quality", "validation_accuracy_ratio", (), labels={"arm": name}, reason=reason)
+    for name in found:
+        if name != "float32":
+            pair = found["float32"], found[name]
+            paired_by_seed(
+                context,
+                "equal-quality",
+                "validation_accuracy",
+                pair,
+                _last_accuracy,
+                "validation_accuracy_ratio",
+                of_finished=True,
+            )
+            paired_by_seed(context, "equal-quality", "speed_to_accuracy", pair, _speed_to_target, "time_to_accuracy_s")
+    _raise_if(interrupted)
+
+
+def _capability(context: TrialContext) -> dict[str, float]:
+    gpus = context.environment.gpus
+    known = gpus[0].compute_capability if gpus else None
+    return {"compute_capability": float(known)} if known else {}
+
+
+def _quality_request(scale: Scale, precision: str, seed: int) -> Train:
+    return Train(
+        key=f"quality/{precision}/{seed}",
+        data=scale.data(),
+        seed=seed,
+        precision=precision,
+        learning_rate=2e-3,
+        epochs=scale.quality_epochs,
+        target_accuracies=TARGET_ACCURACIES,
+    )
+
+
+def _store_quality(context: TrialContext, arm: ArmRuns) -> None:
+    if not arm.runs:
+        reason = arm.failure or "no seed was finished"
+        observe(context, "equal-quality", "validation_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
+        return
+    first = arm.trained[0]
+    request = _quality_request(context.scale, arm.name, 0)
+    arm.case = case_of(context, first.dataset, first.device_kind, request)
+    labels = {"dataset": first.dataset, "checksum": first.checksum, "target": str(first.target_accuracy)}
+    figures: dict[str, list[float | None]] = {
+        "validation_accuracy_ratio": [_last_accuracy(run) for run in arm.trained],
+        "test_accuracy_ratio": [run.test_accuracy for run in arm.trained],
+        "training_s": [sum(run.epoch_s) for run in arm.trained],
+        "time_to_accuracy_s": [run.time_to_target_s for run in arm.trained],
+        "epochs_to_accuracy": [run.epochs_to_target for run in arm.trained],
+        "loss_scale_overflows": [run.loss_scale_overflows for run in arm.trained],
+    }
+    for metric, values in figures.items():
+        known = [value for value in values if value is not None]
+        if metric == "loss_scale_overflows" and not known:
+            continue  # this precision has no loss scale
+        short = f"{len(values) - len(known)} of {len(values)} seeds did not reach the target accuracy"
+        complete = len(known) == len(values)
+        arm.observations[metric] = observe(
+            context,
+            "equal-quality",
+            metric,
+            known if complete else (),
+            case=arm.case,
+            labels={**labels, "arm": arm.name},
+            reason=None if complete else short,
+        )
+
+
+def _last_accuracy(run: Trained) -> float:
+    return run.validation_accuracy[-1]
+
+
+def _speed_to_target(run: Trained) -> float | None:
+    return None if run.time_to_target_s is None else 1 / run.time_to_target_s
+
+
+def _raise_if(interrupted: bool) -> None:
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+_AUGMENTATION_ARMS: Final[dict[str, dict[str, Any]]] = {
+    "raw": {"pixels": "raw"},
+    "normalised": {},
+    "augmented": {"augmentation": "article"},
+    "augmented-no-flip": {"augmentation": "article-no-flip"},
+}
+_AUGMENTATION_PAIRS: Final = (
+    ("raw", "normalised"),
+    ("normalised", "augmented"),
+    ("augmented", "augmented-no-flip"),
+)
+
+
+def measure_augmentation(context: TrialContext) -> None:
+    """augmentation: accuracy on clean and on shifted test images over seeds, and what the input pipeline costs."""
+    names = [name for name in _AUGMENTATION_ARMS if context.scale.flip_arm or name != "augmented-no-flip"]
+    arms = {name: partial(_augmentation_request, context.scale, name) for name in names}
+    found, interrupted = train_arms(context, "augmentation", arms, range(context.scale.seeds), timed=False)
+    for arm in found.values():
+        _store_augmentation(context, arm)
+    for baseline, candidate in _AUGMENTATION_PAIRS:
+        if candidate in found:
+            pair = found[baseline], found[candidate]
+            for metric in ("test_accuracy", "shifted_test_accuracy"):
+                paired_by_seed(
+                    context, "augmentation", metric, pair, partial(_figure, metric), f"{metric}_ratio", of_finished=True
+                )
+    _raise_if(interrupted)
+    _store_pipeline(context)
+
+
+def _figure(name: str, run: Trained) -> float | None:
+    value: float | None = getattr(run, name)
+    return value
+
+
+def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
+    return Train(
+        key=f"augmentation/{name}/{seed}",
+        data=scale.data(scale.augmented_train),
+        seed=seed,
+        batch_size=32,
+        learning_rate=2e-3,
+        epochs=scale.augmentation_epochs,
+        shifted_test=True,
+        **_AUGMENTATION_ARMS[name],
+    )
+
+
+def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
+    if not arm.runs:
+        reason = arm.failure or "no seed was finished"
+        observe(context, "augmentation", "test_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
+        return
+    first = arm.trained[0]
+    request = _augmentation_request(context.scale, arm.name, 0)
+    arm.case = case_of(context, first.dataset, first.device_kind, request, variant=arm.name)
+    labels = {"dataset": first.dataset, "checksum": first.checksum, "arm": arm.name, "epochs": str(request.epochs)}
+    for metric in ("test_accuracy", "shifted_test_accuracy"):
+        values = [value for run in arm.trained if (value := _figure(metric, run)) is not None]
+        arm.observations[f"{metric}_ratio"] = observe(
+            context, "augmentation", f"{metric}_ratio", values, case=arm.case, labels=labels
+        )
+
+
+def _store_pipeline(context: TrialContext) -> None:
+    """Each pipeline alone and feeding training: examples per second, speed kept, share of the time spent waiting."""
+    scale = context.scale
+    context.progress("augmentation: input pipelines", 0, 1)
+    reply = context.answer(
+        Pipeline(key="augmentation/pipeline", data=scale.data(scale.augmented_train), repeats=scale.repeats)
+    )
+    if not isinstance(reply, Pipelined):
+        reason = why_no_result(reply)
+        observe(context, "augmentation", "pipeline_examples_per_s", (), replicate="repeat", reason=reason)
+        return
+    case = Case(workload="digits-cnn", batch_size=32, placement=reply.device_kind, engine=context.engine)
+    plain = reply.training_per_s.get("no augmentation", ())
+    for name, alone in reply.alone_per_s.items():
+        labels = {"pipeline": name, "dataset": reply.dataset}
+        fed = reply.training_per_s[name]
+        share = [a / b for a, b in zip(fed, plain, strict=True)] if plain else []
+        rows = {
+            "pipeline_examples_per_s": alone,
+            "training_examples_per_s": fed,
+            "training_speed_kept_ratio": share,
+            "input_wait_ratio": reply.input_wait_ratio[name],
+        }
+        for metric, values in rows.items():
+            observe(context, "augmentation", metric, values, case=case, labels=labels, replicate="repeat")
+    for name, reason in reply.missing.items():
+        observe(
+            context,
+            "augmentation",
+            "pipeline_examples_per_s",
+            (),
+            labels={"pipeline": name},
+            replicate="repeat",
+            reason=reason,
+        )
+
+
+def measure_split_model(context: TrialContext) -> None:
+    """model-parallel: a model whose layers lie on two devices trains like the same model on one. A functional check."""
+    context.progress("model-parallel: layers on two devices", 0, 1)
+    reply = context.answer(Split(key="model-parallel/check"))
+    if not isinstance(reply, SplitChecked):
+        reason = why_no_result(reply)
+        observe(context, "model-parallel", "loss_difference_ratio", (), replicate="step", reason=reason)
+        return
+    placement = "model-parallel-logical" if reply.logical else "model-parallel"
+    labels = {"devices": str(len(reply.bytes_per_device)), "check": "functional" if reply.logical else "device"}
+    case = Case(
+        workload="mlp-split",
+        batch_size=64,
+        placement=placement,
+        engine=context.engine,
+        device_count=len(reply.bytes_per_device),
+    )
+    losses = zip(reply.losses_one, reply.losses_split, strict=True)
+    difference = [abs(a - b) / abs(a) for a, b in losses]
+    share = [size / reply.bytes_one for size in reply.bytes_per_device]
+    observe(context, "model-parallel", "loss_difference_ratio", difference, case=case, labels=labels, replicate="step")
+    observe(context, "model-parallel", "parameter_share_ratio", share, case=case, labels=labels, replicate="device")
+
+
+TRIALS: Final[dict[str, Callable[[TrialContext], None]]] = {
+    "equal-quality": measure_quality,
+    "augmentation": measure_augmentation,
+    "tuning": measure_tuning,
+    "deployment": measure_deployment,
+    "model-parallel": measure_split_model,
+}
+"""Claim id → its trial. Add a row to measure another one."""

@@ -1,0 +1,305 @@
+"""tuning: the largest batch that fits, the learning rate × batch that trains fastest, and what EarlyStopping saves."""
+
+from functools import partial
+from itertools import product
+from typing import Final, NamedTuple
+
+from rtxbench.records import Case
+from rtxbench.trials.context import (
+    ArmRuns,
+    TrialContext,
+    case_of,
+    observe,
+    paired_by_seed,
+    train_arms,
+    why_no_result,
+)
+from rtxbench.trials.messages import Probe, Probed, Train, Trained, TrialFailed, TrialReply
+from rtxbench.trials.sizes import TARGET_ACCURACIES
+
+__all__ = ["early_stopping_epoch", "largest_batch", "measure_tuning"]
+
+_PATIENCE_EPOCHS: Final = 3
+"""The article's EarlyStopping(monitor="val_loss", patience=3)."""
+_DEFAULTS: Final = (1e-3, 32)
+"""Keras's own learning rate of Adam and batch size of ``fit``: what a listing without either gets."""
+_PILOT_SEEDS: Final = (1000, 1001, 1002, 1003)
+"""The slowest one counts: a rate that reaches the target only from lucky weights must not win the pilot."""
+_LARGEST_TRIED: Final = 2**20
+_RESOLUTION: Final = 8
+"""The search ends when the bracket is an eighth of the batch: finer differences change nothing for a user."""
+
+
+class _Setting(NamedTuple):
+    learning_rate: float
+    batch_size: int
+
+
+def measure_tuning(context: TrialContext) -> None:
+    """All three parts, each with records of its own."""
+    _largest_batch(context)
+    _tuned_against_defaults(context)
+    _early_stopping(context)
+
+
+def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
+    """Double from 32 until a step runs out of memory, then bisect; every try is a real training step.
+
+    Returns:
+        Every try in order, and why the search ended early, if it did. A worker that died of the attempt counts as
+        "does not fit"; the next attempt gets a new one.
+    """
+    tries: list[Probed] = []
+    low, high = 0, 0
+    batch = 32
+    while high == 0 or high - low > max(1, low // _RESOLUTION):
+        context.progress(f"tuning: does batch {batch} fit?", len(tries), 20)
+        reply = _probe(context, batch)
+        if isinstance(reply, str):
+            return tries, reply
+        tries.append(reply)
+        low, high = (batch, high) if reply.fits else (low, batch)
+        if not reply.fits and not context.environment.gpus:
+            context.fresh_worker()  # what the failed step left behind would count against the next one's limit
+        if low >= _LARGEST_TRIED or high == 1:
+            return tries, None
+        batch = (low + high) // 2 if high else low * 2
+    return tries, None
+
+
+def _probe(context: TrialContext, batch_size: int) -> Probed | str:
+    """The try, or why it could not be made."""
+    limit = None if context.environment.gpus else context.scale.memory_limit_bytes
+    reply = context.answer(Probe(key=f"tuning/probe/{batch_size}", batch_size=batch_size, memory_limit_bytes=limit))
+    if isinstance(reply, Probed):
+        return reply
+    if isinstance(reply, TrialFailed) and reply.kind == "died":
+        return Probed(
+            key=reply.key,
+            batch_size=batch_size,
+            device_kind="gpu" if context.environment.gpus else "cpu",
+            fits=False,
+            step_s=None,
+            peak_memory_bytes=None,
+            reason=reply.message,
+        )
+    return why_no_result(reply)
+
+
+def _largest_batch(context: TrialContext) -> None:
+    tries, ended = largest_batch(context)
+    context.fresh_worker()  # the memory limit of the search must not bind what follows
+    fitting = [t for t in tries if t.fits]
+    for probed in sorted(fitting, key=lambda t: t.batch_size):
+        assert probed.step_s is not None
+        case = Case(
+            workload="digits-cnn", batch_size=probed.batch_size, placement=probed.device_kind, engine=context.engine
+        )
+        observe(
+            context,
+            "tuning",
+            "probe_throughput_per_s",
+            [probed.batch_size / probed.step_s],
+            case=case,
+            replicate="step",
+        )
+    limit = "device memory" if context.environment.gpus else f"{context.scale.memory_limit_bytes} bytes of host memory"
+    failed = next((t.reason for t in tries if not t.fits), None)
+    labels = {"limit": limit, "tries": str(len(tries)), "first_failure": failed or "none"}
+    largest = max((t.batch_size for t in fitting), default=None)
+    if ended is not None:
+        ended = f"the search ended early, {largest or 'nothing'} fitted: {ended}"
+    values = [largest] if largest is not None and ended is None else []
+    reason = ended or (None if fitting else failed)
+    observe(context, "tuning", "largest_batch_size", values, labels=labels, replicate="search", reason=reason)
+
+
+def _request(context: TrialContext, setting: _Setting, seed: int, key: str, time_limit_s: float | None = None) -> Train:
+    return Train(
+        key=f"tuning/{key}/{seed}",
+        data=context.scale.data(),
+        seed=seed,
+        batch_size=setting.batch_size,
+        learning_rate=setting.learning_rate,
+        epochs=2 * context.scale.quality_epochs,
+        target_accuracies=TARGET_ACCURACIES,
+        stop_at_target=True,
+        time_limit_s=time_limit_s,
+    )
+
+
+def _tuned_against_defaults(context: TrialContext) -> None:
+    """Choose on pilot seeds, confirm against the defaults on fresh ones: the winner of a draw is no finding.
+
+    The pilot is a race: once a setting has taken longer than the best so far it cannot win and is stopped. Large rates,
+    which learn fast where they learn at all, go first.
+    """
+    rates = sorted(context.scale.learning_rates, reverse=True)
+    grid = [_Setting(*pair) for pair in product(rates, context.scale.batch_sizes)]
+    best: tuple[float, _Setting] | None = None
+    for number, setting in enumerate(grid):
+        context.progress(f"tuning pilot: rate {setting.learning_rate:g}, batch {setting.batch_size}", number, len(grid))
+        time_s = _pilot(context, setting, number, None if best is None else best[0])
+        if time_s is not None and (best is None or time_s < best[0]):
+            best = time_s, setting
+    if best is None:
+        reason = "no setting reached the target accuracy"
+        observe(context, "tuning", "time_to_accuracy_s", (), labels={"arm": "tuned"}, reason=reason)
+        return
+    settings = {"defaults": _Setting(*_DEFAULTS), "tuned": best[1]}
+    if settings["defaults"] == settings["tuned"]:
+        reason = "the defaults were the fastest setting of the pilot, so there is nothing to compare"
+        observe(context, "tuning", "time_to_accuracy_s", (), labels={"arm": "tuned"}, reason=reason)
+        return
+    _confirm(context, settings)
+
+
+def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float | None) -> float | None:
+    """Seconds to the target from the pilot's slowest seed; ``None`` where one did not reach it in ``limit_s``."""
+    times: list[float] = []
+    case, reason = None, None
+    for seed in _PILOT_SEEDS:
+        request = _request(context, setting, seed, f"pilot/{number}", limit_s)
+        run = context.answer(request)
+        reason = _why_not_reached(run, limit_s)
+        if reason is not None or not isinstance(run, Trained) or run.time_to_target_s is None:
+            break
+        case = case_of(context, run.dataset, run.device_kind, request, "pilot")
+        times.append(run.time_to_target_s)
+    observe(
+        context,
+        "tuning",
+        "time_to_accuracy_s",
+        () if reason else times,
+        case=case,
+        labels={"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": "pilot"},
+        reason=reason,
+    )
+    return None if reason else max(times)
+
+
+def _why_not_reached(run: TrialReply, limit_s: float | None) -> str | None:
+    """``None`` where the training reached its target."""
+    if not isinstance(run, Trained):
+        return why_no_result(run)
+    if not run.finite:
+        return "the loss was not finite"
+    if run.time_to_target_s is not None:
+        return None
+    if limit_s is not None and sum(run.epoch_s) > limit_s:
+        return f"target accuracy not reached within the {limit_s:.2f} s of the best setting so far"
+    return f"target accuracy not reached in {len(run.epoch_s)} epochs"
+
+
+def _confirm(context: TrialContext, settings: dict[str, _Setting]) -> None:
+    arms = {
+        name: partial(lambda setting, name, seed: _request(context, setting, seed, name), setting, name)
+        for name, setting in settings.items()
+    }
+    found, interrupted = train_arms(context, "tuning", arms, range(context.scale.seeds))
+    for name, arm in found.items():
+        setting = settings[name]
+        labels = {"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": name}
+        if not arm.runs:
+            observe(context, "tuning", "time_to_accuracy_s", (), labels=labels, reason=arm.failure or "not finished")
+            continue
+        first = arm.trained[0]
+        arm.case = case_of(context, first.dataset, first.device_kind, _request(context, setting, 0, name), name)
+        times = [run.time_to_target_s for run in arm.trained]
+        known = [value for value in times if value is not None]
+        complete = len(known) == len(times)
+        arm.observations["time_to_accuracy_s"] = observe(
+            context,
+            "tuning",
+            "time_to_accuracy_s",
+            known if complete else (),
+            case=arm.case,
+            labels={**labels, "dataset": first.dataset},
+            reason=None if complete else f"{len(times) - len(known)} of {len(times)} seeds did not reach the target",
+        )
+    pair = found["defaults"], found["tuned"]
+    paired_by_seed(context, "tuning", "speed_to_accuracy", pair, _speed, "time_to_accuracy_s")
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _speed(run: Trained) -> float | None:
+    return None if run.time_to_target_s is None else 1 / run.time_to_target_s
+
+
+def early_stopping_epoch(validation_loss: tuple[float | None, ...], patience: int = _PATIENCE_EPOCHS) -> int:
+    """Epochs run by ``EarlyStopping(monitor="val_loss", patience=…)`` on this course of the validation loss.
+
+    Keras counts epochs since the best loss so far and stops when ``patience`` of them passed without a better one.
+    """
+    best, since = float("inf"), 0
+    for epoch, loss in enumerate(validation_loss, 1):
+        if loss is not None and loss < best:
+            best, since = loss, 0
+            continue
+        since += 1
+        if since >= patience:
+            return epoch
+    return len(validation_loss)
+
+
+def _early_stopping(context: TrialContext) -> None:
+    """One training over all epochs per seed holds both arms: stopping early is a prefix of the same course."""
+    request = _all_epochs(context, 0)
+    found, interrupted = train_arms(
+        context, "tuning: EarlyStopping", {"all-epochs": partial(_all_epochs, context)}, range(context.scale.seeds)
+    )
+    whole = found["all-epochs"]
+    if not whole.runs:
+        observe(
+            context, "tuning", "training_s", (), labels={"arm": "all-epochs"}, reason=whole.failure or "not finished"
+        )
+        return
+    first = whole.trained[0]
+    stopped = ArmRuns("early-stopping", runs={seed: _cut(run) for seed, run in whole.runs.items()})
+    for arm in (whole, stopped):
+        arm.case = case_of(context, first.dataset, first.device_kind, request, variant=arm.name)
+        figures = {
+            "training_s": [sum(run.epoch_s) for run in arm.trained],
+            "epochs": [float(len(run.epoch_s)) for run in arm.trained],
+            "validation_loss": [loss for run in arm.trained if (loss := run.validation_loss[-1]) is not None],
+            "validation_accuracy_ratio": [run.validation_accuracy[-1] for run in arm.trained],
+        }
+        labels = {"arm": arm.name, "dataset": first.dataset, "patience": str(_PATIENCE_EPOCHS)}
+        for metric, values in figures.items():
+            arm.observations[metric] = observe(context, "tuning", metric, values, case=arm.case, labels=labels)
+    pair = whole, stopped
+    paired_by_seed(context, "tuning", "training_speed", pair, lambda run: 1 / sum(run.epoch_s), "training_s")
+    paired_by_seed(
+        context,
+        "tuning",
+        "validation_accuracy",
+        pair,
+        lambda run: run.validation_accuracy[-1],
+        "validation_accuracy_ratio",
+    )
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _all_epochs(context: TrialContext, seed: int) -> Train:
+    return Train(
+        key=f"tuning/stopping/{seed}",
+        data=context.scale.data(),
+        seed=seed,
+        learning_rate=3e-3,
+        epochs=context.scale.stopping_epochs,
+    )
+
+
+def _cut(run: Trained) -> Trained:
+    """The same training as EarlyStopping would have left it."""
+    import msgspec
+
+    epochs = early_stopping_epoch(run.validation_loss)
+    return msgspec.structs.replace(
+        run,
+        epoch_s=run.epoch_s[:epochs],
+        validation_accuracy=run.validation_accuracy[:epochs],
+        validation_loss=run.validation_loss[:epochs],
+    )

@@ -1,0 +1,334 @@
+"""What is known of a claim about cards beyond this machine: published, predicted, and measured on other machines.
+
+A claim about cards is judged on a machine that has one. Most machines have not, and a reader still asks what is known.
+That stands beside the verdict, each statement with its kind, and never enters it: published figures come from other
+people's machines, software and years; predicted ones carry a range; what fits in memory is computed, not tried.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from rtxbench.advice.basis import Basis, choose_basis, published_figure
+from rtxbench.advice.memory.models import MODELS
+from rtxbench.advice.memory_basis import memory_basis, memory_on
+from rtxbench.advice.own_machines import Owned, owned_machines
+from rtxbench.advice.prediction.forecast import Forecaster, Refusal
+from rtxbench.advice.question import Origin, Question
+from rtxbench.catalog.cards import Card, find_card, load_cards
+from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
+from rtxbench.errors import UsageError
+from rtxbench.records import Verdict
+from rtxbench.store import LoadedRun
+from rtxbench.units import format_ratio
+from rtxbench.verdicts.claims import Claim, Elsewhere
+
+__all__ = [
+    "CardFigure",
+    "Statement",
+    "by_memory",
+    "card_figures",
+    "is_about",
+    "known_elsewhere",
+    "models_by_fit",
+    "statements",
+    "with_elsewhere",
+]
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing known, and of which kind. ``None`` is unknown."""
+
+    origin: Origin
+    """measured (on the machine named in the text), published or predicted."""
+    text: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """The range of the figures where published, a 90 % range where predicted, a 95 % interval where measured."""
+    unit: str = ""
+    count: int = 1
+    """Figures it stands on."""
+    sources: tuple[str, ...] = ()
+
+
+class CardFigure(NamedTuple):
+    """Training throughput of one card: published, predicted with its range, or why neither."""
+
+    card: Card
+    origin: Origin | None
+    throughput_per_s: float | None
+    low_per_s: float | None
+    high_per_s: float | None
+    why: str
+
+
+def statements(claim: Claim, runs: Sequence[LoadedRun] = ()) -> tuple[Statement, ...]:
+    """Everything to be said beside the claim's verdicts; nothing for a claim that is not about cards.
+
+    Args:
+        claim: its ``elsewhere`` says what to look up.
+        runs: measured machines; one with such a card speaks for itself.
+
+    Raises:
+        UsageError: the claim names a card, published model or memory model that does not exist.
+    """
+    wanted = claim.elsewhere
+    if wanted is None:
+        return ()
+    _check_models(wanted)
+    found = [*_measured(wanted, runs), *_compared(wanted)]
+    predicted = _predicted(wanted)
+    return (*found, *([predicted] if predicted else ()), *_memory(wanted))
+
+
+def known_elsewhere(claims: Iterable[Claim], runs: Sequence[LoadedRun]) -> dict[str, tuple[Statement, ...]]:
+    """Claim id → `statements`, for the claims that have any."""
+    return {claim.id: found for claim in claims if (found := statements(claim, runs))}
+
+
+def with_elsewhere(verdicts: Sequence[Verdict], claims: Iterable[Claim]) -> list[Verdict]:
+    """Say in each verdict on a claim about cards which kind of figure it stands on, and what is published meanwhile."""
+    about = {claim.id: claim.elsewhere for claim in claims if claim.elsewhere is not None}
+    return [
+        replace(verdict, explanation=f"{verdict.explanation} {_standing(verdict, about[verdict.claim])}")
+        if verdict.claim in about and not verdict.subject
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _standing(verdict: Verdict, wanted: Elsewhere) -> str:
+    if verdict.state != "not-measured":
+        return "The verdict stands on figures measured on this machine; published and predicted ones are no part of it."
+    published = next(iter(_compared(wanted)), None)
+    if published is None:
+        return "Nothing is published that could stand in."
+    return f"Published (not measured on this machine, and no part of the verdict): {published.text}."
+
+
+@cache
+def _forecaster() -> Forecaster:
+    return Forecaster(curated().kept, load_cards())
+
+
+def is_about(wanted: Elsewhere, card: str) -> bool:
+    """Whether the claim is about the card of that name."""
+    return any(fnmatchcase(card, pattern) for pattern in wanted.cards)
+
+
+def _cards(wanted: Elsewhere) -> list[Card]:
+    return [card for card in load_cards().values() if is_about(wanted, card.name)]
+
+
+def _rows(wanted: Elsewhere) -> list[Published]:
+    return [
+        row
+        for row in curated().kept
+        if row.task == "train" and row.model in wanted.models and row.precision == wanted.precision
+    ]
+
+
+def _check_models(wanted: Elsewhere) -> None:
+    known = {row.model for row in curated().kept if row.task == "train"}
+    unknown = [name for name in wanted.models if name not in known]
+    if unknown:
+        raise UsageError(
+            f"nothing is published of a model called {unknown[0]!r}.",
+            next_step="`python -m rtxbench.catalog.published --list` shows how published models are spelt.",
+        )
+
+
+# --- measured on a machine of the results ---------------------------------------------------------------------------
+
+
+def _measured(wanted: Elsewhere, runs: Sequence[LoadedRun]) -> list[Statement]:
+    cards = load_cards()
+    names = {card.name for card in _cards(wanted)}
+    owned = [row for name in wanted.workloads for row in owned_machines(name, wanted.precision, runs, cards)]
+    return [_owned_statement(row) for row in owned if row.card is not None and row.card.name in names]
+
+
+def _owned_statement(row: Owned) -> Statement:
+    spread = "" if row.low_per_s is None or row.high_per_s is None else f" [{row.low_per_s:.4g}, {row.high_per_s:.4g}]"
+    return Statement(
+        origin="measured",
+        text=f"{row.name}: {row.label} trains at {row.throughput_per_s:.4g}{spread} examples/s in {row.stack}",
+        value=row.throughput_per_s,
+        low=row.low_per_s,
+        high=row.high_per_s,
+        unit="examples/s",
+        sources=(row.record_id,),
+    )
+
+
+# --- published --------------------------------------------------------------------------------------------------------
+
+
+def _compared(wanted: Elsewhere) -> list[Statement]:
+    rows = _rows(wanted)
+    pairs = [[find_card(name, load_cards()).name for name in pair] for pair in wanted.compare]
+    found = [_comparison(candidate, baseline, rows) for candidate, baseline in pairs]
+    return [statement for statement in found if statement is not None]
+
+
+def _comparison(candidate: str, baseline: str, rows: Sequence[Published]) -> Statement | None:
+    """Geometric mean and range over the cases published for both cards in one stack; ``None`` without any."""
+    ours, theirs = _by_case(candidate, rows), _by_case(baseline, rows)
+    shared = [case for case in ours if case in theirs]
+    if not shared:
+        return None
+    logs = [ours[case][0] - theirs[case][0] for case in shared]
+    low, value, high = (math.exp(log) for log in (min(logs), math.fsum(logs) / len(logs), max(logs)))
+    models, stacks = ({case.model for case in shared}, sorted({case.stack for case in shared}))
+    text = (
+        f"{candidate} ÷ {baseline}: {format_ratio(value)} in training throughput, geometric mean of {len(shared)} "
+        f"figures of {len(models)} models from {format_ratio(low)} to {format_ratio(high)} "
+        f"({shared[0].precision}, {' and '.join(stacks)}, each card at the largest batch published)"
+    )
+    sources = (row.path for case in shared for row in (*ours[case][1], *theirs[case][1]))
+    return Statement(
+        origin="published",
+        text=text,
+        value=value,
+        low=low,
+        high=high,
+        unit="ratio",
+        count=len(shared),
+        sources=tuple(dict.fromkeys(sources)),
+    )
+
+
+class _Case(NamedTuple):
+    stack: str
+    model: str
+    precision: str
+
+
+def _by_case(card: str, rows: Sequence[Published]) -> dict[_Case, tuple[float, list[Published]]]:
+    """Case → log throughput of one such card at its largest published batch (mean over hosts), with the rows."""
+    groups: dict[_Case, list[Published]] = {}
+    for row in rows:
+        if row.card == card and row.device_count == 1:
+            groups.setdefault(_Case(row.stack, row.model, row.precision), []).append(row)
+    found = {}
+    for case, members in groups.items():
+        largest = max(row.batch_size or 0 for row in members)
+        hosts = [row for row in members if (row.batch_size or 0) == largest]
+        found[case] = (math.fsum(math.log(row.value) for row in hosts) / len(hosts), hosts)
+    return found
+
+
+# --- predicted --------------------------------------------------------------------------------------------------------
+
+
+def card_figures(wanted: Elsewhere) -> tuple[str, list[CardFigure]]:
+    """What one example is, and the first model's throughput on every card the claim is about, fastest first."""
+    question = Question(workload=wanted.models[0], precision=wanted.precision)
+    basis = choose_basis(question, curated().kept, _forecaster(), ())
+    if basis is None:
+        return "examples", []
+    found = [_card_figure(card, basis) for card in _cards(wanted)]
+    unit = basis.rows[0].unit.removesuffix("/s")
+    return unit, sorted(found, key=lambda figure: -(figure.throughput_per_s or 0.0))
+
+
+def _card_figure(card: Card, basis: Basis) -> CardFigure:
+    published = published_figure(card.name, 1, basis)
+    if published is not None:
+        why = f"at batch {published['batch_size']}"
+        return CardFigure(card, "published", float(str(published["throughput_per_s"])), None, None, why)
+    if _too_large(card, basis):
+        why = "by its dimensions the model does not fit in this card's memory"
+        return CardFigure(card, None, None, None, None, why)
+    forecaster = _forecaster()
+    forecast = forecaster.predict(card, basis.case, None, forecaster.anchors(basis.case, card.card_class))
+    if isinstance(forecast, Refusal):
+        return CardFigure(card, None, None, None, None, forecast.reason)
+    why = f"at batch {forecast.batch_size}, from {' and '.join(forecast.anchors)}"
+    return CardFigure(card, "predicted", forecast.throughput_per_s, forecast.low_per_s, forecast.high_per_s, why)
+
+
+def _too_large(card: Card, basis: Basis) -> bool:
+    """Whether not even one example of the published model fits, where its dimensions are known."""
+    names = [name for name, stand_ins in WORKLOAD_MODELS.items() for m in stand_ins if m.model == basis.case.model]
+    if not names or names[0] not in MODELS:
+        return False
+    question = Question(
+        workload=names[0],
+        precision=basis.case.precision,
+        memory_model=f"{names[0]}:full",
+        tokens=basis.tokens,
+    )
+    need = memory_basis(question, ())
+    return need is not None and memory_on(card, need).state == "no"
+
+
+def _predicted(wanted: Elsewhere) -> Statement | None:
+    """The fastest and the slowest of the cards without a published figure."""
+    unit, figures = card_figures(wanted)
+    known = [figure for figure in figures if figure.origin == "predicted"]
+    if not known:
+        return None
+    fastest, slowest = (_spoken(figure) for figure in (known[0], known[-1]))
+    text = (
+        f"{wanted.models[0]} on the {len(known)} such cards without a published figure of the same software, {unit}/s "
+        f"with 90 % ranges: from {slowest} to {fastest}"
+    )
+    return Statement(
+        origin="predicted",
+        text=text,
+        low=known[-1].low_per_s,
+        high=known[0].high_per_s,
+        unit=f"{unit}/s",
+        count=len(known),
+    )
+
+
+def _spoken(figure: CardFigure) -> str:
+    value, low, high = (f"{v:.3g}" for v in figure[2:5] if isinstance(v, float))
+    return f"{value} ({low} to {high}) on {figure.card.name}"
+
+
+def models_by_fit(card: Card, wanted: Elsewhere) -> dict[str, list[str]]:
+    """State of fit (``fits``, ``tight``, ``no``) → the claim's models in it on one such card, one example at a time."""
+    found: dict[str, list[str]] = {state: [] for state in _STATES}
+    for name in wanted.memory_models:
+        basis = memory_basis(Question(workload=wanted.models[0], precision=wanted.precision, memory_model=name), ())
+        state = None if basis is None else memory_on(card, basis).state
+        if state is not None:
+            found[state].append(name)
+    return found
+
+
+def by_memory(wanted: Elsewhere) -> list[list[Card]]:
+    """The cards the claim is about, grouped by memory size, largest first."""
+    sizes: dict[int, list[Card]] = {}
+    for card in _cards(wanted):
+        sizes.setdefault(card.memory_bytes, []).append(card)
+    return [sizes[size] for size in sorted(sizes, reverse=True)]
+
+
+def _memory(wanted: Elsewhere) -> list[Statement]:
+    return [_memory_statement(cards, wanted) for cards in by_memory(wanted)] if wanted.memory_models else []
+
+
+_STATES: Mapping[str, str] = {"fits": "fits", "tight": "tight", "no": "does not fit"}
+
+
+def _memory_statement(cards: Sequence[Card], wanted: Elsewhere) -> Statement:
+    models = models_by_fit(cards[0], wanted)
+    said = [f"{_STATES[state]} {', '.join(names)}" for state, names in models.items() if names]
+    size = f"{cards[0].memory_bytes / 2**30:.0f} GB ({len(cards)} such card{'s' if len(cards) > 1 else ''})"
+    return Statement(
+        origin="predicted",
+        text=f"{size}, memory computed from the models' dimensions at batch 1: {'; '.join(said)}",
+        value=float(cards[0].memory_bytes),
+        unit="bytes",
+        count=sum(map(len, models.values())),
+    )

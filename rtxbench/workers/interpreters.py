@@ -1,0 +1,57 @@
+"""Which Python runs an engine's workers: engines may live in environments of their own, and on a GPU they must."""
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import rtxbench
+from rtxbench.workers.process import WorkerSpec
+
+__all__ = ["FRAMEWORKS", "interpreter_of", "why_engine_missing", "worker_spec"]
+
+FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+"""Engine → the module its environment must have."""
+
+
+def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
+    """Path of the Python that has the engine.
+
+    ``RTXBENCH_PYTHON_JAX`` (``_TORCH``, ``_TENSORFLOW``) where it is set; else this one where the framework is
+    installed; else the environment ``.tox/<engine>`` below ``folder``, if tox has built it; else this one.
+    """
+    named = environ.get(f"RTXBENCH_PYTHON_{engine.upper()}")
+    if named:
+        return named
+    if engine in FRAMEWORKS and find_spec(FRAMEWORKS[engine]) is None:
+        built = folder / ".tox" / engine / "bin" / "python"
+        if built.is_file():
+            return str(built.absolute())
+    return sys.executable
+
+
+def why_engine_missing(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str | None:
+    """Why the engine cannot run here, with what to do; ``None`` where its environment was found.
+
+    An environment of its own is taken at its word: what it lacks, the worker that starts in it says.
+    """
+    python = interpreter_of(engine, environ, folder)
+    if python != sys.executable:
+        return None if Path(python).is_file() else f"RTXBENCH_PYTHON_{engine.upper()} names {python}, which is no file."
+    if find_spec(FRAMEWORKS[engine]) is not None:
+        return None
+    return (
+        f"{FRAMEWORKS[engine]} is not installed here; make an environment for it (tox -e {engine} --notest) "
+        f"or name one in RTXBENCH_PYTHON_{engine.upper()}."
+    )
+
+
+def worker_spec(engine: str) -> WorkerSpec:
+    """How to start the engine's workers; another environment gets this rtxbench: both ends are one version."""
+    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if engine == "jax" else {}
+    python = interpreter_of(engine)
+    if python != sys.executable:
+        here = str(Path(rtxbench.__file__).resolve().parent.parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return WorkerSpec(engine=engine, python=python, environment=environment)

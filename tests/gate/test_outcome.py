@@ -1,0 +1,148 @@
+"""How an outcome reads: golden Markdown, escaping, terminal table; and the parsing of what people type."""
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtxbench.errors import MeasurementError, UsageError
+from rtxbench.gate import command
+from rtxbench.gate.decision import CaseState, screen
+from rtxbench.gate.outcome import CaseReport, GateReport, describe_change, render_markdown, render_table
+from rtxbench.gate.records import case_estimate
+from rtxbench.gate.session import CaseResult
+from rtxbench.records import Estimate
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "gate.md"
+
+
+def case(name: str, outcome: str, reason: str, value: float, launches: int) -> CaseReport:
+    """One case with an interval of ±1 %."""
+    return CaseReport(
+        case=name,
+        outcome=outcome,  # type: ignore[arg-type]
+        reason=reason,
+        step_time_ratio=Estimate(value=value, low=value - 0.01, high=value + 0.01, n=5, confidence=0.9),
+        smallest_effect_ratio=0.021,
+        launches=launches,
+        screen_log_ratios=(0.0,) * 3,
+        confirm_log_ratios=(),
+        cautions=("environment: steal",) if outcome == "inconclusive" else (),
+    )
+
+
+def full_report() -> GateReport:
+    """Every outcome a case can have."""
+    return GateReport(
+        outcome="regression",
+        exit_code=1,
+        baseline="origin/main...HEAD (0123456789)",
+        candidate=". (9876543210 + uncommitted changes)",
+        margin_ratio=0.05,
+        machine="test-cpu-abc",
+        duration_s=154.0,
+        cases=(
+            case("train.steps:resnet", "regression", "confirmed-on-fresh-launches", 1.061, 8),
+            case("train.steps:mlp", "pass", "upper-bound-below-margin", 0.998, 3),
+            case("train.steps:bert", "inconclusive", "noise-too-large-for-margin", 1.02, 12),
+        ),
+    )
+
+
+def test_markdown_is_golden() -> None:
+    """The pull request's summary, word for word."""
+    assert render_markdown(full_report()) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_markdown_cannot_be_broken_by_names() -> None:
+    """A branch called after table markup, a link or HTML stays text, and an error cannot close its fence."""
+    hostile = "x | <img src=x> [a](http://b) `c`\nd"
+    text = render_markdown(
+        GateReport(
+            outcome="error",
+            exit_code=4,
+            baseline=hostile,
+            candidate=hostile,
+            margin_ratio=0.05,
+            machine="m",
+            duration_s=1.0,
+            error="boom\n```\n# a heading of the attacker",
+        )
+    )
+    assert "<img" not in text.replace("\\<img", "")
+    assert text.count("```") == 2
+
+
+def test_table_names_every_case() -> None:
+    """The terminal's table has outcome, change and reason of each case."""
+    from rich.console import Console
+
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(render_table(full_report()))
+    for words in ("train.steps:resnet", "+6.1 % (+5.1 … +7.1 %)", "too noisy for this margin", "environment: steal"):
+        assert words in stream.getvalue()
+
+
+def test_the_interval_shown_is_the_one_that_decided() -> None:
+    """The upper end of the interval shown is the bound a pass was decided on: at the margin both tip together."""
+    ratios = (0.004, 0.011, 0.018)
+    shown = case_estimate(CaseResult("a:f", "pass", "upper-bound-below-margin", CaseState(screened=ratios), ()))
+    assert shown is not None
+    assert shown.high is not None
+    assert screen(ratios, math.expm1(shown.high + 1e-6)) == "pass"
+    assert screen(ratios, math.expm1(shown.high - 1e-6)) == "go"
+
+
+def test_change_without_interval_says_so() -> None:
+    """One launch has no interval, and no launch no figure; neither is written as zero."""
+    assert describe_change(None) == "not measured"
+    assert describe_change(Estimate(value=1.03, low=None, high=None, n=1)) == "+3.0 % (one launch)"
+
+
+@pytest.mark.parametrize(("text", "ratio"), [("5%", 0.05), ("0.05", 0.05), (" 2.5 % ", 0.025), ("50%", 0.5)])
+def test_margins_people_write(text: str, ratio: float) -> None:
+    """Per cent and ratios are understood."""
+    assert command.parse_ratio(text) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 percent", "-5%", "0", "0.1%", "nan", "60%"])
+def test_margins_that_make_no_sense(text: str) -> None:
+    """A bare 5 would be 500 %: refused rather than guessed."""
+    with pytest.raises(UsageError, match="no margin"):
+        command.parse_ratio(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("10 min", 600), ("1.5h", 5400), ("45", 45)])
+def test_durations_people_write(text: str, seconds: float) -> None:
+    """Seconds, minutes and hours are understood."""
+    assert command.parse_duration_s(text) == seconds
+
+
+@given(st.text(max_size=8))
+def test_parsers_answer_or_refuse(text: str) -> None:
+    """Nothing typed ends in another exception than a usage error."""
+    for parse in (command.parse_ratio, command.parse_duration_s):
+        try:
+            assert parse(text) > 0
+        except UsageError as error:
+            assert error.next_step
+
+
+def test_plan_of_a_selftest() -> None:
+    """A plain number is unplanted, ``5%=10`` is planted; nonsense is refused."""
+    assert command.parse_plan(["20", "5%=10", "0%=3"]) == {0.0: 3, 0.05: 10}
+    with pytest.raises(UsageError, match="no number of gates"):
+        command.parse_plan(["5%=many"])
+
+
+def test_writing_replaces_whole_files(tmp_path: Path) -> None:
+    """A write that fails leaves the old file and nothing half-written."""
+    path = tmp_path / "out.json"
+    command.write_text(path, "old")
+    with pytest.raises(MeasurementError, match="cannot write"):
+        command.write_text(tmp_path / "out.json" / "below", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+    assert path.read_text() == "old"

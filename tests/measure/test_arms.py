@@ -1,0 +1,143 @@
+"""Workers of one launch, and of the next one started ahead."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+import rtxbench
+from rtxbench.errors import RtxbenchError
+from rtxbench.measure.arms import Arm, WorkersAhead, end_workers, start_workers
+from rtxbench.records import Case
+from rtxbench.workers.process import WorkerSpec
+from rtxbench.workers.protocol import Build, Built
+from tests.waiting import HANG_S
+
+SPEC = WorkerSpec(engine="python")
+
+
+def arms(*names: str, placement: str = "cpu", spec: WorkerSpec = SPEC) -> list[Arm]:
+    return [Arm(Case(workload="steps:make", batch_size=1, placement=placement), spec, name=name) for name in names]
+
+
+def test_the_next_launch_is_started_with_this_one() -> None:
+    """Two launches' processes run at once, differ, and the second asks for no third where two are all."""
+    ahead = WorkersAhead(launches=2)
+    first = ahead(arms("a", "b"))
+    children = {child.pid for child in psutil.Process().children()}
+    second = ahead(arms("a", "b"))
+    try:
+        assert first["a"].pid == first["b"].pid != second["a"].pid
+        assert second["a"].pid in children
+        assert {child.pid for child in psutil.Process().children()} == children
+    finally:
+        end_workers(first)
+        end_workers(second)
+    ahead.close()
+
+
+def test_of_five_launches_none_is_started_alone() -> None:
+    """Two are started at once, then three: the last would get ready on one core while the others idle."""
+    ahead = WorkersAhead(launches=5)
+    begun: set[int] = set()
+    together = []
+    for _ in range(5):
+        workers = ahead(arms("a"))
+        children = {child.pid for child in psutil.Process().children()}
+        together.append(len(children - begun))
+        begun |= children
+        end_workers(workers)
+    ahead.close()
+    assert together == [2, 0, 3, 0, 0]
+
+
+def test_a_launch_that_does_not_come_leaves_no_process() -> None:
+    """Closing ends the workers that were started ahead."""
+    before = set(psutil.Process().children())
+    ahead = WorkersAhead(launches=5)
+    end_workers(ahead(arms("a")))
+    assert set(psutil.Process().children()) - before
+    ahead.close()
+    assert set(psutil.Process().children()) == before
+
+
+def test_other_arms_than_foreseen_get_workers_of_their_own() -> None:
+    """When an arm was given up, the workers started ahead for both are ended and fresh ones started."""
+    ahead = WorkersAhead(launches=5)
+    end_workers(ahead(arms("a", "b")))
+    foreseen = {child.pid for child in psutil.Process().children()}
+    fresh = ahead(arms("a"))
+    assert fresh["a"].pid not in foreseen
+    assert not foreseen & {child.pid for child in psutil.Process().children()}
+    end_workers(fresh)
+    ahead.close()
+
+
+def test_nothing_is_started_ahead_on_a_gpu() -> None:
+    """A sleeping worker would hold device memory, so a GPU launch starts only its own."""
+    before = set(psutil.Process().children())
+    ahead = WorkersAhead(launches=5)
+    end_workers(ahead(arms("a", placement="gpu")))
+    assert set(psutil.Process().children()) == before
+
+
+def test_a_worker_that_cannot_start_leaves_none_behind(tmp_path: Path) -> None:
+    """One of two specs fails: the error is raised and the other's process is ended."""
+    before = set(psutil.Process().children())
+    broken = WorkerSpec(engine="python", directory=tmp_path, command=("-c", "raise SystemExit(3)"))
+    with pytest.raises(RtxbenchError, match="exit status 3"):
+        start_workers([*arms("a"), *arms("b", spec=broken)])
+    assert set(psutil.Process().children()) == before
+
+
+def _steps(folder: Path, text: str) -> WorkerSpec:
+    (folder / "steps.py").write_text(text)
+    paths = os.pathsep.join([str(folder), str(Path(rtxbench.__file__).parents[1])])
+    return WorkerSpec(engine="python", directory=folder, environment={"PYTHONPATH": paths})
+
+
+def test_two_launches_build_at_the_same_time(tmp_path: Path) -> None:
+    """Each build waits for the other one's sign of life: both are answered only if they run side by side."""
+    spec = _steps(
+        tmp_path,
+        "import os, pathlib, time\n"
+        "def make():\n"
+        "    pathlib.Path(f'building-{os.getpid()}').touch()\n"
+        "    while len(list(pathlib.Path('.').glob('building-*'))) < 2: time.sleep(0.01)\n"
+        "    return lambda: None\n",
+    )
+    ahead = WorkersAhead(launches=2, build=True)
+    pair = arms("a", spec=spec)
+    first = ahead(pair)
+    second = ahead(pair)
+    try:
+        for seed, workers in enumerate((first, second)):
+            request = Build(arm="a", case=pair[0].case, seed=seed)
+            assert workers["a"].ask(request, Built, HANG_S).build_s >= 0
+    finally:
+        end_workers(first)
+        end_workers(second)
+    ahead.close()
+
+
+def test_what_fails_beside_another_is_built_alone(tmp_path: Path) -> None:
+    """Where a build fails beside another one (memory, say), the launch gets workers that have built nothing yet."""
+    spec = _steps(
+        tmp_path,
+        "import pathlib\n"
+        "def make():\n"
+        "    with open('tries', 'a') as tries: tries.write('.')\n"
+        "    if pathlib.Path('tries').stat().st_size <= 2: raise MemoryError('out of memory')\n"
+        "    return lambda: None\n",
+    )
+    ahead = WorkersAhead(launches=5, build=True)
+    pair = arms("a", spec=spec)
+    for seed in range(3):
+        workers = ahead(pair)
+        try:
+            workers["a"].ask(Build(arm="a", case=pair[0].case, seed=seed), Built, HANG_S)
+        finally:
+            end_workers(workers)
+    ahead.close()
+    assert (tmp_path / "tries").read_text() == "....."  # two side by side failed, then one a launch

@@ -1,0 +1,213 @@
+"""What is planned on which machine."""
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from rtxbench.engines.refusals import COMPILERS
+from rtxbench.errors import UsageError
+from rtxbench.measure.suite import CLAIM_PLANS, TRIAL_CLAIMS, Request, plan
+from rtxbench.records import Cpu, Environment, Gpu
+from rtxbench.trials.table import TRIALS
+from rtxbench.verdicts.claims import load_claims
+from rtxbench.workloads import WORKLOADS, workload_named
+
+
+def machine(*gpus: str, capability: str = "8.9") -> Environment:
+    cards = tuple(
+        Gpu(uuid=f"GPU-{i}", name=name, index=i, compute_capability=capability) for i, name in enumerate(gpus)
+    )
+    return Environment(
+        machine="test", cpu=Cpu(name="cpu", physical_cores=2, logical_cores=2, memory_bytes=2**33), gpus=cards
+    )
+
+
+def test_a_cpu_only_machine_keeps_its_gpu_cases_with_the_reason() -> None:
+    """Nothing disappears: every GPU case of the plan is there, skipped, saying that there is no GPU."""
+    groups = plan(Request(claims=("tensor-cores",)), machine())
+    for group in groups:
+        reasons = {case.precision: reason for case, reason in group.skipped if case.placement == "gpu"}
+        assert set(reasons) == {"float32", "tf32", "mixed_float16", "mixed_bfloat16"}
+        assert all("no NVIDIA GPU" in reason for reason in reasons.values())
+
+
+def test_pathological_precision_is_never_run_on_a_cpu() -> None:
+    """mixed_float16 without XLA and TF32 are skipped on a CPU; float16 with XLA is not."""
+    for group in plan(Request(claims=("tensor-cores",), compilers=("none", "xla")), machine()):
+        run = {(case.precision, case.compiler) for case in group.cases}
+        assert ("mixed_float16", "none") not in run
+        assert ("mixed_float16", "xla") in run
+        assert not any(precision == "tf32" for precision, _ in run)
+
+
+def test_both_arms_of_a_precision_pair_have_one_batch_size() -> None:
+    """Precisions are compared at the same batch, on every machine and profile."""
+    for environment in (machine(), machine("RTX 4090")):
+        for profile in ("quick", "standard", "full"):
+            for group in plan(Request(claims=("tensor-cores", "vision"), profile=profile), environment):
+                assert len({case.batch_size for case in group.cases}) == 1
+
+
+def test_an_old_card_is_spared_what_it_cannot_do() -> None:
+    """A Turing card runs float16 but neither TF32 nor bfloat16, with the reason."""
+    (group,) = plan(Request(claims=("tensor-cores",), workloads=("mlp",)), machine("RTX 2080", capability="7.5"))
+    assert [case.precision for case in group.cases] == ["float32", "mixed_float16"]
+    assert all("8.0" in reason for _, reason in group.skipped)
+
+
+def test_two_gpus_give_strong_and_weak_scaling() -> None:
+    """Data parallelism is compared at the same global batch and at N times it."""
+    (group,) = plan(Request(claims=("data-parallel",)), machine("RTX 4090", "RTX 4090"))
+    assert group.baseline is not None
+    assert [case.batch_size for case in group.candidates] == [group.baseline.batch_size, 2 * group.baseline.batch_size]
+    assert {case.device_count for case in group.candidates} == {2}
+
+
+def test_one_gpu_cannot_speak_of_several() -> None:
+    """The plan of data parallelism on one GPU measures nothing and says why."""
+    (group,) = plan(Request(claims=("data-parallel",)), machine("RTX 4090"))
+    assert group.cases == ()
+    assert "two NVIDIA GPUs" in group.skipped[0][1]
+
+
+def test_logical_devices_are_marked_as_a_check() -> None:
+    """MirroredStrategy over logical CPU devices has a placement of its own, which no scaling claim accepts."""
+    groups = plan(Request(claims=("data-parallel",), logical_devices=2), machine())
+    assert groups[-1].name.startswith("data-parallel-check/")
+    assert groups[-1].candidates[0].placement == "mirrored-logical"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(workloads=("resnet5",)), "resnet50"),
+        (Request(claims=("dlss",)), "nothing is measured"),
+        (Request(profile="fast"), "unknown profile"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_right_ones(request_: Request, message: str) -> None:
+    """Unknown workloads, claims and profiles are usage errors that offer what exists."""
+    with pytest.raises(UsageError, match=message):
+        plan(request_, machine())
+
+
+def test_a_scaled_down_workload_names_what_it_stands_for() -> None:
+    """What runs in place of a bigger model says so, and the bigger one exists."""
+    for workload in WORKLOADS.values():
+        if workload.scaled_down_from:
+            assert workload.scaled_down_from in WORKLOADS
+    assert workload_named("resnet50-64px").scaled_down_from == "resnet50"
+
+
+def test_vision_compares_precisions_on_the_gpu_itself() -> None:
+    """Mixed precision is held against float32 on the same GPU, not only against the CPU."""
+    groups = plan(Request(claims=("vision",)), machine("RTX 4090"))
+    on_gpu = [group for group in groups if group.baseline is not None and group.baseline.placement == "gpu"]
+    assert on_gpu
+    for group in on_gpu:
+        assert {case.precision for case in group.candidates} == {"mixed_float16", "mixed_bfloat16"}
+
+
+def test_architecture_changes_the_model_and_nothing_else() -> None:
+    """The cheaper model trains at the same batch, precision and place."""
+    for group in plan(Request(claims=("architecture",)), machine()):
+        (candidate,) = group.candidates
+        assert group.baseline is not None
+        assert candidate.workload != group.baseline.workload
+        assert replace(candidate, workload=group.baseline.workload) == group.baseline
+
+
+def test_the_trials_named_are_the_trials_there_are() -> None:
+    """The plan's list of trials and the trials themselves agree."""
+    assert set(TRIAL_CLAIMS) == set(TRIALS)
+    assert plan(Request(claims=("deployment",)), machine()) == []
+
+
+def test_every_claim_can_be_measured_or_says_why_not() -> None:
+    """No claim of the suite is left without a plan, a trial or a reason."""
+    measured = {*CLAIM_PLANS, *TRIAL_CLAIMS}
+    for claim in load_claims():
+        assert claim.id in measured or claim.not_testable or claim.kind == "finding", claim.id
+
+
+def test_every_engine_is_planned_with_the_compiler_its_users_get() -> None:
+    """JAX compiles, the others do not unless asked; a longer profile adds what can be asked for."""
+    quick = {e: plan(Request(engine=e, claims=("tensor-cores",)), machine())[0].baseline for e in COMPILERS}
+    assert {engine: case.compiler for engine, case in quick.items()} == {
+        "tensorflow": "none",
+        "jax": "xla",
+        "torch": "none",
+    }
+    (group, *_) = plan(Request(engine="torch", claims=("tensor-cores",), profile="standard"), machine())
+    assert {case.compiler for case in group.cases} == {"none", "inductor"}
+
+
+def test_several_gpus_are_used_in_each_engines_own_way() -> None:
+    """MirroredStrategy, DataParallel and DDP are the same claim on three engines."""
+    two = machine("RTX 4090", "RTX 4090")
+    ways = {e: plan(Request(engine=e, claims=("data-parallel",)), two)[0].candidates[0].placement for e in COMPILERS}
+    assert ways == {"tensorflow": "mirrored", "jax": "data-parallel", "torch": "ddp"}
+
+
+def test_engines_are_compared_at_one_batch_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each group of the comparison holds one workload, one batch, one precision, and every engine that is there."""
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    groups = plan(Request(claims=("engines",), profile="standard"), machine())
+    for group in (group for group in groups if group.name.startswith("engines/")):
+        assert len({(case.workload, case.batch_size, case.precision, case.placement) for case in group.cases}) == 1
+        assert {case.engine for case in group.cases} == {"tensorflow", "jax", "torch"}
+
+
+def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms, in float32 and bfloat16, in one group: what normalisation costs and what it hides."""
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    groups = plan(Request(claims=("engines",), workloads=("resnet50-64px",)), machine())
+    (group,) = (group for group in groups if group.name.startswith("fused-norm/"))
+    assert [(case.precision, case.variant) for case in group.cases] == [
+        ("float32", ""),
+        ("float32", "fused-norm"),
+        ("mixed_bfloat16", ""),
+        ("mixed_bfloat16", "fused-norm"),
+    ]
+    quick = plan(Request(claims=("engines",)), machine())
+    assert not any(group.name.startswith("fused-norm/") for group in quick)
+
+
+def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one engine there is nothing to compare: nothing is measured, and the record says what to install."""
+    why = {"tensorflow": None, "jax": "jax is not installed here", "torch": "torch is not installed here"}
+    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", why.__getitem__)
+    for group in plan(Request(claims=("engines",), workloads=("mlp",)), machine()):
+        assert group.cases == ()
+        assert {reason for _, reason in group.skipped} == {"jax is not installed here", "torch is not installed here"}
+
+
+def test_all_engines_give_every_group_once_per_engine_under_its_own_name() -> None:
+    """`--engine all`: names are unique, and the comparison of engines is not repeated."""
+    names = [group.name for group in plan(Request(engine="all"), machine())]
+    assert len(names) == len(set(names))
+    assert {"tensor-cores/mlp", "tensor-cores/mlp@jax", "tensor-cores/mlp@torch"} <= set(names)
+    assert not any(name.startswith("engines/") and "@" in name for name in names)
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    """A misspelt engine never measures another one."""
+    with pytest.raises(UsageError, match="tensorflow, jax, torch, all"):
+        plan(Request(engine="pytorch"), machine())
+
+
+def test_the_lora_decoder_is_scaled_to_the_devices_memory() -> None:
+    """24 GiB fine-tune the 3B decoder, 12 GiB the 1B one, a CPU the small one that says what it stands for."""
+
+    def lora_of(environment: Environment) -> set[str]:
+        groups = plan(Request(claims=("tensor-cores",), profile="standard"), environment)
+        return {group.workload for group in groups if "lora" in group.workload}
+
+    def card(memory_gib: int) -> Environment:
+        gpu = Gpu(uuid="GPU-0", name="RTX", index=0, compute_capability="8.9", memory_bytes=memory_gib * 2**30)
+        return msgspec.structs.replace(machine(), gpus=(gpu,))
+
+    assert lora_of(card(24)) == {"llama-3b-lora"}
+    assert lora_of(card(12)) == {"llama-1b-lora"}
+    assert lora_of(machine()) == {"llama-mini-lora"}
+    assert workload_named("llama-mini-lora").scaled_down_from == "llama-1b-lora"

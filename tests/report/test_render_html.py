@@ -1,0 +1,120 @@
+"""The page escapes everything, holds everything, and draws verdicts where they belong."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from rtxbench.records import Estimate, Verdict
+from rtxbench.report.base import Context, Paragraph, Section, VerdictCard
+from rtxbench.report.drawing.style import INK, STATE_COLORS, theme
+from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html, strips
+from tests.synthetic import CPU_ONLY, write_results
+from tests.synthetic_report import context_of
+
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>{{7*7}}$\\alpha$"
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return context_of(write_results(tmp_path_factory.mktemp("results"), (CPU_ONLY,), traces=False))
+
+
+def card(low: float, high: float, threshold: float) -> VerdictCard:
+    estimate = Estimate(value=(low * high) ** 0.5, low=low, high=high, n=5)
+    verdict = Verdict(
+        claim="c", machine="m", subject="", state="supported", reason="r", explanation="e",
+        estimate=estimate, threshold_ratio=threshold,
+    )  # fmt: skip
+    return VerdictCard(id="c", verdict=verdict, title="t", claim="c", machine="m")
+
+
+def test_hostile_text_in_any_block_is_shown_not_run(context: Context) -> None:
+    """No tag, attribute or template expression of a record's text reaches the page as markup."""
+    verdict = structs.replace(card(1, 2, 1.1).verdict, subject=HOSTILE, explanation=HOSTILE, cause=HOSTILE)
+    hostile = replace(card(1, 2, 1.1), verdict=verdict, parts=(verdict,), title=HOSTILE, machine=HOSTILE)
+    from rtxbench.report.base import Cell, Code, Column, Definitions, Subheading, Table, VerdictCards
+
+    blocks = (
+        Paragraph(HOSTILE),
+        Subheading(HOSTILE),
+        Code(HOSTILE),
+        Definitions(((HOSTILE, HOSTILE),)),
+        Table(
+            caption=HOSTILE, columns=(Column(HOSTILE),), rows=((Cell(HOSTILE, note=HOSTILE, mono=True),), (HOSTILE,))
+        ),
+        VerdictCards((hostile,)),
+    )
+    page = render_html(context, [Section(id="s", title=HOSTILE, blocks=blocks)], {}, ())
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "{{7*7}}" in page
+    assert "49$" not in page
+
+
+def test_a_label_breaks_between_its_words_and_an_option_nowhere(context: Context) -> None:
+    """A line may break after a slash or hyphen between two words, and what is around the break is still escaped."""
+    from rtxbench.report.base import Cell, Column, Table
+
+    rows = ((Cell("mlp-wide/float32/cpu/b64", mono=True), "run `rtxbench trace --json a/b<br>`"),)
+    table = Table(caption="", columns=(Column("Case"), Column("How")), rows=rows)
+    page = render_html(context, [Section(id="s", title="t", blocks=(table,))], {}, ())
+    assert "<code>mlp-<wbr>wide/<wbr>float32/<wbr>cpu/<wbr>b64</code>" in page
+    assert "<code>rtxbench trace --json a/<wbr>b&lt;br&gt;</code>" in page
+
+
+def test_the_page_names_nothing_outside_itself(context: Context) -> None:
+    """No address, script or style sheet is loaded; the policy forbids it besides."""
+    page = render_html(context, [Section(id="s", title="t", blocks=(Paragraph("x"),))], {}, ("report.md",))
+    assert "default-src 'none'" in page
+    assert not re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|@import|src=", page)
+
+
+def test_a_drawn_figure_takes_the_pages_colours_and_its_own_ids() -> None:
+    """Ink becomes the page's ink, and two figures on one page share no id."""
+    svg = f'<?xml version="1.0"?>\n<svg height="5pt" width="4pt" viewBox="0 0 4 5"><g id="axes_1" style="fill: {INK}"/>'
+    svg += '<use href="#axes_1" clip-path="url(#axes_1)"/></svg>'
+    text = inline_svg(svg, "one")
+    assert text.startswith('<svg role="img" aria-labelledby="one-alt" viewBox="0 0 4 5">')
+    assert 'id="one-axes_1"' in text
+    assert 'href="#one-axes_1"' in text
+    assert "url(#one-axes_1)" in text
+    assert "var(--ink)" in text
+    assert INK not in text
+
+
+def test_a_dollar_sign_in_a_name_is_no_mathematics() -> None:
+    """Matplotlib would fail on an unfinished formula in a hostile name; the theme draws it as text."""
+    import io
+
+    from rtxbench.report.drawing.bars_and_forest import Bar, Panel, throughput_bars
+
+    with theme():
+        figure = throughput_bars([Panel(r"$\frac{", "examples/s", (Bar(r"<b>$\foo$", 1.0, 0.9, 1.1, "#0072b2"),))])
+        svg = io.StringIO()
+        figure.savefig(svg, format="svg")
+    assert "&lt;b&gt;$\\foo$" in svg.getvalue()
+
+
+def test_strips_place_interval_and_threshold_in_order() -> None:
+    """On a card's scale: 1, then the threshold, then the interval, all between 0 and 100."""
+    drawn = strips(card(1.7, 1.9, 1.1))[0]
+    assert drawn is not None
+    assert drawn.threshold is not None
+    assert 0 <= drawn.one < drawn.threshold < drawn.low < drawn.value < drawn.high <= 100
+
+
+def test_a_verdict_without_estimate_has_no_strip() -> None:
+    """What was not measured is not drawn."""
+    unmeasured = replace(card(1, 2, 1.1), verdict=structs.replace(card(1, 2, 1.1).verdict, estimate=None))
+    assert strips(unmeasured) == [None]
+
+
+def test_every_state_has_a_sign_and_a_colour() -> None:
+    """A state is told by its sign as well as by colour, in the page's style too."""
+    assert len(set(STATE_MARKS.values())) == 5
+    assert STATE_MARKS.keys() == STATE_COLORS.keys()
+    style = (Path(__file__).parents[2] / "rtxbench/report/templates/page.css").read_text(encoding="utf-8")
+    assert all(f".badge.{state}" in style for state in STATE_MARKS)

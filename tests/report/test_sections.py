@@ -1,0 +1,258 @@
+"""Sections as plain functions: what they take from records and what they leave out."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from rtxbench.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.hardware.trace import load_trace
+from rtxbench.records import Case, CaseRecord, Estimate, Observation, RatioRecord
+from rtxbench.report.base import Context, Figure, Paragraph, Table, VerdictCards
+from rtxbench.report.drawing.bars_and_forest import Bar, ForestGroup, ForestRow, Panel, forest, throughput_bars
+from rtxbench.report.drawing.canvas import label_column_in, round_ticks, short_number
+from rtxbench.report.drawing.style import PRECISION_COLORS, theme
+from rtxbench.report.labels import (
+    code_spans,
+    command_line,
+    device_title,
+    distinguishing_labels,
+    estimate_text,
+    machine_title,
+    ratio_text,
+)
+from rtxbench.report.sections.inventory import unmeasured_section
+from rtxbench.report.sections.ratios import ratios_section
+from rtxbench.report.sections.throughput import latest_per_case, throughput_section
+from rtxbench.report.sections.timeline import timeline_section
+from rtxbench.report.sections.verdicts import verdicts_section
+from rtxbench.store import LoadedRun
+from tests.synthetic import BIG_GPU, CPU_ONLY, run_header, write_results
+from tests.synthetic_report import context_of
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return context_of(write_results(tmp_path_factory.mktemp("results"), (BIG_GPU, CPU_ONLY)))
+
+
+def with_records(context: Context, run: LoadedRun) -> Context:
+    """The context of one changed run."""
+    runs = (run,)
+    return replace(
+        context, runs=runs, cases=cases_frame(runs), ratios=ratios_frame(runs), observations=observations_frame(runs)
+    )
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure drawn as SVG text."""
+    drawn = io.StringIO()
+    with theme():
+        figure.build().savefig(drawn, format="svg")
+    return drawn.getvalue()
+
+
+def test_a_functional_check_is_listed_but_never_drawn(context: Context) -> None:
+    """Logical devices prove that code runs and nothing of speed: no bar, and the table says so."""
+    run = context.runs[1]
+    record = next(r for r in run.of_kind(CaseRecord) if r.measurement)
+    logical = structs.replace(record, case=structs.replace(record.case, placement="mirrored-logical", workload="toy"))
+    section = throughput_section(with_records(context, run._replace(records=(record, logical))))
+    assert section is not None
+    assert all("toy" not in figure.alt for figure in section.figures)
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert "functional check" in str(table.rows[1][-1])
+
+
+def test_a_logical_ratio_is_no_dot_in_the_forest(context: Context) -> None:
+    """A ratio of logical devices is listed with its caution and left out of the figure."""
+    run = context.runs[0]
+    record = run.of_kind(RatioRecord)[0]
+    logical = structs.replace(record, candidate=structs.replace(record.candidate, placement="mirrored-logical"))
+    section = ratios_section(with_records(context, run._replace(records=(logical,))))
+    assert section is not None
+    assert section.figures == ()
+
+
+def test_a_case_of_several_runs_is_shown_as_of_the_last(context: Context) -> None:
+    """Measured twice on one machine: the page shows the later, the CSV both."""
+    rows = [{"label": "a", "value": 1}, {"label": "b", "value": 2}, {"label": "a", "value": 3}]
+    assert latest_per_case(rows) == [{"label": "a", "value": 3}, {"label": "b", "value": 2}]
+
+
+def test_machines_side_by_side_only_where_two_ran_the_same_workload(context: Context) -> None:
+    """The comparison of machines needs two; its bars name what each case really ran on."""
+    section = throughput_section(context)
+    assert section is not None
+    assert section.figures[0].name == "throughput-machines"
+    svg = svg_of(section.figures[0])
+    assert "2× RTX 4090 · float32" in svg
+    assert "RTX 4090 · mixed_bfloat16" in svg
+    alone = throughput_section(with_records(context, context.runs[0]))
+    assert alone is not None
+    assert "throughput-machines" not in {figure.name for figure in alone.figures}
+
+
+def test_published_and_predicted_bars_look_different_and_say_so() -> None:
+    """Neither colour nor length alone tells where a figure comes from."""
+    origins = ("measured", "published", "predicted")
+    bars = tuple(Bar("x", 1.0, None, None, "#0072b2", origin=origin) for origin in origins)  # type: ignore[arg-type]
+    with theme():
+        figure = throughput_bars([Panel("w", "examples/s", bars)])
+    patches = [p for p in figure.get_children() if p.__class__.__name__ == "Rectangle" and p is not figure.patch]
+    looks = {(patch.get_hatch(), patch.get_fill(), patch.get_linestyle()) for patch in patches}  # type: ignore[attr-defined]
+    assert len(looks) == 3
+    texts = " ".join(text.get_text() for text in figure.texts)
+    assert "(published)" in texts
+    assert "(predicted)" in texts
+
+
+def test_an_interval_beyond_the_drawing_ends_in_an_arrow_and_hides_no_bar() -> None:
+    """One launch pair gone wild does not squeeze the other bars to nothing."""
+    tame, wild = Bar("tame", 100.0, 99.0, 101.0, "#0072b2"), Bar("wild", 90.0, 1.0, 9_000.0, "#0072b2")
+    with theme():
+        figure = throughput_bars([Panel("w", "examples/s", (tame, wild))])
+        forest_figure = forest([ForestGroup("g", (ForestRow("r", 0.5, 0.001, 300.0, 1.1, "#0072b2"),))], "ratio")
+    widths = [
+        p.get_width() for p in figure.get_children() if p.__class__.__name__ == "Rectangle" and p is not figure.patch
+    ]
+    assert min(widths) > 1.5
+    assert forest_figure.texts
+
+
+def test_forest_rows_carry_the_claims_threshold(context: Context) -> None:
+    """The dashed mark stands where the claim that rests on the pair wants it."""
+    section = ratios_section(context)
+    assert section is not None
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    needed = {row[3] for table in tables for row in table.rows}
+    assert needed == {"", "1.10×"}
+
+
+def test_every_claim_and_machine_has_one_card_and_a_link_to_it(context: Context) -> None:
+    """No verdict is dropped; those of which the same is to be said share a card."""
+    section = verdicts_section(context)
+    assert section is not None
+    cards = [card for block in section.blocks if isinstance(block, VerdictCards) for card in block.cards]
+    covered = [key for card in cards for key in card.covers]
+    assert sorted(covered) == sorted((v.claim, v.machine) for v in context.verdicts if not v.subject)
+    ids = {card.id for card in cards}
+    assert len(ids) == len(cards)
+    linked = {
+        cell.target
+        for block in section.blocks
+        if isinstance(block, Table)
+        for row in block.rows
+        for cell in row
+        if not isinstance(cell, str) and cell.target
+    }
+    assert linked == ids
+
+
+def test_nothing_judged_means_no_verdicts_section(context: Context) -> None:
+    """A section with nothing to say is left out."""
+    assert verdicts_section(replace(context, verdicts=())) is None
+
+
+def test_unmeasured_cases_come_with_their_reasons(context: Context) -> None:
+    """Every skipped and failed case is in the table, with its reason."""
+    section = unmeasured_section(context)
+    assert section is not None
+    text = str(section.blocks)
+    assert "out of device memory" in text
+    assert "needs two GPUs" in text
+
+
+def test_the_timeline_draws_every_recorded_quantity(context: Context) -> None:
+    """One track per quantity the trace has, named with its unit; GPUs apart."""
+    section = timeline_section(context)
+    assert section is not None
+    svg = svg_of(section.figures[0])
+    for words in ("GPU busy", "GPU power", "SM clock", "CPU busy", "Timed blocks", "GPU 1", "resnet50"):
+        assert words in svg
+    assert "of one core" in section.figures[0].caption
+    cpu_only = section.figures[1]
+    assert "GPU" not in svg_of(cpu_only)
+    assert any(isinstance(block, Paragraph) and "No GPU was recorded" in block.text for block in section.blocks)
+
+
+def test_a_run_of_checks_alone_hides_no_results_recording(context: Context) -> None:
+    """A later run that held rtxbench against itself, with what explains it, has no timed blocks to draw."""
+    earlier = context.runs[1]
+    record = next(r for r in earlier.of_kind(CaseRecord) if r.measurement)
+    checks = (structs.replace(record, group="harness/a-a"), *earlier.of_kind(Observation)[:1])
+    later = earlier._replace(run=structs.replace(earlier.run, run_id="20991231T000000-checks"), records=checks)
+    section = timeline_section(replace(context, runs=(*context.runs, later)))
+    assert section is not None
+    assert not [figure for figure in section.figures if "checks" in figure.alt]
+
+
+def test_a_run_without_trace_has_no_timeline(tmp_path: Path) -> None:
+    """No recording, no section."""
+    assert timeline_section(context_of(write_results(tmp_path, (CPU_ONLY,), traces=False))) is None
+
+
+def test_synthetic_traces_are_what_the_recorder_writes(context: Context) -> None:
+    """The fixture's traces pass the strict loader."""
+    trace = load_trace(context.runs[0].path.with_suffix(".trace.jsonl"))
+    assert trace.end is not None
+    assert not trace.truncated
+
+
+def test_labels_name_only_what_differs() -> None:
+    """What the cases share is said once, and the precision always."""
+    cases = [{"precision": "float32", "batch_size": 8, "compiler": c} for c in ("none", "xla")]
+    shared, labels = distinguishing_labels(cases, ("precision", "batch_size", "compiler"), always=("precision",))
+    assert shared == ("batch 8",)
+    assert labels == ["float32", "float32 · xla"]
+
+
+def test_a_case_is_named_by_the_devices_it_used() -> None:
+    """One card of two is one card, and a CPU case on a GPU machine is the CPU's."""
+    assert device_title(BIG_GPU, "gpu", 1) == "RTX 4090"
+    assert device_title(BIG_GPU, "mirrored", 2) == "2× RTX 4090"
+    assert device_title(BIG_GPU, "cpu", 1) == "AMD EPYC 9354"
+
+
+def test_small_texts() -> None:
+    """Numbers, ratios, code and commands as a reader expects them."""
+    assert [short_number(v, padded=True) for v in (0.8991, 9.5, 409, 1140, 9500, 2.5e9)] == [
+        "0.899", "9.50", "409", "1.14 k", "9.50 k", "2.50 G",
+    ]  # fmt: skip
+    assert ratio_text(1.8312, 1.81, 1.852) == "1.83× [1.81, 1.85]"
+    assert ratio_text(1.0, 0.997, 1.003) == "1.000× [0.997, 1.003]"
+    assert ratio_text(12.34, None, None) == "12.3×"
+    assert code_spans("run `a` or `b") == [(False, "run `a` or `b")]
+    assert code_spans("run `a`") == [(False, "run "), (True, "a")]
+    header = run_header(CPU_ONLY, "x")
+    assert command_line(structs.replace(header, command=("/opt/bin/rtxbench", "run", "a b"))) == "rtxbench run 'a b'"
+    assert (
+        command_line(structs.replace(header, command=("/lib/pytest/__main__.py", "bench"))) == "python -m pytest bench"
+    )
+    assert round_ticks(410.0)[:3] == [0.0, 100.0, 200.0]
+    assert label_column_in(["x"]) < label_column_in(["x" * 30]) <= 3.4
+
+
+def test_estimates_are_written_as_far_as_they_are_known(context: Context) -> None:
+    """A single launch has a value and no interval; no estimate is no text."""
+    verdict = next(v for v in context.verdicts if v.estimate)
+    single = Estimate(value=1.5, low=None, high=None, n=1)
+    assert estimate_text(structs.replace(verdict, estimate=single, threshold_ratio=None)) == "1.50×"
+    assert estimate_text(structs.replace(verdict, estimate=None)) == ""
+
+
+def test_every_precision_has_a_colour_of_its_own() -> None:
+    """A reader tells precisions apart in any figure."""
+    assert len(set(PRECISION_COLORS.values())) == len(PRECISION_COLORS)
+    assert Case(workload="mlp", batch_size=1).precision in PRECISION_COLORS
+
+
+def test_a_machine_bound_to_some_cores_is_told_from_the_whole() -> None:
+    """Two columns of one report never bear the same name because only the cores differ."""
+    for machine in (CPU_ONLY, BIG_GPU):
+        whole = run_header(machine, "r").environment
+        bound = structs.replace(whole, cpu=structs.replace(whole.cpu, usable_cores=1))
+        assert machine_title(bound) != machine_title(whole)
+        assert f"1 of {whole.cpu.logical_cores} cores" in machine_title(bound)

@@ -1,0 +1,90 @@
+"""The gate's two report sections: what they say and draw, from records alone."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from rtxbench.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.report.base import Context, Figure, Table
+from rtxbench.report.drawing.style import theme
+from rtxbench.report.sections.gate import gate_section, save_rates
+from rtxbench.report.sections.history import history_section
+from rtxbench.store import LoadedRun
+from tests.gate.test_selftest import records
+from tests.gate.test_series import point, run_of
+
+
+def context(*runs: LoadedRun) -> Context:
+    """A context of these runs, without verdicts."""
+    claims: Mapping[str, object] = {}
+    return Context(
+        runs=runs,
+        verdicts=(),
+        claims=claims,  # type: ignore[arg-type]
+        cases=cases_frame(runs),
+        ratios=ratios_frame(runs),
+        observations=observations_frame(runs),
+    )
+
+
+def history_run() -> LoadedRun:
+    """Thirty commits, 6 % slower from the 20th on."""
+    generator = np.random.default_rng(5)
+    values = generator.normal(0.0, 0.008, 30) + np.repeat([0.0, 0.0583], [20, 10])
+    return run_of("one", *(point(number, float(value)) for number, value in enumerate(values)))
+
+
+def drawn(figure: Figure) -> set[str]:
+    """Every text in the drawing."""
+    from matplotlib.text import Text
+
+    with theme():
+        drawing = figure.build()
+        drawing.canvas.draw()
+        return {text.get_text() for text in drawing.findobj(Text)}
+
+
+def test_nothing_to_say_is_no_section() -> None:
+    """Results without a self-test and without two gates of one series have neither section."""
+    empty = context(run_of("one", point(1, 0.0)))
+    assert gate_section(empty) is None
+    assert history_section(empty) is None
+
+
+def test_selftest_section_shows_all_three_rates() -> None:
+    """Gates run, gates replayed and the stored baseline stand side by side, per planted slow-down."""
+    outcomes = ("pass",) * 20
+    found = [*records(0.0, 60, outcomes), *records(0.05, 40, ("regression",) * 10, seed=3)]
+    section = gate_section(context(run_of("one", *found)))
+    assert section is not None
+    (figure,) = section.figures
+    texts = drawn(figure)
+    assert {"gates run", "gates replayed on their launches", "stored baseline, min:5%", "none", "5 %"} <= texts
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert [row[0] for row in table.rows] == ["none", "5 %"]
+    assert [row[1] for row in table.rows] == ["20", "10"]
+
+
+def test_history_section_marks_the_step() -> None:
+    """The step's commit and size are in the table and in the figure."""
+    section = history_section(context(history_run()))
+    assert section is not None
+    (figure,) = section.figures
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert len(table.rows) == 1
+    size = table.rows[0][1]
+    assert isinstance(size, str)
+    assert size in drawn(figure)
+    assert 0.04 < float(size.split()[0]) / 100 < 0.08
+
+
+def test_rates_are_saved_as_a_picture(tmp_path: "object") -> None:
+    """``--figure`` writes a PNG or an SVG by its ending."""
+    from pathlib import Path
+
+    from rtxbench.gate.replay import selftest_rows
+
+    assert isinstance(tmp_path, Path)
+    rows = selftest_rows(records(0.0, 20), replayed=50)
+    save_rates(rows, tmp_path / "rates.svg")
+    assert (tmp_path / "rates.svg").read_text().startswith("<?xml")

@@ -1,0 +1,70 @@
+"""Rules that decay without a check."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rtxbench.cli import app
+
+ROOT = Path(__file__).parents[1]
+TESTS = sorted(path for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_every_test_states_the_fact_it_proves(path: Path) -> None:
+    """A test without a docstring says nothing when it fails."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    silent = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def trees(folder: str) -> dict[str, ast.Module]:
+    """Every source file below the folder, parsed."""
+    return {str(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def test_no_file_and_no_function_outgrows_a_reader() -> None:
+    """A file holds 400 lines at most, a function 50; what grows further is two things."""
+    for path, tree in (trees("rtxbench") | trees("bench")).items():
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 50] == [], path
+        assert len(Path(path).read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_every_method_says_what_it_does() -> None:
+    """Methods of private classes too, which the linter leaves out."""
+    for path, tree in trees("rtxbench").items():
+        for one in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            methods = [node for node in one.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+            assert [method.name for method in methods if not ast.get_docstring(method)] == [], path
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """Each `rtxbench …` line of the README parses: its subcommand and its options are real."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"(?:`|\$ )rtxbench ((?:[a-z-]+)(?: [^`#|\n]*)?)(?=[`#\n])", text))
+    assert len(commands) >= 8
+    for command in commands:
+        name, *words = shlex.split(command)
+        if name == "--install-completion":
+            continue
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert shown.exit_code == 0, command
+        for option in (word for word in words if word.startswith("--") and word != "--"):
+            assert option in shown.output, command
+
+
+def test_every_page_the_readme_links_exists() -> None:
+    """The README links no file or picture that is not there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in {part.split(")")[0] for part in text.split("](")[1:]}:
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target

@@ -1,0 +1,182 @@
+"""How far off the predictions are, found on published figures they had not seen.
+
+``python -m tools.prediction_page [--write docs/prediction.md]`` runs all of it (seconds) and prints the
+page. Nothing is tuned on what it is scored on:
+
+- *Leave one card out.* Every row of one card leaves every stack. The method **and** its settings are picked by the
+  same procedure among the remaining cards (nested), and the 90 % range comes from their errors. Then the card is
+  predicted.
+- *Leave one model out.* The rows of one model on one card leave. Which correction to use is picked by the errors on
+  the other models, and the range too.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from rtxbench.advice.prediction.scaling_laws import (
+    CHOSEN_METHOD,
+    METHODS,
+    Floats,
+    Masks,
+    Points,
+    anchored,
+    conformal_log_half_width,
+    leave_one_card_out,
+)
+from rtxbench.catalog.cards import Card
+
+__all__ = [
+    "Folds",
+    "Score",
+    "class_transfer",
+    "memory_scaled_batches",
+    "nested_card_folds",
+    "nested_model_folds",
+    "pick_method",
+    "score",
+]
+
+
+class Score(NamedTuple):
+    """Absolute relative errors of ``n`` held-out figures, and how many fell inside their stated range."""
+
+    n: int
+    median_error_ratio: float
+    p90_error_ratio: float
+    coverage_ratio: float | None
+
+
+class Folds(NamedTuple):
+    """Held-out predictions (n, NaN where no anchor was left) with the half-width stated for each (n, log scale)."""
+
+    log_predicted: Floats
+    log_half_width: Floats
+    picked: Mapping[str, str]
+    """Held-out unit → method and settings picked without it."""
+
+
+def score(points: Points, folds: Folds, chosen: Masks | None = None) -> Score:
+    """Score the folds over the points where ``chosen`` holds (default all) and a prediction was made."""
+    error = folds.log_predicted - points.log_throughput
+    use = ~np.isnan(error) if chosen is None else chosen & ~np.isnan(error)
+    relative = np.abs(np.expm1(error[use]))
+    covered = np.abs(error[use]) <= folds.log_half_width[use]
+    return Score(
+        n=int(use.sum()),
+        median_error_ratio=float(np.median(relative)),
+        p90_error_ratio=float(np.quantile(relative, 0.9)),
+        coverage_ratio=None if np.isnan(folds.log_half_width[use]).any() else float(covered.mean()),
+    )
+
+
+def pick_method(points: Points) -> tuple[str, Mapping[str, float]]:
+    """The method with the smallest median leave-one-card-out error on ``points``, absolute on the log scale.
+
+    Returns:
+        Its name in `METHODS`, and the settings it is fitted with.
+    """
+
+    def median_error(candidate: tuple[str, Mapping[str, float]]) -> float:
+        error = leave_one_card_out(points, *candidate) - points.log_throughput
+        return float(np.nanmedian(np.abs(error)))
+
+    return min(_candidates(), key=median_error)
+
+
+def nested_card_folds(points: Points) -> Folds:
+    """Leave one card out, with method, settings and range picked among the other cards."""
+    predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
+    picked = {}
+    for card in np.unique(points.card):
+        out = points.card == card
+        train = points.take(~out)
+        name, settings = pick_method(train)
+        inner = leave_one_card_out(train, name, settings) - train.log_throughput
+        predicted[out] = anchored(train, points.take(out), METHODS[name].fit(train, settings))
+        half_width[out] = conformal_log_half_width(inner)
+        picked[str(card)] = _named(name, settings)
+    return Folds(predicted, half_width, picked)
+
+
+def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Folds:
+    """Of `leave_one_model_out`, the correction and range picked by the errors on the other models."""
+    errors = {name: predicted - points.log_throughput for name, predicted in predictions.items()}
+    predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
+    picked = {}
+    for model in np.unique(points.model):
+        out = points.model == model
+        best = min(errors, key=lambda name: float(np.nanmedian(np.abs(errors[name][~out]))))
+        predicted[out] = predictions[best][out]
+        half_width[out] = conformal_log_half_width(errors[best][~out])
+        picked[str(model)] = best
+    return Folds(predicted, half_width, picked)
+
+
+class Transfer(NamedTuple):
+    """One card predicted from anchors of another class in one stack."""
+
+    from_class: str
+    to_class: str
+    stack: str
+    card: str
+    median_error_ratio: float
+    median_bias_ratio: float
+    """Median predicted ÷ published: above 1 the card is flattered."""
+
+
+def class_transfer(points: Points) -> Iterator[Transfer]:
+    """Predict each card from the anchors of each other class, to show why that is refused."""
+    name, settings = CHOSEN_METHOD
+    for card in np.unique(points.card):
+        out = points.card == card
+        to_class = str(points.card_class[out][0])
+        law = METHODS[name].fit(points.take(~out), settings)
+        for from_class in np.unique(points.card_class[points.card_class != to_class]):
+            anchors, query = points.take(points.card_class == from_class), points.take(out)
+            error = anchored(_one_class(anchors), _one_class(query), law) - query.log_throughput
+            for stack in np.unique(query.stack):
+                here = error[(query.stack == stack) & ~np.isnan(error)]
+                if len(here):
+                    yield Transfer(
+                        str(from_class),
+                        to_class,
+                        str(stack),
+                        str(card),
+                        float(np.median(np.abs(np.expm1(here)))),
+                        float(np.exp(np.median(here))),
+                    )
+
+
+def memory_scaled_batches(points: Points, cards: Mapping[str, Card], log_half_width: Floats) -> Folds:
+    """Leave one card out where the held-out card's batch is not looked up but scaled by memory from its anchors'.
+
+    That is what happens for a card nobody measured: its largest batch is not known either. ``log_half_width`` is the
+    range stated for each point (n) by `nested_card_folds`.
+    """
+    name, settings = CHOSEN_METHOD
+    predicted = np.full(len(points), np.nan)
+    memory = np.log([cards[str(card)].memory_bytes for card in points.card])
+    for card in np.unique(points.card):
+        out = points.card == card
+        train, query = points.take(~out), points.take(out)
+        per_byte = dataclasses.replace(train, log_throughput=train.log_batch - memory[~out])
+        scaled = anchored(per_byte, query, lambda points: np.zeros(len(points))) + memory[out]
+        known = ~np.isnan(scaled)
+        query = dataclasses.replace(query, log_batch=np.where(known, scaled, query.log_batch))
+        predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
+    return Folds(predicted, log_half_width, {})
+
+
+def _one_class(points: Points) -> Points:
+    return dataclasses.replace(points, card_class=np.full(len(points), "any"))
+
+
+def _candidates() -> list[tuple[str, Mapping[str, float]]]:
+    return [(name, settings) for name, method in METHODS.items() for settings in method.grid]
+
+
+def _named(name: str, settings: Mapping[str, float]) -> str:
+    return ", ".join([name, *(f"{key} {value:g}" for key, value in settings.items())])
