@@ -27,8 +27,10 @@ __all__ = [
     "Gpu",
     "HardwareSummary",
     "Launch",
+    "Leaning",
     "Line",
     "Measurement",
+    "Note",
     "Observation",
     "RatioRecord",
     "Record",
@@ -307,7 +309,19 @@ class Observation(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="obs
 Record: TypeAlias = CaseRecord | RatioRecord | Observation
 Line: TypeAlias = Run | CaseRecord | RatioRecord | Observation
 
-VerdictState: TypeAlias = Literal["supported", "refuted", "inconclusive", "not-measured", "not-testable"]
+VerdictState: TypeAlias = Literal["supported", "refuted", "mixed", "inconclusive", "not-measured", "not-testable"]
+Leaning: TypeAlias = Literal["likely-yes", "likely-no"]
+
+
+class Note(_Frozen, frozen=True, kw_only=True):
+    """One thing to be said beside a verdict that decides nothing in it."""
+
+    kind: str
+    """Machine-readable: ``all-reduce``, ``input-wait``, ``saving``, ``scaling``, ``published``, ``evidence`` …"""
+    text: str
+    """One sentence for a person."""
+    links: tuple[str, ...] = ()
+    """Record ids, paths of published files or addresses it stands on."""
 
 
 class Verdict(_Frozen, frozen=True, kw_only=True):
@@ -321,11 +335,27 @@ class Verdict(_Frozen, frozen=True, kw_only=True):
     reason: str
     """Machine-readable reason code, for example ``interval-above-threshold`` or ``no-gpu``."""
     explanation: str
-    """One or two sentences for a person."""
+    """One or two sentences for a person: the reason alone. Everything else is one of the ``notes``."""
     estimate: Estimate | None = None
+    """The interval that was judged; its ``confidence`` is higher where the evidence is rough."""
     threshold_ratio: float | None = None
+    """The claimed ratio: an interval wholly at or above it supports."""
+    refuted_below_ratio: float | None = None
+    """An interval wholly below it refutes; one between the two lines is about the line."""
+    leaning: Leaning | None = None
+    """Where an inconclusive verdict leans: its whole 80 % interval lies on one side of the line."""
+    held: int | None = None
+    """Of a claim as a whole: how many of its comparisons hold …"""
+    judged: int | None = None
+    """… of how many that were decided either way."""
+    range_ratio: tuple[float, float] | None = None
+    """Lowest and highest estimate among the decided comparisons of a claim as a whole."""
     evidence: tuple[str, ...] = ()
     """Record ids."""
     cause: str | None = None
     """The bottleneck that explains it, where one was diagnosed."""
     next_step: str | None = None
+    """What would decide an open verdict, in a sentence."""
+    next_command: str | None = None
+    """The command of that step, where one command cures it."""
+    notes: tuple[Note, ...] = ()

@@ -12,16 +12,18 @@ from rtxbench.store import LoadedRun
 
 __all__ = ["with_causes"]
 
-_DECIDED = ("supported", "refuted", "inconclusive")
+_DECIDED = ("supported", "refuted", "mixed", "inconclusive")
 
 
-def with_causes(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[Verdict]:
+def with_causes(
+    runs: Sequence[LoadedRun], verdicts: Sequence[Verdict], diagnoser: Diagnoser | None = None
+) -> list[Verdict]:
     """Fill ``cause``, and ``next_step`` where a verdict has none.
 
     A verdict on one comparison takes the diagnosis of its latest record. One on a claim as a whole takes a diagnosis
     only if all its comparisons share it: several causes are told beside the comparisons, not averaged.
     """
-    diagnoser = Diagnoser(runs)
+    diagnoser = diagnoser or Diagnoser(runs)
     ratios = {record.record_id: record for loaded in runs for record in loaded.of_kind(RatioRecord)}
     explained = []
     for verdict in verdicts:

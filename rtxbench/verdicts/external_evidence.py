@@ -5,14 +5,12 @@ That stands beside the verdict, each statement with its kind, and never enters i
 people's machines, software and years; predicted ones carry a range; what fits in memory is computed, not tried.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
 
 from rtxbench.advice.basis import Basis, choose_basis, published_figure
 from rtxbench.advice.memory.models import MODELS
@@ -20,13 +18,12 @@ from rtxbench.advice.memory_basis import memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
 from rtxbench.advice.prediction.forecast import Forecaster, Refusal
 from rtxbench.advice.question import Origin, Question
-from rtxbench.catalog.cards import Card, find_card, load_cards
-from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
+from rtxbench.catalog.cards import Card, load_cards
+from rtxbench.catalog.published import WORKLOAD_MODELS, curated
 from rtxbench.errors import UsageError
-from rtxbench.records import Verdict
 from rtxbench.store import LoadedRun
-from rtxbench.units import format_ratio
 from rtxbench.verdicts.claims import Claim, Elsewhere
+from rtxbench.verdicts.published_pairs import PublishedPair, published_pairs
 
 __all__ = [
     "CardFigure",
@@ -37,7 +34,6 @@ __all__ = [
     "known_elsewhere",
     "models_by_fit",
     "statements",
-    "with_elsewhere",
 ]
 
 
@@ -82,7 +78,7 @@ def statements(claim: Claim, runs: Sequence[LoadedRun] = ()) -> tuple[Statement,
     if wanted is None:
         return ()
     _check_models(wanted)
-    found = [*_measured(wanted, runs), *_compared(wanted)]
+    found = [*_measured(wanted, runs), *(_published_statement(pair) for pair in published_pairs(wanted))]
     predicted = _predicted(wanted)
     return (*found, *([predicted] if predicted else ()), *_memory(wanted))
 
@@ -90,26 +86,6 @@ def statements(claim: Claim, runs: Sequence[LoadedRun] = ()) -> tuple[Statement,
 def known_elsewhere(claims: Iterable[Claim], runs: Sequence[LoadedRun]) -> dict[str, tuple[Statement, ...]]:
     """Claim id → `statements`, for the claims that have any."""
     return {claim.id: found for claim in claims if (found := statements(claim, runs))}
-
-
-def with_elsewhere(verdicts: Sequence[Verdict], claims: Iterable[Claim]) -> list[Verdict]:
-    """Say in each verdict on a claim about cards which kind of figure it stands on, and what is published meanwhile."""
-    about = {claim.id: claim.elsewhere for claim in claims if claim.elsewhere is not None}
-    return [
-        replace(verdict, explanation=f"{verdict.explanation} {_standing(verdict, about[verdict.claim])}")
-        if verdict.claim in about and not verdict.subject
-        else verdict
-        for verdict in verdicts
-    ]
-
-
-def _standing(verdict: Verdict, wanted: Elsewhere) -> str:
-    if verdict.state != "not-measured":
-        return "The verdict stands on figures measured on this machine; published and predicted ones are no part of it."
-    published = next(iter(_compared(wanted)), None)
-    if published is None:
-        return "Nothing is published that could stand in."
-    return f"Published (not measured on this machine, and no part of the verdict): {published.text}."
 
 
 @cache
@@ -124,14 +100,6 @@ def is_about(wanted: Elsewhere, card: str) -> bool:
 
 def _cards(wanted: Elsewhere) -> list[Card]:
     return [card for card in load_cards().values() if is_about(wanted, card.name)]
-
-
-def _rows(wanted: Elsewhere) -> list[Published]:
-    return [
-        row
-        for row in curated().kept
-        if row.task == "train" and row.model in wanted.models and row.precision == wanted.precision
-    ]
 
 
 def _check_models(wanted: Elsewhere) -> None:
@@ -167,61 +135,17 @@ def _owned_statement(row: Owned) -> Statement:
     )
 
 
-# --- published --------------------------------------------------------------------------------------------------------
-
-
-def _compared(wanted: Elsewhere) -> list[Statement]:
-    rows = _rows(wanted)
-    pairs = [[find_card(name, load_cards()).name for name in pair] for pair in wanted.compare]
-    found = [_comparison(candidate, baseline, rows) for candidate, baseline in pairs]
-    return [statement for statement in found if statement is not None]
-
-
-def _comparison(candidate: str, baseline: str, rows: Sequence[Published]) -> Statement | None:
-    """Geometric mean and range over the cases published for both cards in one stack; ``None`` without any."""
-    ours, theirs = _by_case(candidate, rows), _by_case(baseline, rows)
-    shared = [case for case in ours if case in theirs]
-    if not shared:
-        return None
-    logs = [ours[case][0] - theirs[case][0] for case in shared]
-    low, value, high = (math.exp(log) for log in (min(logs), math.fsum(logs) / len(logs), max(logs)))
-    models, stacks = ({case.model for case in shared}, sorted({case.stack for case in shared}))
-    text = (
-        f"{candidate} ÷ {baseline}: {format_ratio(value)} in training throughput, geometric mean of {len(shared)} "
-        f"figures of {len(models)} models from {format_ratio(low)} to {format_ratio(high)} "
-        f"({shared[0].precision}, {' and '.join(stacks)}, each card at the largest batch published)"
-    )
-    sources = (row.path for case in shared for row in (*ours[case][1], *theirs[case][1]))
+def _published_statement(pair: PublishedPair) -> Statement:
     return Statement(
         origin="published",
-        text=text,
-        value=value,
-        low=low,
-        high=high,
+        text=pair.text,
+        value=pair.value,
+        low=pair.low,
+        high=pair.high,
         unit="ratio",
-        count=len(shared),
-        sources=tuple(dict.fromkeys(sources)),
+        count=pair.count,
+        sources=pair.sources,
     )
-
-
-class _Case(NamedTuple):
-    stack: str
-    model: str
-    precision: str
-
-
-def _by_case(card: str, rows: Sequence[Published]) -> dict[_Case, tuple[float, list[Published]]]:
-    """Case → log throughput of one such card at its largest published batch (mean over hosts), with the rows."""
-    groups: dict[_Case, list[Published]] = {}
-    for row in rows:
-        if row.card == card and row.device_count == 1:
-            groups.setdefault(_Case(row.stack, row.model, row.precision), []).append(row)
-    found = {}
-    for case, members in groups.items():
-        largest = max(row.batch_size or 0 for row in members)
-        hosts = [row for row in members if (row.batch_size or 0) == largest]
-        found[case] = (math.fsum(math.log(row.value) for row in hosts) / len(hosts), hosts)
-    return found
 
 
 # --- predicted --------------------------------------------------------------------------------------------------------

@@ -20,15 +20,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import GATE_SELFTEST_TOPIC, GATE_TOPIC, Case, Observation, RatioRecord, Verdict, VerdictState
 from rtxbench.stats import holm_adjusted
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.causes import with_causes
 from rtxbench.verdicts.claims import Claim, Comparison, Limit, load_claims
 from rtxbench.verdicts.decision import decide
-from rtxbench.verdicts.external_evidence import with_elsewhere
 from rtxbench.verdicts.matching import MachineEvidence, PairedEvidence, by_machine
-from rtxbench.verdicts.notes import with_asides
+from rtxbench.verdicts.notes import with_notes
 from rtxbench.verdicts.wording import (
     describe_observation,
     describe_pair,
@@ -37,6 +37,7 @@ from rtxbench.verdicts.wording import (
     how_to_decide,
     interval,
     one_line,
+    scaling_note,
 )
 
 __all__ = ["Claim", "judge", "load_claims"]
@@ -72,7 +73,8 @@ def judge(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> list[Verdict]:
     """
     spoken = [run for run in runs if not _only_of_the_gate(run)] or runs
     judged = [verdict for machine in by_machine(spoken) for verdict in _judge_machine(machine, claims)]
-    return with_elsewhere(with_asides(runs, with_causes(runs, judged)), claims)
+    diagnoser = Diagnoser(runs)
+    return with_notes(runs, with_causes(runs, judged, diagnoser), claims, diagnoser)
 
 
 def _only_of_the_gate(run: LoadedRun) -> bool:
@@ -156,7 +158,8 @@ def _decide_fit(
         state=last.state,
         reason=last.reason,
         estimate=last.estimate,
-        explanation=explain(comparison, record, last.state) + machine.saving(record),
+        explanation=explain(comparison, record, last.state),
+        notes=tuple(note for note in (machine.saving(record), scaling_note(record)) if note is not None),
         next_step=how_to_decide(record) if last.state == "inconclusive" else None,
     )
     return verdict, last.p_value

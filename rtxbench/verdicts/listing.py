@@ -65,6 +65,7 @@ def _verdict_lines(verdict: Verdict) -> list[str]:
     lines = [_wrapped(f"{verdict.state} ({where}, {verdict.machine}): {verdict.explanation}", "  ")]
     lines += [_wrapped(f"because: {verdict.cause}", "    ")] if verdict.cause else []
     lines += [_wrapped(f"next: {verdict.next_step}", "    ")] if verdict.next_step else []
+    lines += [_wrapped(f"beside it: {note.text}", "    ") for note in verdict.notes]
     return lines
 
 

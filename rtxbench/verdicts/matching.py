@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
-from rtxbench.records import Case, CaseRecord, Environment, Flag, Observation, RatioRecord
+from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observation, RatioRecord
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
@@ -112,18 +112,19 @@ class MachineEvidence:
         ]
         return max(found, key=lambda record: record.finished_at, default=None)
 
-    def saving(self, record: RatioRecord) -> str:
+    def saving(self, record: RatioRecord) -> Note | None:
         """How much of a saving in floating-point operations became time, where the arms are two workloads."""
         arms = [self._cases.get(name) for name in (record.baseline_record, record.candidate_record)]
         flops = [arm.measurement.flops_per_step for arm in arms if arm is not None and arm.measurement is not None]
         known = [value for value in flops if value]
         if len(known) != 2 or record.baseline.workload == record.candidate.workload or known[1] >= known[0]:
-            return ""
+            return None
         computation, spent = 1 - known[1] / known[0], 1 - 1 / record.ratio.value
-        return (
-            f" It computes {format_percent(computation, 0)} less and takes {format_percent(spent, 0)} less time: "
+        text = (
+            f"It computes {format_percent(computation, 0)} less and takes {format_percent(spent, 0)} less time: "
             f"{format_percent(spent / computation, 0)} of the saving became time."
         )
+        return Note(kind="saving", text=text, links=(record.baseline_record, record.candidate_record))
 
     def _problem(self, record: RatioRecord, comparison: Comparison) -> Problem | None:
         return (

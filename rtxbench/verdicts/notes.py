@@ -1,6 +1,7 @@
-"""What a verdict also says, from records of its machine: did training wait for input, what did all-reduce take.
+"""Notes beside a verdict: did training wait for input, what did all-reduce take, what is published meanwhile.
 
-None of it decides anything; it is what a reader asks next.
+None of it decides anything; it is what a reader asks next, taken from the machine's records and from the catalogue.
+Every note is a record of its own (`rtxbench.records.Note`), so that a program can tell the reason from what is beside.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,25 +10,31 @@ from msgspec.structs import replace
 
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import WAIT_SHARE
-from rtxbench.records import Observation, RatioRecord, Verdict
+from rtxbench.records import Note, Observation, RatioRecord, Verdict
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
+from rtxbench.verdicts.claims import Claim, Elsewhere
+from rtxbench.verdicts.published_pairs import published_pairs
 
-__all__ = ["input_wait_text", "is_input_bound", "with_asides"]
+__all__ = ["input_wait_note", "is_input_bound", "with_notes"]
 
 
-def with_asides(runs: Sequence[LoadedRun], verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Append to each explanation what the machine's records say of input and of all-reduce."""
-    diagnoser = Diagnoser(runs)
+def with_notes(
+    runs: Sequence[LoadedRun], verdicts: Sequence[Verdict], claims: Iterable[Claim], diagnoser: Diagnoser
+) -> list[Verdict]:
+    """Add to each verdict the notes on all-reduce, on waiting for input and on where its figures come from."""
     ratios = {record.record_id: record for loaded in runs for record in loaded.of_kind(RatioRecord)}
     waits = _waits(runs)
+    about = {claim.id: _published(claim.elsewhere) for claim in claims if claim.elsewhere is not None}
     found = []
     for verdict in verdicts:
         parallel = [ratios[name] for name in verdict.evidence if name in ratios]
-        texts = [_all_reduce_text(parallel[-1:] if verdict.subject else parallel, diagnoser)]
+        notes = [_all_reduce_note(parallel[-1:] if verdict.subject else parallel, diagnoser)]
         if not verdict.subject:
-            texts.append(input_wait_text(waits.get((verdict.machine, verdict.claim), ())))
-        found.append(replace(verdict, explanation=" ".join([verdict.explanation, *filter(None, texts)])))
+            notes.append(input_wait_note(waits.get((verdict.machine, verdict.claim), ())))
+        if not verdict.subject and verdict.claim in about:
+            notes.append(_standing(verdict, about[verdict.claim]))
+        found.append(replace(verdict, notes=(*verdict.notes, *(note for note in notes if note is not None))))
     return found
 
 
@@ -42,10 +49,12 @@ def _waits(runs: Sequence[LoadedRun]) -> Mapping[tuple[str, str], list[Observati
     return {key: list(pipelines.values()) for key, pipelines in latest.items()}
 
 
-def input_wait_text(waits: Iterable[Observation]) -> str:
-    """One sentence: of each pipeline, whether training fed by it was input-bound. Empty without figures."""
-    said = [f"{_bound_words(wait)} with `{wait.labels['pipeline']}`" for wait in waits]
-    return f"Share of the training loop spent waiting for input: {'; '.join(said)}." if said else ""
+def input_wait_note(waits: Iterable[Observation]) -> Note | None:
+    """Say of each pipeline whether training fed by it was input-bound; ``None`` without figures."""
+    known = list(waits)
+    said = [f"{_bound_words(wait)} with `{wait.labels['pipeline']}`" for wait in known]
+    text = f"Share of the training loop spent waiting for input: {'; '.join(said)}."
+    return Note(kind="input-wait", text=text, links=tuple(wait.record_id for wait in known)) if known else None
 
 
 def _bound_words(wait: Observation) -> str:
@@ -70,12 +79,34 @@ def is_input_bound(wait: Observation) -> bool | None:
     return low >= WAIT_SHARE
 
 
-def _all_reduce_text(ratios: Sequence[RatioRecord], diagnoser: Diagnoser) -> str:
-    """One sentence on the parallel arms of these ratios; several arms are told one by one, each kind by itself."""
-    found = {record.candidate.label: diagnoser.all_reduce(record) for record in ratios}
+def _all_reduce_note(ratios: Sequence[RatioRecord], diagnoser: Diagnoser) -> Note | None:
+    """Say what all-reduce takes in the parallel arms of these ratios, each kind of answer once."""
+    arms = {record.candidate.label: record for record in ratios}
+    found = {label: diagnoser.all_reduce(record) for label, record in arms.items()}
     shares = {label: share.text for label, share in found.items() if share is not None}
     if not shares:
-        return ""
-    if len(set(shares.values())) == 1:
-        return f"All-reduce share: {next(iter(shares.values()))}."
-    return f"All-reduce share: {'; '.join(f'{text} in {label}' for label, text in shares.items())}."
+        return None
+    several = len(set(shares.values())) > 1
+    said = [f"{text} in {label}" if several else text for label, text in shares.items()]
+    text = f"All-reduce share: {'; '.join(dict.fromkeys(said))}."
+    return Note(kind="all-reduce", text=text, links=tuple(arms[label].candidate_record for label in shares))
+
+
+_OWN_FIGURES = Note(
+    kind="own-figures",
+    text="The verdict stands on figures measured on this machine; published and predicted ones are no part of it.",
+)
+_NOTHING_PUBLISHED = Note(kind="published", text="Nothing is published that could stand in.")
+
+
+def _published(wanted: Elsewhere) -> Note:
+    """The first published comparison that the claim names, as a note."""
+    first = next(iter(published_pairs(wanted)), None)
+    if first is None:
+        return _NOTHING_PUBLISHED
+    text = f"Published (not measured on this machine, and no part of the verdict): {first.text}."
+    return Note(kind="published", text=text, links=first.sources)
+
+
+def _standing(verdict: Verdict, published: Note) -> Note:
+    return published if verdict.state == "not-measured" else _OWN_FIGURES

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rtxbench.records import Observation, RatioRecord, VerdictState
+from rtxbench.records import Note, Observation, RatioRecord, VerdictState
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.verdicts.claims import Comparison
 
@@ -15,6 +15,7 @@ __all__ = [
     "how_to_decide",
     "interval",
     "one_line",
+    "scaling_note",
 ]
 
 _PROVENANCE: Final = {"dataset", "checksum"}
@@ -79,10 +80,17 @@ def explain(comparison: Comparison, record: RatioRecord, state: VerdictState) ->
     assert comparison.threshold_ratio is not None
     line = comparison.threshold_ratio * (1 - comparison.margin_ratio)
     word = {"supported": "wholly above", "refuted": "wholly below"}.get(state, "on both sides of")
-    devices = record.candidate.device_count / record.baseline.device_count
-    scaling = f" ({format_percent(record.ratio.value / devices, 0)} scaling efficiency)" if devices > 1 else ""
     asked = f"{comparison.threshold_ratio:g}× less {100 * comparison.margin_ratio:g} %"
-    return f"{figure}{scaling}, {word} the line of {line:.4g}× ({asked})."
+    return f"{figure}, {word} the line of {line:.4g}× ({asked})."
+
+
+def scaling_note(record: RatioRecord) -> Note | None:
+    """Scaling efficiency where the candidate has more devices than the baseline."""
+    devices = record.candidate.device_count / record.baseline.device_count
+    if devices <= 1:
+        return None
+    text = f"Scaling efficiency is {format_percent(record.ratio.value / devices, 0)} on {devices:g}× the devices."
+    return Note(kind="scaling", text=text, links=(record.record_id,))
 
 
 def how_to_decide(record: RatioRecord) -> str:

@@ -3,11 +3,12 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from msgspec import structs
 
-from rtxbench.records import Estimate, Verdict
+from rtxbench.records import Estimate, Verdict, VerdictState
 from rtxbench.report.base import Context, Paragraph, Section, VerdictCard
 from rtxbench.report.drawing.style import INK, STATE_COLORS, theme
 from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html, strips
@@ -114,7 +115,8 @@ def test_a_verdict_without_estimate_has_no_strip() -> None:
 
 def test_every_state_has_a_sign_and_a_colour() -> None:
     """A state is told by its sign as well as by colour, in the page's style too."""
-    assert len(set(STATE_MARKS.values())) == 5
+    assert set(STATE_MARKS) == set(get_args(VerdictState))
+    assert len(set(STATE_MARKS.values())) == len(STATE_MARKS)
     assert STATE_MARKS.keys() == STATE_COLORS.keys()
     style = (Path(__file__).parents[2] / "rtxbench/report/templates/page.css").read_text(encoding="utf-8")
     assert all(f".badge.{state}" in style for state in STATE_MARKS)

@@ -96,7 +96,11 @@ def test_published_figures_do_not_measure_a_machine_without_the_card(where: Envi
     assert verdict.state == "not-measured"
     assert verdict.evidence == ()
     assert verdict.estimate is None
-    assert "Published (not measured on this machine, and no part of the verdict)" in verdict.explanation
+    (note,) = verdict.notes
+    assert note.kind == "published"
+    assert "Published (not measured on this machine, and no part of the verdict)" in note.text
+    assert note.links
+    assert "Published" not in verdict.explanation
 
 
 @pytest.mark.parametrize(("ratio", "state"), [(1.2, "supported"), (0.8, "refuted")])
@@ -104,8 +108,9 @@ def test_a_machine_with_the_card_is_judged_by_its_own_figures(ratio: float, stat
     """Measured evidence decides both ways, and the verdict says that it stands on it alone."""
     verdict = verdict_on(OWN_CARD, ratio)
     assert verdict.state == state
-    assert "stands on figures measured on this machine" in verdict.explanation
-    assert "Published" not in verdict.explanation
+    (note,) = verdict.notes
+    assert note.kind == "own-figures"
+    assert "stands on figures measured on this machine" in note.text
 
 
 def test_a_measured_card_joins_as_measured() -> None:

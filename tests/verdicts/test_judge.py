@@ -399,8 +399,10 @@ def test_a_cheaper_model_says_how_much_of_the_saving_became_time() -> None:
         measurement = msgspec.structs.replace(case.measurement, flops_per_step=value)  # type: ignore[union-attr]
         records[index] = msgspec.structs.replace(case, measurement=measurement)
     subject = judge([loaded_run(records, environment(1))], [CLAIMS["architecture"]])[1]
-    assert "50 % less" in subject.explanation
-    assert "67 % of the saving became time" in subject.explanation
+    (note,) = subject.notes
+    assert note.kind == "saving"
+    assert "50 % less" in note.text
+    assert "67 % of the saving became time" in note.text
 
 
 def test_a_verdict_carries_its_cause() -> None:

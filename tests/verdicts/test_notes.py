@@ -7,8 +7,9 @@ from msgspec.structs import replace as changed
 
 from rtxbench.diagnosis.all_reduce import all_reduce_share, sums_gradients
 from rtxbench.diagnosis.rules import Evidence, diagnose, diagnose_ratio
-from rtxbench.records import Case, CaseRecord, Observation, Record, Verdict
+from rtxbench.records import Case, CaseRecord, Note, Observation, Record, Verdict
 from rtxbench.stats import launch_estimate
+from rtxbench.verdicts import judge as judging
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.judge import judge
 from tests.judged_runs import environment, evidence_for, loaded_run, observation, paired
@@ -83,9 +84,10 @@ def test_the_verdict_says_the_measured_share() -> None:
     (parallel,) = [r.case for r in records if isinstance(r, CaseRecord) and r.case.device_count == 2]
     seen = observation("step-evidence", "communication_time_ratio", (0.25,), case=parallel, replicate="repeat")
     for verdict in verdicts_of("data-parallel", [*records, seen], gpus=2):
-        assert verdict.explanation.endswith(
+        assert note_of("all-reduce", verdict).text == (
             "All-reduce share: 25 % of kernel time (measured in a profiled pass, kernels told by their names)."
         )
+        assert "All-reduce" not in verdict.explanation
 
 
 def test_the_verdict_computes_the_share_from_gradients_and_bandwidth() -> None:
@@ -96,9 +98,31 @@ def test_the_verdict_computes_the_share_from_gradients_and_bandwidth() -> None:
     labels = {"engine": "tensorflow", "kind": "gpu"}
     records.append(observation("ceiling", "all_reduce_bytes_per_s", (4e9, 5e9), labels=labels))
     (whole, part) = verdicts_of("data-parallel", records, gpus=2)
-    assert "about 20 % of the step (computed: " in part.explanation  # 1 GB at 5 GB/s of a step of one second
-    assert "1.00 GB of gradients at the measured 5.00 GB/s" in part.explanation
-    assert "computed" in whole.explanation
+    text = note_of("all-reduce", part).text
+    assert "about 20 % of the step (computed: " in text  # 1 GB at 5 GB/s of a step of one second
+    assert "1.00 GB of gradients at the measured 5.00 GB/s" in text
+    assert "computed" in note_of("all-reduce", whole).text
+
+
+def note_of(kind: str, verdict: Verdict) -> Note:
+    (note,) = (note for note in verdict.notes if note.kind == kind)
+    return note
+
+
+def test_scaling_efficiency_is_a_note_of_its_own() -> None:
+    """1.6 times on two devices is 80 % efficiency, beside the reason and not in it."""
+    (_, part) = verdicts_of("data-parallel", parallel_records(), gpus=2)
+    assert "80 %" in note_of("scaling", part).text
+    assert "80 %" not in part.explanation
+
+
+def test_a_verdict_builds_one_diagnoser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Causes and notes share one index of the records."""
+    built = []
+    real = judging.Diagnoser
+    monkeypatch.setattr(judging, "Diagnoser", lambda runs: built.append(runs) or real(runs))
+    verdicts_of("data-parallel", parallel_records(), gpus=2)
+    assert len(built) == 1
 
 
 def waits(*values: float, pipeline: str = "Keras layers in tf.data") -> Observation:
@@ -119,9 +143,11 @@ def test_the_augmentation_verdict_says_whether_training_was_input_bound(values: 
     """A fifth of the loop is the line, and the whole interval must lie on one side of it."""
     records = [*evidence_for(CLAIMS["augmentation"], 1.02), waits(*values)]
     whole = verdicts_of("augmentation", records, gpus=0)[0]
-    assert f"spent waiting for input: {words} with `Keras layers in tf.data`." in whole.explanation
+    note = note_of("input-wait", whole)
+    assert f"spent waiting for input: {words} with `Keras layers in tf.data`." in note.text
+    assert note.links == (records[-1].record_id,)
     others = verdicts_of("tuning", records, gpus=0)
-    assert not any("waiting for input" in verdict.explanation for verdict in others)
+    assert not any(note.kind == "input-wait" for verdict in others for note in verdict.notes)
 
 
 def test_a_pipelines_wait_is_not_blamed_on_the_case_without_it() -> None:

@@ -63,6 +63,7 @@ ENGINE_MARKERS: Final[Mapping[str, str]] = {"tensorflow": "o", "jax": "D", "torc
 STATE_COLORS: Final[Mapping[str, str]] = {
     "supported": "#009e73",
     "refuted": "#d55e00",
+    "mixed": "#0072b2",
     "inconclusive": "#b58900",
     "not-measured": "#7b8494",
     "not-testable": "#8a6fdf",

@@ -28,6 +28,7 @@ __all__ = ["STATE_MARKS", "inline_svg", "render_html"]
 STATE_MARKS: Final[Mapping[str, str]] = {
     "supported": "✓",
     "refuted": "✕",
+    "mixed": "±",
     "inconclusive": "≈",
     "not-measured": "○",
     "not-testable": "⊘",

@@ -133,6 +133,7 @@ def _card(card: VerdictCard) -> str:
         ("Sources", escape_markdown(" ; ".join(card.sources))),
     )
     lines += [f"- {name}: {text}" for name, text in facts if text]
+    lines += [f"- Beside it: {escape_markdown(note.text)}" for note in verdict.notes]
     if card.parts:
         lines += ["", "| comparison | verdict | ratio [interval], needed |", "|---|---|---|"]
         lines += [_part(part) for part in card.parts]

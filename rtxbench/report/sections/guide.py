@@ -14,6 +14,11 @@ _STATES: Final = (
     ),
     ("refuted", "The whole interval misses what the claim needs, margin included. It may still hold elsewhere."),
     (
+        "mixed",
+        "Some comparisons meet what the claim needs and others miss it: it depends on the model, and the verdict says "
+        "on which, with the range.",
+    ),
+    (
         "inconclusive",
         "The interval straddles the threshold, is wider than ±3 %, rests on fewer than 5 launches, or the machine was "
         "not steady. Not a weak yes: measure longer, or on a quieter machine.",
