@@ -143,7 +143,7 @@ def _published_statement(pair: PublishedPair) -> Statement:
         low=pair.low,
         high=pair.high,
         unit="ratio",
-        count=pair.count,
+        count=pair.figure_count,
         sources=pair.sources,
     )
 

@@ -19,7 +19,7 @@ class PublishedPair(NamedTuple):
     value: float
     low: float
     high: float
-    count: int
+    figure_count: int
     """Figures it stands on."""
     sources: tuple[str, ...]
     """Paths of the published files."""
