@@ -148,6 +148,8 @@ def gpus(missing: dict[str, str]) -> tuple[Gpu, ...]:
         return ()
     finally:
         nvml.close()
+    if nvml.refused:
+        missing["gpus_refused"] = "; ".join(f"{gpu}: {reason}" for gpu, reason in nvml.refused.items())
     listed = [ListedGpu(d.uuid, d.name, d.parent_uuid) for d in devices]
     visible = visible_gpus(listed, os.environ)
     if visible.caution:

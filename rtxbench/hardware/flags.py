@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.hardware.trace import EVENT_REASONS, HOST, Trace, energy_in
-from rtxbench.hardware.windows import Windows, merge_windows, values_in
+from rtxbench.hardware.windows import Series, Windows, merge_windows, metric_values_in, values_in
 from rtxbench.records import Flag
 from rtxbench.units import format_percent
 
@@ -25,6 +25,10 @@ _WIDE_INTERVAL: Final = 0.03
 _GPU_IDLE_WARN: Final = 0.20
 _ENERGY_DISAGREEMENT: Final = 0.03
 _NO_WORK_UTILIZATION: Final = 0.01
+_WORKING_UTILIZATION: Final = 0.5
+"""A card that draws a desktop runs kernels for a few percent of the time and clocks up and down as it does."""
+_IDLE_POWER_ROOM: Final = (1.15, 5.0)
+"""A card that works draws more than this × its lowest power, plus these watts."""
 _NO_WORK_CPU_CORES: Final = 0.05
 
 
@@ -52,6 +56,9 @@ _GPU_LIMITS: Final = (
 
 def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = ()) -> tuple[Flag, ...]:
     """Flags of one case's windows.
+
+    Utilisation is NVML's average over up to a second. What it says of the case counts only where a whole second of
+    it lies in the case's own blocks (`rtxbench.hardware.windows.AVERAGED_OVER_S`).
 
     Args:
         trace: the recording that spans the windows.
@@ -122,7 +129,7 @@ def _ratio_values(trace: Trace, device: str, metric: str, windows_ns: Windows) -
     series = trace.get(device, metric if mask is None else "clock_event_reasons_bitmask")
     if series is None:
         return np.array([])
-    values = values_in(series, windows_ns)
+    values = metric_values_in(metric, series, windows_ns)
     return values if mask is None else ((values.astype(np.int64) & mask) != 0).astype(float)
 
 
@@ -163,7 +170,15 @@ def _temperature_drift(trace: Trace, uuid: str, windows_ns: Windows) -> list[Fla
 
 
 def _clock_variation(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]:
-    values = _ratio_values(trace, uuid, "sm_clock_hz", windows_ns)
+    """Judged while the card worked: between two frames of a desktop it falls to its idle clock, as it should."""
+    clock, busy = trace.get(uuid, "sm_clock_hz"), trace.get(uuid, "gpu_utilization_ratio")
+    if clock is None or clock.times_ns.size == 0:
+        return []
+    if busy is not None and busy.times_ns.size:
+        nearest = np.searchsorted(busy.times_ns, clock.times_ns).clip(max=busy.times_ns.size - 1)
+        worked = busy.values[nearest] > _WORKING_UTILIZATION
+        clock = Series(clock.times_ns[worked], clock.values[worked])
+    values = values_in(clock, windows_ns)
     if values.size < 2 or values.mean() == 0:
         return []
     cv = float(values.std(ddof=1) / values.mean())
@@ -225,17 +240,35 @@ _GPU_CHECKS: Final[tuple[Callable[[Trace, str, Windows], list[Flag]], ...]] = (
 
 
 def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) -> list[Flag]:
-    """A GPU trace without work is the trace of the wrong device, or of a program that fell back to the CPU."""
+    """A GPU trace without work is the trace of the wrong device, or of a program that fell back to the CPU.
+
+    Some drivers (under WSL2) answer a utilisation of 0 where they mean that they do not know, so power is asked too.
+    """
     flags = []
     for uuid in gpu_uuids:
-        values = _ratio_values(trace, uuid, "gpu_utilization_ratio", windows_ns)
-        if values.size and values.max() <= _NO_WORK_UTILIZATION:
-            text = f"{uuid}: no kernel ran during the timed blocks; the work ran elsewhere"
-            flags.append(_flag("no-work", "invalid", text))
-        elif not values.size:
+        series = trace.get(uuid, "gpu_utilization_ratio")
+        # Any reading that touches the blocks: a kernel seen a second ago is no harm where none at all is the question.
+        values = values_in(series, windows_ns) if series is not None else np.array([])
+        if not values.size:
             why = trace.reason_missing(uuid, "gpu_utilization_ratio")
             flags.append(_flag("work-unproven", "warn", f"{uuid}: nothing shows that the work ran there: {why}"))
+        elif values.max() <= _NO_WORK_UTILIZATION and _power_shows_work(trace, uuid, windows_ns) is not False:
+            text = f"{uuid}: utilisation reads 0 %, and power does not show that the card did nothing"
+            flags.append(_flag("work-unproven", "warn", text))
+        elif values.max() <= _NO_WORK_UTILIZATION:
+            text = f"{uuid}: no kernel ran during the timed blocks; the work ran elsewhere"
+            flags.append(_flag("no-work", "invalid", text))
     return flags
+
+
+def _power_shows_work(trace: Trace, uuid: str, windows_ns: Windows) -> bool | None:
+    """Whether the card drew more inside the windows than at its quietest; ``None`` without power readings."""
+    power = trace.power(uuid)
+    inside = values_in(power, windows_ns) if power is not None else np.array([])
+    if power is None or not inside.size:
+        return None
+    factor, watts = _IDLE_POWER_ROOM
+    return float(inside.mean()) > factor * float(power.values.min()) + watts
 
 
 def _no_host_work(trace: Trace, windows_ns: Windows) -> list[Flag]:

@@ -55,7 +55,7 @@ class GpuProcess(NamedTuple):
     pid: int
     memory_bytes: int | None
     sm_utilization_ratio: float | None
-    """Over the last second or so; ``None`` where the driver does not say."""
+    """The newest since the time asked for; ``None`` where it did nothing since, or the driver does not say."""
 
 
 class Nvml:
@@ -63,6 +63,8 @@ class Nvml:
 
     def __init__(self, library: Any) -> None:
         self._library = library
+        self.refused: dict[str, str] = {}
+        """``gpu 1`` → why the driver would not describe it, of the last call of `devices`."""
 
     @classmethod
     def open(cls) -> "Nvml":
@@ -94,22 +96,38 @@ class Nvml:
             return
 
     def devices(self) -> list[GpuDevice]:
-        """Every GPU in PCI bus order, each followed by its MIG instances.
+        """Every GPU in PCI bus order that this process may ask, each followed by its MIG instances.
+
+        The driver also counts cards it refuses to describe: those another job holds (Slurm, cgroups: no permission)
+        and one that was lost. They are left out, with the reason in `refused`.
 
         Raises:
-            UnavailableError: the driver lists no device at all.
+            UnavailableError: the driver lists no device at all, or refuses every one.
         """
         found: list[GpuDevice] = []
+        self.refused = {}
         for index in range(self._call("nvmlDeviceGetCount")):
-            handle = self._call("nvmlDeviceGetHandleByIndex", index)
-            gpu = self._describe(handle, index, None)
-            found.append(gpu)
-            found += [self._describe(mig, index, gpu.uuid) for mig in self._mig_handles(handle)]
+            try:
+                found += self._described(index)
+            except SensorError as error:
+                self.refused[f"gpu {index}"] = error.reason
+        if self.refused and not found:
+            reasons = "; ".join(f"{gpu}: {reason}" for gpu, reason in self.refused.items())
+            raise UnavailableError(
+                f"the NVIDIA driver refuses every GPU ({reasons}).",
+                next_step="Ask for a GPU in the job or container, and check that nvidia-smi lists it.",
+            )
         if not found:
             raise UnavailableError(
                 "the NVIDIA driver is loaded but lists no GPU.", next_step="Check nvidia-smi and the container's flags."
             )
         return found
+
+    def _described(self, index: int) -> list[GpuDevice]:
+        """One GPU and its MIG instances."""
+        handle = self._sensor_call("nvmlDeviceGetHandleByIndex", index)
+        gpu = self._describe(handle, index, None)
+        return [gpu, *(self._describe(mig, index, gpu.uuid) for mig in self._mig_handles(handle))]
 
     def sensors(self, gpu: GpuDevice) -> list[Sensor]:
         """The literal table `GPU_SENSORS` bound to one device."""
@@ -124,17 +142,22 @@ class Nvml:
             for row in GPU_SENSORS
         ]
 
-    def processes(self, gpu: GpuDevice) -> list[GpuProcess]:
+    def processes(self, gpu: GpuDevice, since_us: int) -> list[GpuProcess]:
         """Processes with a compute context. Costs up to 4.5 ms: only between timed windows.
+
+        Args:
+            gpu: the card.
+            since_us: microseconds since 1970. Only what ran after it counts as use: asked without a time, the driver
+                returns its whole buffer, in which a process that worked minutes ago still looks busy.
 
         Raises:
             SensorError: the driver does not say (WSL2, MIG without privilege).
         """
         listed = self._compute_processes(gpu.handle)
         try:
-            samples = self._sensor_call("nvmlDeviceGetProcessUtilization", gpu.handle, 0)
+            samples = self._sensor_call("nvmlDeviceGetProcessUtilization", gpu.handle, since_us)
         except SensorError:
-            samples = []  # per-process utilisation is a bonus: the list itself is what flags rest on
+            samples = []  # nothing ran since (NotFound), or the driver does not say: flags rest on the list itself
         newest = {s.pid: s.smUtil / 100 for s in sorted(samples, key=lambda s: s.timeStamp)}
         return [GpuProcess(p.pid, p.usedGpuMemory, newest.get(p.pid)) for p in listed]
 
@@ -156,8 +179,8 @@ class Nvml:
             except SensorError as error:
                 facts[name] = None
                 missing[name] = error.reason
-        uuid = _text(self._call("nvmlDeviceGetUUID", handle))
-        name = _text(self._call("nvmlDeviceGetName", handle))
+        uuid = _text(self._sensor_call("nvmlDeviceGetUUID", handle))
+        name = _text(self._sensor_call("nvmlDeviceGetName", handle))
         return GpuDevice(handle, uuid, name, index, parent_uuid, facts, missing)
 
     def _mig_handles(self, handle: Any) -> list[Any]:
@@ -324,7 +347,8 @@ GPU_SENSORS: Final = (
     GpuSensor("memory", ("memory_used_bytes", "memory_reserved_bytes"), SLOW_PERIOD_S, _plain(_memory)),
     GpuSensor("pcie", ("pcie_width_lanes", "pcie_generation"), SLOW_PERIOD_S, _plain(_pcie)),
     GpuSensor("power_limit", ("power_limit_w",), SLOW_PERIOD_S, _plain(_power_limit)),
-    GpuSensor("gpm", tuple(_GPM_METRICS), SLOW_PERIOD_S, _GpmReader),
+    # As often as blocks are short: only an interval that lies inside one arm's block tells of that arm.
+    GpuSensor("gpm", tuple(_GPM_METRICS), HOT_PERIOD_S, _GpmReader),
 )
 """Every sensor read on every GPU. To add a metric: a function and a row."""
 

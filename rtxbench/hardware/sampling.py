@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from rtxbench.errors import UnavailableError
+from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.hardware.sensors import Reading, ScheduledSensor, SensorError
@@ -32,6 +33,8 @@ _INTERVAL_S: Final = 0.1
 _HOST_ONLY_INTERVAL_S: Final = 0.5
 """Without a GPU the processor that samples is the one that is measured, and it can do without us more often."""
 _HUNG_AFTER_S: Final = 5.0
+_FIRST_LOOK_BACK_US: Final = 1_000_000
+"""How far back the first mark looks for work of other processes; every later one looks back to the mark before."""
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # inode of the initial PID namespace, include/linux/proc_ns.h
 
 
@@ -161,6 +164,7 @@ class Session:
         self._gpus: list[GpuDevice] = []
         self._loops: list[SamplingLoop] = []
         self._hung = False
+        self._marked_us = int(time.time() * 1e6) - _FIRST_LOOK_BACK_US
         self._cpu_mark = (0.0, 0.0)
         self._started = (0.0, 0.0)
 
@@ -186,10 +190,11 @@ class Session:
     def mark(self, label: str) -> None:
         """Write a labelled point in time with the compute processes on every GPU. Not for timed windows (≈5 ms)."""
         own = set(self._tree.members())
+        since_us, self._marked_us = self._marked_us, int(time.time() * 1e6)
         processes: dict[str, list[dict[str, Any]]] = {}
         for gpu in self._gpus if self._nvml is not None and not self._hung else ():
             try:
-                listed = self._nvml.processes(gpu) if self._nvml is not None else []
+                listed = self._nvml.processes(gpu, since_us) if self._nvml is not None else []
             except SensorError as error:
                 self._writer.write(
                     "event", t=time.monotonic_ns(), code="processes-unknown", device=gpu.uuid, detail=error.reason
@@ -234,11 +239,11 @@ class Session:
     def _open_nvml(self) -> str | None:
         try:
             self._nvml = Nvml.open()
-            self._gpus = self._nvml.devices()
+            self._gpus = _watched_gpus(self._nvml.devices())
         except UnavailableError as error:
             self._nvml = None
             return error.message.rstrip(".")
-        return None
+        return None if self._gpus else "CUDA_VISIBLE_DEVICES hides every GPU"
 
     def _write_header(self, gpu_missing: str | None, interval_s: float) -> None:
         self._writer.write(
@@ -253,6 +258,8 @@ class Session:
             gpus=[{"uuid": g.uuid, "name": g.name, "index": g.index, "parent_uuid": g.parent_uuid} for g in self._gpus],
             gpu_missing=gpu_missing,
         )
+        for gpu, reason in (self._nvml.refused if self._nvml is not None else {}).items():
+            self._writer.write("event", t=time.monotonic_ns(), code="gpu-refused", device=gpu, detail=reason)
 
     def _probed(self, sensors: list[ScheduledSensor]) -> list[ScheduledSensor]:
         """Probe all, write what was found, and keep every sensor whose device still answers."""
@@ -288,6 +295,18 @@ class Session:
                 f"the recorder used {cpu_s / elapsed_s:.1%} of a core; sampling every {self._loops[0].interval_s} s"
             )
             self._writer.write("event", t=time.monotonic_ns(), code="interval-doubled", device=HOST, detail=detail)
+
+
+def _watched_gpus(listed: Sequence[GpuDevice]) -> list[GpuDevice]:
+    """The GPUs that what is measured can use: of eight cards of a server, sampling all costs eight times as much.
+
+    A MIG instance brings its card along, whose power and clocks are its own.
+    """
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return list(listed)
+    visible = visible_gpus([ListedGpu(g.uuid, g.name, g.parent_uuid) for g in listed], os.environ).uuids
+    parents = {gpu.parent_uuid for gpu in listed if gpu.uuid in visible}
+    return [gpu for gpu in listed if gpu.uuid in visible or gpu.uuid in parents]
 
 
 def _own_times() -> tuple[float, float]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
-from rtxbench.hardware.windows import Series, Windows, values_in
+from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
 from rtxbench.records import HardwareSummary, Summary
 
 __all__ = [
@@ -126,7 +126,7 @@ class Mark(_Line, frozen=True, tag="mark"):
 
 
 class Event(_Line, frozen=True, tag="event"):
-    """gpu-lost, read-hung, interval-doubled, processes-unknown."""
+    """gpu-lost, gpu-refused, read-hung, interval-doubled, processes-unknown."""
 
     t: Nanoseconds
     code: str
@@ -272,8 +272,13 @@ def _core_series(samples: Sequence[_Sample]) -> Series | None:
     return Series(np.array([t for t, _ in rows], dtype=np.int64), np.array([row for _, row in rows], dtype=float))
 
 
-def summarize(trace: Trace, windows_ns: Windows) -> HardwareSummary:
+def summarize(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] | None = None) -> HardwareSummary:
     """Distribution of every recorded metric inside the windows.
+
+    Args:
+        trace: the recording that spans the windows.
+        windows_ns: timed blocks, monotonic nanoseconds.
+        gpu_uuids: the GPUs the work ran on, beside the host; ``None`` for all that were recorded.
 
     Clock event reasons become shares of samples (`EVENT_REASONS`). Energy is the sum over the windows, idle power
     what the device drew before the first of them. ``missing`` maps ``device/metric`` to the reason for each absence.
@@ -281,22 +286,29 @@ def summarize(trace: Trace, windows_ns: Windows) -> HardwareSummary:
     devices: dict[str, dict[str, Summary]] = {}
     missing: dict[str, str] = {}
     for device, metric in _expected(trace):
+        if gpu_uuids is not None and device != HOST and device not in gpu_uuids:
+            continue
         series = trace.get(device, metric)
-        values = values_in(series, windows_ns) if series is not None else np.array([])
+        values = metric_values_in(metric, series, windows_ns) if series is not None else np.array([])
         if values.size:
             devices.setdefault(device, {}).update(_summaries(metric, values))
+        elif series is not None and metric in AVERAGED_OVER_S and values_in(series, windows_ns).size:
+            missing[f"{device}/{metric}"] = "each reading is an average over longer than a timed block"
         else:
             missing[f"{device}/{metric}"] = trace.reason_missing(device, metric)
     if trace.header.gpu_missing:
         missing["gpu"] = trace.header.gpu_missing
-    energy_j, idle_w = _energies(trace, windows_ns, missing)
+    listed = [gpu.uuid for gpu in trace.header.gpus if gpu_uuids is None or gpu.uuid in gpu_uuids]
+    energy_j, idle_w = _energies(trace, (HOST, *listed), windows_ns, missing)
     return HardwareSummary(devices=devices, energy_j=energy_j, idle_power_w=idle_w, missing=missing)
 
 
-def _energies(trace: Trace, windows_ns: Windows, missing: dict[str, str]) -> tuple[dict[str, float], dict[str, float]]:
+def _energies(
+    trace: Trace, devices: Sequence[str], windows_ns: Windows, missing: dict[str, str]
+) -> tuple[dict[str, float], dict[str, float]]:
     energy_j: dict[str, float] = {}
     idle_w: dict[str, float] = {}
-    for device in (HOST, *(gpu.uuid for gpu in trace.header.gpus)):
+    for device in devices:
         finding = energy_in(trace, device, windows_ns)
         if finding.value_j is None:
             missing[f"{device}/energy_j"] = finding.how

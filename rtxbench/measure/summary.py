@@ -53,7 +53,7 @@ def case_record(
         finished_at=now(),
         reason=str(result.failure) if result.failure is not None else None,
         measurement=_measurement(result, adaptive=adaptive) if result.launches else None,
-        hardware=summarize(trace, windows) if trace is not None and windows else None,
+        hardware=summarize(trace, windows, gpu_uuids) if trace is not None and windows else None,
         flags=window_flags(trace, windows, gpu_uuids) if trace is not None else (),
         missing=missing,
     )

@@ -114,6 +114,46 @@ def test_in_a_container_only_earlier_processes_are_foreign():
     assert codes(window_flags(earlier, WINDOWS, [GPU])) == {"foreign-gpu-process": "invalid"}
 
 
+SHORT_NS = SECOND_NS // 4
+GPU_BLOCKS = [(5 * SECOND_NS + n * 2 * SHORT_NS, 5 * SECOND_NS + (2 * n + 1) * SHORT_NS) for n in range(40)]
+"""Blocks of a quarter of a second with as long of another arm between them."""
+
+
+def test_utilisation_shared_with_another_arm_is_no_host_bound():
+    """Fault 11: a card that is 97 % busy in its own blocks, with CPU blocks between, reads about half busy."""
+    interleaved = trace(gpu={"gpu_utilization_ratio": 0.48})
+    assert window_flags(interleaved, GPU_BLOCKS, [GPU]) == ()
+    assert codes(window_flags(interleaved, WINDOWS, [GPU])) == {"host-bound": "warn"}
+
+
+def test_a_display_card_between_frames_has_no_clock_variation():
+    """Fault 10: a desktop's card sits at its idle clock between frames; only clocks under work are judged."""
+    display = trace(
+        gpu={
+            "gpu_utilization_ratio": 0.03,
+            "sm_clock_hz": lambda t: np.where(t % 1 < 0.3, 2.5e9, 3e8),
+        }
+    )
+    assert "clock-variation" not in codes(window_flags(display, WINDOWS, [GPU]))
+    working = trace(gpu={"sm_clock_hz": lambda t: np.where(t % 1 < 0.3, 2.5e9, 3e8)})
+    assert codes(window_flags(working, WINDOWS, [GPU]))["clock-variation"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [
+        ({"power_w": lambda t: np.where(t > 4, 200.0, 30.0)}, {"work-unproven": "warn"}),
+        ({"power_w": 30.0}, {"no-work": "invalid"}),
+    ],
+)
+def test_utilisation_stuck_at_zero_needs_a_second_witness(power, expected):
+    """Fault 17: WSL2 drivers answer 0 for unknown; power above its lowest keeps the figure, at its lowest voids it."""
+    stuck = trace(gpu={"gpu_utilization_ratio": 0.0, "energy_j": lambda t: 0 * t, **power})
+    found = codes(window_flags(stuck, WINDOWS, [GPU]))
+    found.pop("energy-disagreement", None)
+    assert found == expected
+
+
 def test_a_lost_gpu_voids():
     """A GPU that fell off the bus during the windows voids them."""
     lost = trace(gpu={}, events=(Event(12 * SECOND_NS, "gpu-lost", GPU, "GPU is lost"),))

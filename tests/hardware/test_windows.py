@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtxbench.hardware.windows import Series, merge_windows, overlap_ns, values_in
+from rtxbench.hardware.windows import Series, merge_windows, metric_values_in, overlap_ns, values_in
 from tests.hardware_traces import SECOND_NS, series
 
 windows = st.lists(
@@ -42,6 +42,28 @@ def test_a_window_shorter_than_the_sampling_period_still_has_a_sample():
     """Slow metrics speak for short blocks too: the sample whose time covers the block is taken."""
     slow = Series(np.arange(5) * SECOND_NS, np.arange(5.0))
     assert list(values_in(slow, [(int(2.4 * SECOND_NS), int(2.6 * SECOND_NS))])) == [3.0]
+
+
+def test_an_average_over_longer_than_a_block_tells_of_no_arm():
+    """Fault 9: Tensor activity read once a second over blocks of a quarter: none, rather than the arms mixed."""
+    blocks = [(n * SECOND_NS // 2, n * SECOND_NS // 2 + SECOND_NS // 4) for n in range(40)]
+    slow = series(0.35, duration_s=25, interval_s=1.0)
+    assert values_in(slow, blocks).size > 0
+    assert metric_values_in("tensor_activity_ratio", slow, blocks).size == 0
+
+
+def test_an_average_that_fits_into_a_block_tells_of_its_arm_alone():
+    """Fault 9: read ten times a second, the intervals that lie inside one arm's blocks give that arm's activity."""
+    blocks = [(n * SECOND_NS // 2, n * SECOND_NS // 2 + SECOND_NS // 4) for n in range(1, 40)]
+    # What the counter would read: the mean of a square wave (0.6 in these blocks, 0 between) over the last 0.1 s.
+    moments = np.arange(0, 25, 0.001)
+    true = np.where(moments % 0.5 < 0.25, 0.6, 0.0)
+    ends = np.arange(0.13, 20, 0.1)
+    read = np.array([true[(moments > t - 0.1) & (moments <= t)].mean() for t in ends])
+    fast = Series((ends * 1e9).astype(np.int64), read)
+    values = metric_values_in("tensor_activity_ratio", fast, blocks)
+    assert values.size >= 20
+    assert np.abs(values - 0.6).max() < 0.02
 
 
 def test_no_windows_no_values():

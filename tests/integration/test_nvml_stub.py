@@ -187,7 +187,7 @@ def test_a_hanging_call_stops_neither_the_host_samples_nor_the_exit(stub, tmp_pa
 def test_an_old_driver_without_newer_symbols(stub, old_driver, tmp_path):
     """FunctionNotFound is per metric: the old calls still work."""
     stub("", old_driver)
-    trace, window = record(tmp_path, 0.4)
+    trace, window = record(tmp_path, 1.6)
     missing = {p.sensor for p in trace.probes if p.device == GPU0 and p.error_code == 13}
     assert missing == {"power", "energy", "event_reasons", "memory", "gpm"}
     assert summarize(trace, [window]).devices[GPU0]["power_average_w"].mean == 300
@@ -216,6 +216,41 @@ def test_foreign_processes_are_found_at_window_edges(stub, tmp_path):
     stub(f"process={os.getpid()} sm=90")
     trace, window = record(tmp_path, 0.4, name="own")
     assert codes(trace, window) == {}
+
+
+def test_a_process_that_worked_a_minute_ago_does_not_void(stub, tmp_path):
+    """Fault 17: the driver keeps old samples; only work since the last mark counts as use of the card."""
+    stub(f"process={os.getppid()} sm=30 seen_ago_ms=60000")
+    trace, window = record(tmp_path, 0.4)
+    assert codes(trace, window)["foreign-gpu-process"] == "warn"
+
+
+def test_a_gpu_that_nvml_may_not_touch_hides_no_other(stub, tmp_path):
+    """Fault 13: of two cards one is refused (another job's); the other is recorded and described, with the reason."""
+    stub("gpus=2 refused=1")
+    trace, _window = record(tmp_path, 0.4)
+    assert [gpu.uuid for gpu in trace.header.gpus] == [GPU0]
+    assert [(e.device, "Permission" in e.detail) for e in trace.events if e.code == "gpu-refused"] == [("gpu 1", True)]
+    environment = in_child(ENVIRONMENT)
+    assert [gpu["uuid"] for gpu in environment["gpus"]] == [GPU0]
+    assert environment["missing"]["gpus_refused"].startswith("gpu 1: ")
+
+
+def test_a_driver_that_refuses_every_gpu_says_why(stub):
+    """Fault 13: with none left, the reason of each is given."""
+    stub("gpus=1 refused=0")
+    environment = in_child(ENVIRONMENT)
+    assert environment["gpus"] == []
+    assert "refuses every GPU (gpu 0" in environment["missing"]["gpus"]
+
+
+def test_only_the_visible_gpus_are_sampled(stub, tmp_path, monkeypatch):
+    """Fault 17: on a server of many cards the others are neither sampled nor paid for."""
+    stub("gpus=2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    trace, _window = record(tmp_path, 0.4)
+    assert [gpu.uuid for gpu in trace.header.gpus] == [GPU1]
+    assert GPU0 not in trace.series
 
 
 def test_gpm_gives_tensor_activity_where_the_card_has_it(stub, tmp_path):

@@ -12,6 +12,8 @@
  *                              a busy machine may draw out
  *   energy_factor=1.2          the energy counter runs fast by this factor
  *   process=PID sm=30          a compute process on every GPU and its SM utilisation in percent
+ *   seen_ago_ms=60000          that process last worked so long ago (default 0)
+ *   refused=1                  the GPU of this number may not be asked: NO_PERMISSION for its handle
  *   mig=1                      GPU 0 has one MIG instance
  *
  * Compiled with -DOLD_DRIVER it lacks the newer symbols, as a driver of 2019 does.
@@ -24,6 +26,7 @@
 
 #define OK 0
 #define NOT_SUPPORTED 3
+#define NO_PERMISSION 4
 #define NOT_FOUND 6
 #define INSUFFICIENT_SIZE 7
 #define GPU_IS_LOST 15
@@ -87,7 +90,9 @@ const char *nvmlErrorString(int code) { static char text[32]; snprintf(text, siz
 int nvmlSystemGetDriverVersion(char *text, unsigned n) { CHECK(NULL); snprintf(text, n, "560.35.03"); return OK; }
 int nvmlSystemGetCudaDriverVersion(int *v) { CHECK(NULL); *v = 12060; return OK; }
 int nvmlDeviceGetCount_v2(unsigned *n) { CHECK(NULL); *n = (unsigned)option("gpus", 1); return OK; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned i, device **d) { *d = &devices[i]; CHECK(NULL); return OK; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned i, device **d) {
+    *d = &devices[i]; CHECK(NULL); return i == (unsigned)option("refused", 99) ? NO_PERMISSION : OK;
+}
 int nvmlDeviceGetUUID(device *d, char *text, unsigned n) {
     CHECK(NULL);
     snprintf(text, n, "%s-0000000%d-aaaa-bbbb-cccc-dddddddddddd", d->mig ? "MIG" : "GPU", d->index);
@@ -159,9 +164,13 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device *d, unsigned *n, process *lis
 }
 typedef struct { unsigned pid; unsigned long long t; unsigned sm, memory, encoder, decoder; } process_use;
 int nvmlDeviceGetProcessUtilization(device *d, process_use *list, unsigned *n, unsigned long long since) {
-    (void)since; WHOLE_GPU(d);
+    struct timespec t;
+    WHOLE_GPU(d);
+    clock_gettime(CLOCK_REALTIME, &t);
+    double at_us = t.tv_sec * 1e6 + t.tv_nsec / 1e3 - 1e3 * option("seen_ago_ms", 0);
+    if (at_us <= (double)since) return NOT_FOUND;
     if (!list || *n < 1) { *n = 1; return INSUFFICIENT_SIZE; }
-    *n = 1; list[0] = (process_use){(unsigned)option("process", 0), 1, (unsigned)option("sm", 0), 0, 0, 0};
+    *n = 1; list[0] = (process_use){(unsigned)option("process", 0), (unsigned long long)at_us, (unsigned)option("sm", 0), 0, 0, 0};
     return OK;
 }
 int nvmlDeviceGetMigMode(device *d, unsigned *now, unsigned *pending) {
