@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -74,8 +75,12 @@ def interval_text(low: float | None, high: float | None, confidence: float | Non
 
 
 def anchor(text: str) -> str:
-    """Lower case ASCII letters, digits and hyphens only: safe as an id, a link target and a file stem."""
-    return "".join(character if character.isascii() and character.isalnum() else "-" for character in text.lower())
+    """An id, link target and file stem: lower case ASCII letters, digits and hyphens only, different for every text.
+
+    Text that had to be changed gets a digest, so that ``a.b`` and ``a-b`` of two strangers' files stay two anchors.
+    """
+    safe = "".join(c if c.isascii() and (c.islower() or c.isdigit()) else "-" for c in text)[:80]
+    return safe if safe == text else f"{safe}-{sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def one_line(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from rtxbench.records import Note, Observation, RatioRecord, VerdictState
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.verdicts.claims import Comparison
+from rtxbench.wording import say_pair
 
 __all__ = [
     "describe_observation",
@@ -20,33 +21,11 @@ __all__ = [
 
 _PROVENANCE: Final = {"dataset", "checksum"}
 """Labels that say on which data a figure rests, not what it is of."""
-_CONTEXT_DEFAULTS: Final = {"engine": "tensorflow", "compiler": "none", "variant": ""}
 
 
 def describe_pair(record: RatioRecord) -> str:
-    """``resnet50, batch 128, gpu: mixed_float16 ÷ float32``: what is common, then what differs."""
-    baseline, candidate = record.baseline, record.candidate
-    names = ("workload", "batch_size", "placement", "device_count", "engine", "compiler", "precision", "variant")
-    same, over, under = [], [], []
-    for name in names:
-        a, b = getattr(baseline, name), getattr(candidate, name)
-        if a != b:
-            under.append(_word(name, a))
-            over.append(_word(name, b))
-        elif name in {"workload", "batch_size", "placement"} or (
-            name in _CONTEXT_DEFAULTS and a != _CONTEXT_DEFAULTS[name]
-        ):
-            same.append(_word(name, a))
-    metric = "" if record.metric == "throughput" else f" ({record.metric.replace('_', ' ')})"
-    return f"{', '.join(same)}: {' '.join(over)} ÷ {' '.join(under)}{metric}"
-
-
-def _word(name: str, value: object) -> str:
-    if name == "batch_size":
-        return f"batch {value}"
-    if name == "device_count":
-        return f"{value} device" + ("" if value == 1 else "s")
-    return str(value) or "as is"
+    """What changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
+    return say_pair(record.candidate, record.baseline, record.metric)
 
 
 def describe_observation(record: Observation) -> str:

@@ -70,6 +70,7 @@ def test_the_page_names_nothing_outside_itself(context: Context) -> None:
     """No address, script or style sheet is loaded; the policy forbids it besides."""
     page = render_html(context, [Section(id="s", title="t", blocks=(Paragraph("x"),))], {}, ("report.md",))
     assert "default-src 'none'" in page
+    assert "base-uri 'none'; form-action 'none'" in page
     assert not re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|@import|src=", page)
 
 
@@ -84,6 +85,12 @@ def test_a_drawn_figure_takes_the_pages_colours_and_its_own_ids() -> None:
     assert "url(#one-axes_1)" in text
     assert "var(--ink)" in text
     assert INK not in text
+
+
+def test_a_figure_name_that_is_no_anchor_is_refused() -> None:
+    """Names stand unescaped in the page, so that only an anchor's letters may be in them."""
+    with pytest.raises(ValueError, match="no figure name"):
+        inline_svg("<svg/>", 'x"><meta')
 
 
 def test_a_dollar_sign_in_a_name_is_no_mathematics() -> None:

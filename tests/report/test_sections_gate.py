@@ -1,8 +1,10 @@
 """The gate's two report sections: what they say and draw, from records alone."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec import structs
 
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.report.base import Context, Figure, Table
@@ -88,3 +90,17 @@ def test_rates_are_saved_as_a_picture(tmp_path: "object") -> None:
     rows = selftest_rows(records(0.0, 20), replayed=50)
     save_rates(rows, tmp_path / "rates.svg")
     assert (tmp_path / "rates.svg").read_text().startswith("<?xml")
+
+
+def test_a_strangers_machine_name_is_no_markup_and_no_other_machines_figure() -> None:
+    """A name that holds a tag becomes a harmless anchor, and two names that differ in a dot stay two figures."""
+    hostile = 'x"><meta http-equiv=refresh content=0;url=//elsewhere><b y="'
+    names = []
+    for machine in (hostile, "a.b", "a-b"):
+        run = run_of("one", *records(0.0, 12))
+        environment = structs.replace(run.run.environment, machine=machine)
+        section = gate_section(context(run._replace(run=structs.replace(run.run, environment=environment))))
+        assert section is not None
+        names += [figure.name for figure in section.figures]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch("[a-z0-9-]+", name) for name in names)

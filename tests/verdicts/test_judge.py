@@ -256,8 +256,8 @@ def test_one_workload_against_another_is_undecided_and_both_are_named() -> None:
     mlp = [msgspec.structs.replace(case, workload="mlp") for case in (FLOAT32, FLOAT16)]
     verdict = whole(GOOD + paired(mlp[0], mlp[1], 1.0), SPEED)
     assert (verdict.state, verdict.reason) == ("inconclusive", "depends-on-subject")
-    assert "Holds for resnet50" in verdict.explanation
-    assert "Does not hold for mlp" in verdict.explanation
+    assert "Holds for float16 instead of float32, ResNet-50" in verdict.explanation
+    assert "Does not hold for float16 instead of float32, a small dense net" in verdict.explanation
 
 
 def test_a_part_not_measured_keeps_a_claim_from_being_supported() -> None:

@@ -62,7 +62,14 @@ class Drawing:
         self._under_way: list[tuple[Figure, Future[Drawn] | None]] = []
 
     def begin(self, figures: Sequence[Figure]) -> None:
-        """Hand in figures."""
+        """Hand in figures.
+
+        Raises:
+            ValueError: a name is taken; one drawing would stand under two captions.
+        """
+        names = [figure.name for figure, _ in self._under_way] + [figure.name for figure in figures]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two figures share a name: {sorted(n for n in set(names) if names.count(n) > 1)}")
         self._under_way += [(figure, self._submitted(figure)) for figure in figures]
 
     def finish(self) -> dict[str, Drawn]:

@@ -187,6 +187,7 @@ def _scale_text(card: VerdictCard) -> str:
     return f"logarithmic, {math.exp(start):.2f}× to {math.exp(end):.2f}×"
 
 
+_ANCHOR: Final = re.compile(r"[a-z0-9-]+")
 _PREAMBLE: Final = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA: Final = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT: Final = re.compile(r"\s*<!--.*?-->", re.DOTALL)
@@ -201,7 +202,12 @@ def inline_svg(svg: str, name: str) -> str:
     Args:
         svg: as written by matplotlib.
         name: the figure's name, which its ids are prefixed with, since one page holds many figures.
+
+    Raises:
+        ValueError: the name is no anchor; it would stand unescaped in the page.
     """
+    if not _ANCHOR.fullmatch(name):
+        raise ValueError(f"{name!r} is no figure name: make it with `rtxbench.report.labels.anchor`.")
     for noise in (_PREAMBLE, _METADATA, _COMMENT):
         svg = noise.sub("", svg, count=1 if noise is _PREAMBLE else 0)
     svg = _HEIGHT.sub(r"\1", _SIZE.sub(r"\1\2>", svg, count=1), count=1)

@@ -11,7 +11,7 @@ from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import INK, SERIES_COLORS, legend_above, new_figure, strip_frame, theme
-from rtxbench.report.labels import machine_headings, machine_title
+from rtxbench.report.labels import anchor, machine_headings, machine_title
 from rtxbench.units import format_percent
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _figure(machine: str, title: str, rows: Sequence[SelftestRow]) -> Figure:
     said = "; ".join(f"{_planted(row)}: gate {_share(row.regression)}, stored baseline {_share(row.stored_baseline)}"
                      for row in rows)  # fmt: skip
     return Figure(
-        name=f"gate-selftest-{machine}".replace(".", "-"),
+        name=anchor(f"gate-selftest-{machine}"),
         build=partial(rates_figure, rows),
         alt=f"Share of gates that report a regression, by planted slow-down. {said}.",
         caption=f"{title}: share of gates that report a regression, per planted slow-down. Bars are 95 % intervals: "

@@ -1,0 +1,150 @@
+"""Cases and comparisons in the words a reader uses: ``bfloat16 instead of float32, ResNet-14, batch 8``.
+
+Ids (``resnet14-64px/mixed_bfloat16/cpu/b8``) are for command lines and data files; every sentence for a person is
+made here. `NAMES` is the extension point: a workload or a variant without a row is shown under its own name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rtxbench.records import Case
+
+__all__ = ["NAMES", "name_of", "say", "say_change", "say_common", "say_metric", "say_pair"]
+
+NAMES: Final[Mapping[str, str]] = {
+    # precisions
+    "float32": "float32",
+    "tf32": "TF32",
+    "mixed_float16": "float16",
+    "mixed_bfloat16": "bfloat16",
+    "int8": "int8",
+    # engines and compilers
+    "tensorflow": "TensorFlow",
+    "jax": "JAX",
+    "torch": "PyTorch",
+    "python": "your own step",
+    "xla": "XLA",
+    "inductor": "torch.compile",
+    # workloads
+    "mlp": "a small dense net",
+    "mlp-wide": "a wide dense net",
+    "cnn": "a small CNN",
+    "resnet14-64px": "ResNet-14",
+    "resnet50": "ResNet-50",
+    "resnet50-64px": "ResNet-50 (64 px)",
+    "mobilenetv3": "MobileNetV3",
+    "convnext-tiny": "ConvNeXt-Tiny",
+    "efficientnet-v2-b0": "EfficientNetV2-B0",
+    "bert": "BERT-base",
+    "bert-base": "BERT-base",
+    "bert-mini": "BERT-mini",
+    "bert-mini-half": "half of BERT-mini",
+    "gpt2": "GPT-2",
+    "gpt2-mini": "a small GPT-2",
+    "digits-cnn": "the digits CNN",
+    "conv-full": "full convolutions",
+    "conv-separable": "separable convolutions",
+    # placements
+    "cpu": "on the CPU",
+    "gpu": "on the GPU",
+    "mirrored": "MirroredStrategy",
+    "data-parallel": "data parallel",
+    "model-parallel": "model parallel",
+    "ddp": "DistributedDataParallel",
+    "mirrored-logical": "MirroredStrategy on logical CPU devices",
+    "data-parallel-logical": "data parallel on logical CPU devices",
+    "model-parallel-logical": "model parallel on logical CPU devices",
+    "ddp-logical": "DistributedDataParallel over CPU processes",
+    # variants and arms of trials
+    "fused-norm": "fused normalisation",
+    "early-stopping": "early stopping",
+    "all-epochs": "all epochs",
+    "raw": "raw images",
+    "normalised": "normalised images",
+    "augmented": "augmented images",
+}
+"""Id → what a reader calls it."""
+
+_FIELDS: Final = ("precision", "engine", "compiler", "device_count", "placement", "batch_size", "workload", "variant")
+"""Fields of a case in the order a sentence names them."""
+_UNSAID: Final[Mapping[str, object]] = {
+    "precision": "float32",
+    "engine": "tensorflow",
+    "compiler": "none",
+    "device_count": 1,
+    "placement": "gpu",
+    "variant": "",
+}
+"""What goes without saying where both sides of a comparison share it."""
+_SILENT: Final = ("compiler", "variant")
+"""Fields whose default is only said where nothing else is."""
+
+
+def name_of(name: str) -> str:
+    """What a reader calls a workload, precision, engine, compiler, placement or variant."""
+    return NAMES.get(name, name)
+
+
+def say(case: Case) -> str:
+    """One case: ``ResNet-14, bfloat16, batch 8, on the CPU``."""
+    words = [name_of(case.workload), name_of(case.precision)]
+    words += [_word(field, case) for field in ("engine", "compiler", "variant") if _is_said(field, case)]
+    words += [f"{case.device_count} devices"] if case.device_count > 1 else []
+    return ", ".join([*words, f"batch {case.batch_size}", name_of(case.placement)])
+
+
+def say_pair(candidate: Case, baseline: Case, metric: str = "throughput") -> str:
+    """A comparison: what changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
+    change, common = say_change(candidate, baseline, metric), say_common(candidate, baseline)
+    return f"{change}, {common}" if common else change
+
+
+def say_change(candidate: Case, baseline: Case, metric: str = "throughput") -> str:
+    """What changed between two cases, and in which figure: ``early stopping instead of all epochs (accuracy)``."""
+    changed = [field for field in _FIELDS if getattr(candidate, field) != getattr(baseline, field)]
+    if "workload" in changed:  # a model's own name comes first, what else differs after it
+        changed.insert(0, changed.pop(changed.index("workload")))
+    over, under = (_side(changed, case) for case in (candidate, baseline))
+    said = f"{over} instead of {under}" if changed else "the same case twice"
+    return said if metric == "throughput" else f"{said} ({say_metric(metric)})"
+
+
+def _side(changed: Sequence[str], case: Case) -> str:
+    """The changed fields of one side; a default says nothing beside another word."""
+    if list(changed) == ["batch_size"]:
+        return f"batch {case.batch_size}"
+    said = [field for field in changed if field not in _SILENT or getattr(case, field) != _UNSAID[field]]
+    if "device_count" in said and case.device_count == 1 and "placement" in said:
+        said.remove("placement")
+    words = [_word(field, case) for field in said or changed]
+    return ", ".join(word.removeprefix("on ") if changed[0] == "placement" else word for word in words)
+
+
+def say_common(candidate: Case, baseline: Case) -> str:
+    """What both sides share, as far as it does not go without saying: ``ResNet-14, batch 8, on the CPU``."""
+    same = [field for field in _FIELDS if getattr(candidate, field) == getattr(baseline, field)]
+    order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
+    return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))
+
+
+def say_metric(metric: str) -> str:
+    """A metric's name without its unit: ``validation_accuracy_ratio`` → ``validation accuracy``."""
+    for unit in ("_ratio", "_per_s", "_s"):
+        metric = metric.removesuffix(unit)
+    return metric.replace("_", " ")
+
+
+def _is_said(field: str, case: Case) -> bool:
+    return getattr(case, field) != _UNSAID.get(field, object())
+
+
+def _word(field: str, case: Case) -> str:
+    value = getattr(case, field)
+    if field == "batch_size":
+        return f"batch {value}"
+    if field == "device_count":
+        kind = "CPU device" if case.placement.endswith("-logical") or case.placement == "cpu" else "GPU"
+        return f"{value} {kind}{'' if value == 1 else 's'}"
+    if field == "compiler" and value == "none":
+        return "uncompiled"
+    return name_of(value) if value else "as published"

@@ -1,0 +1,37 @@
+"""Cases and comparisons are said in words, and two different comparisons never in the same words."""
+
+from itertools import combinations
+
+from msgspec.structs import replace
+
+from rtxbench.records import Case
+from rtxbench.wording import say, say_pair
+
+PLAIN = Case(workload="resnet14-64px", batch_size=8, placement="cpu")
+
+
+def test_a_comparison_says_the_change_first_and_no_id() -> None:
+    """The sentence names the change, then the model and batch, and holds no code form."""
+    said = say_pair(replace(PLAIN, precision="mixed_bfloat16"), PLAIN)
+    assert said == "bfloat16 instead of float32, ResNet-14, batch 8, on the CPU"
+    assert say_pair(replace(PLAIN, batch_size=256), PLAIN) == "batch 256 instead of batch 8, ResNet-14, on the CPU"
+    assert say(PLAIN) == "ResNet-14, float32, batch 8, on the CPU"
+
+
+def test_a_default_is_not_said_beside_another_word() -> None:
+    """An engine that brings its compiler is not held against `no compiler`."""
+    said = say_pair(replace(PLAIN, engine="jax", compiler="xla"), PLAIN)
+    assert said.startswith("JAX, XLA instead of TensorFlow, ResNet-14")
+
+
+def test_different_comparisons_are_said_differently() -> None:
+    """Verdicts group records by this sentence: a shared one would judge two comparisons as one."""
+    changes = [
+        {"precision": "mixed_float16"}, {"precision": "mixed_bfloat16"}, {"engine": "jax"}, {"batch_size": 64},
+        {"engine": "jax", "compiler": "xla"}, {"compiler": "xla"}, {"placement": "gpu"}, {"variant": "fused-norm"},
+        {"placement": "mirrored", "device_count": 2}, {"placement": "mirrored", "device_count": 4},
+        {"workload": "cnn"}, {"precision": "mixed_float16", "variant": "fused-norm"},
+    ]  # fmt: skip
+    cases = [PLAIN, *(replace(PLAIN, **change) for change in changes)]  # type: ignore[arg-type]
+    said = [say_pair(candidate, baseline) for baseline, candidate in combinations(cases, 2)]
+    assert len(set(said)) == len(said)
