@@ -135,7 +135,7 @@ def say_metric(metric: str) -> str:
 
 
 def _is_said(field: str, case: Case) -> bool:
-    return getattr(case, field) != _UNSAID.get(field, object())
+    return bool(getattr(case, field) != _UNSAID.get(field, object()))
 
 
 def _word(field: str, case: Case) -> str:
