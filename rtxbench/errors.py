@@ -6,6 +6,7 @@
     ├── UsageError        2  the request makes no sense (unknown workload, bad option)
     ├── UnavailableError  3  no such device, sensor, engine or library on this machine
     ├── MeasurementError  4  the measurement failed or its environment was invalid
+    │   └── OutOfMemoryError  the device, or the process, had no memory left
     └── RecordError       5  a results file is malformed, hostile, or from a newer version
 
 A regression (exit 1) and an inconclusive gate (exit 6) are verdicts, not errors. Foreign exceptions are
@@ -15,7 +16,7 @@ to do next.
 
 from typing import ClassVar
 
-__all__ = ["MeasurementError", "RecordError", "RtxbenchError", "UnavailableError", "UsageError"]
+__all__ = ["MeasurementError", "OutOfMemoryError", "RecordError", "RtxbenchError", "UnavailableError", "UsageError"]
 
 
 class RtxbenchError(Exception):
@@ -48,6 +49,14 @@ class MeasurementError(RtxbenchError):
     """A measurement failed, or its environment made it invalid."""
 
     exit_code = 4
+
+
+class OutOfMemoryError(MeasurementError):
+    """A step did not fit; ``complaint`` is the line in which the framework said so."""
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__("out of device memory.", next_step="Lower the batch size, or choose a smaller workload.")
+        self.complaint = complaint
 
 
 class RecordError(RtxbenchError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Environment, Launch, Observation, RatioRecord
 from rtxbench.store import LoadedRun
 
@@ -101,7 +102,7 @@ def _timed_s(_run: LoadedRun, record: CaseRecord) -> float | None:
 
 def _working_gpus(record: CaseRecord, metric: str) -> list[float]:
     """Means of ``metric`` on the GPUs the case ran on: the busiest by that metric, as many as it used."""
-    if record.case.placement == "cpu" or record.case.placement.endswith("-logical"):
+    if record.case.placement == "cpu" or is_functional_check(record.case.placement):
         return []
     return sorted(_devices(record, metric, host=False), reverse=True)[: record.case.device_count]
 

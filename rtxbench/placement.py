@@ -1,11 +1,16 @@
 """Where a case's training step runs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
+from rtxbench.errors import UnavailableError
 from rtxbench.lookup import named
 
-__all__ = ["PLACEMENTS", "Placement", "placement_named"]
+__all__ = ["PLACEMENTS", "Placement", "batch_sharing_placement", "is_functional_check", "placement_named"]
+
+_SEVERAL_ENGINES: Final = ("tensorflow", "jax", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,92 +18,88 @@ class Placement:
     """One row of `PLACEMENTS`."""
 
     name: str
+    strategy: str
+    """How work is spread over devices. An engine dispatches on it and refuses one that it does not know."""
     device_kind: str
     """cpu or gpu: which default batch sizes and precisions apply."""
-    isolated: bool
-    """Whether each arm needs a worker process of its own (two distribution strategies poison one process)."""
-    description: str
+    engines: tuple[str, ...]
+    """Engines that implement the strategy."""
     all_reduces: bool = False
     """Whether every step sums the gradients of all devices: what data parallelism pays."""
-    engines: tuple[str, ...] = ("tensorflow", "jax", "torch")
-    """Engines that have this way of running."""
+    functional_check: bool = False
+    """Whether the devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether each arm needs a worker process of its own: two distribution strategies poison one process."""
+        return self.strategy != "single"
 
 
-PLACEMENTS: Final[dict[str, Placement]] = {
-    row.name: row
-    for row in (
-        Placement(name="cpu", device_kind="cpu", isolated=False, description="the host processor"),
-        Placement(name="gpu", device_kind="gpu", isolated=False, description="one GPU"),
-        Placement(
-            name="mirrored",
-            device_kind="gpu",
-            engines=("tensorflow",),
-            isolated=True,
-            all_reduces=True,
-            description="MirroredStrategy over several GPUs: one replica each, gradients all-reduced",
-        ),
-        Placement(
-            name="mirrored-logical",
-            device_kind="cpu",
-            engines=("tensorflow",),
-            isolated=True,
-            all_reduces=True,
-            description="MirroredStrategy over logical CPU devices: a functional check, never evidence of scaling",
-        ),
-        Placement(
-            name="data-parallel",
-            device_kind="gpu",
-            engines=("jax",),
-            isolated=True,
-            all_reduces=True,
-            description="keras.distribution.DataParallel: one compiled program over several GPUs, the batch split",
-        ),
-        Placement(
-            name="data-parallel-logical",
-            device_kind="cpu",
-            engines=("jax",),
-            isolated=True,
-            all_reduces=True,
-            description="data-parallel over logical CPU devices: a functional check, never evidence of scaling",
-        ),
-        Placement(
-            name="model-parallel",
-            device_kind="gpu",
-            engines=("jax",),
-            isolated=True,
-            description="keras.distribution.ModelParallel: every large variable split over several GPUs",
-        ),
-        Placement(
-            name="model-parallel-logical",
-            device_kind="cpu",
-            engines=("jax",),
-            isolated=True,
-            description="model-parallel over logical CPU devices: a functional check, never evidence of scaling",
-        ),
-        Placement(
-            name="ddp",
-            device_kind="gpu",
-            engines=("torch",),
-            isolated=True,
-            all_reduces=True,
-            description="DistributedDataParallel: one process per GPU, gradients all-reduced",
-        ),
-        Placement(
-            name="ddp-logical",
-            device_kind="cpu",
-            engines=("torch",),
-            isolated=True,
-            all_reduces=True,
-            description="ddp over CPU processes: a functional check, never evidence of scaling",
-        ),
-    )
-}
+def _with_functional_check(row: Placement) -> tuple[Placement, Placement]:
+    """Pair a multi-GPU placement with the one that checks it on logical devices of one CPU."""
+    return row, replace(row, name=f"{row.name}-logical", device_kind="cpu", functional_check=True)
+
+
+PLACEMENTS: Final[Mapping[str, Placement]] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Placement(name="cpu", strategy="single", device_kind="cpu", engines=_SEVERAL_ENGINES),
+            Placement(name="gpu", strategy="single", device_kind="gpu", engines=_SEVERAL_ENGINES),
+            # MirroredStrategy: one replica per GPU.
+            *_with_functional_check(
+                Placement(
+                    name="mirrored", strategy="mirrored", device_kind="gpu", engines=("tensorflow",), all_reduces=True
+                )
+            ),
+            # keras.distribution.DataParallel: one compiled program over all GPUs, the batch split.
+            *_with_functional_check(
+                Placement(
+                    name="data-parallel",
+                    strategy="data-parallel",
+                    device_kind="gpu",
+                    engines=("jax",),
+                    all_reduces=True,
+                )
+            ),
+            # keras.distribution.ModelParallel: every large variable split over all GPUs.
+            *_with_functional_check(
+                Placement(name="model-parallel", strategy="model-parallel", device_kind="gpu", engines=("jax",))
+            ),
+            # DistributedDataParallel: one process per GPU.
+            *_with_functional_check(
+                Placement(name="ddp", strategy="ddp", device_kind="gpu", engines=("torch",), all_reduces=True)
+            ),
+        )
+    }
+)
 
 
 def placement_named(name: str) -> Placement:
-    """The row of that name.
+    """Look up a placement by name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of that name.
     """
     return named(PLACEMENTS, name, "placement")
+
+
+def is_functional_check(name: str) -> bool:
+    """Tell whether a record's placement proves only that the code runs; false for a name this version lacks."""
+    row = PLACEMENTS.get(name)
+    return row is not None and row.functional_check
+
+
+def batch_sharing_placement(engine: str, *, functional_check: bool = False) -> str:
+    """Name the placement by which an engine shares one batch over several devices.
+
+    Raises:
+        UnavailableError: the engine has none.
+    """
+    for row in PLACEMENTS.values():
+        if engine in row.engines and row.all_reduces and row.functional_check is functional_check:
+            return row.name
+    raise UnavailableError(
+        f"{engine} cannot share a batch over devices.",
+        next_step=f"Choose one of: {', '.join(_SEVERAL_ENGINES)}.",
+    )

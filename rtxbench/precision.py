@@ -1,54 +1,123 @@
 """The precisions a case can train in, and what a device can do with each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal
 
 from rtxbench.lookup import named
 
-__all__ = ["PRECISIONS", "Precision", "precision_named", "why_not"]
+__all__ = ["PRECISIONS", "Precision", "precision_named", "reduced_precision_of", "why_not"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """One row of `PRECISIONS`: a Keras dtype policy and the state of the TF32 switch."""
+    """One row of `PRECISIONS`: everything in which one precision differs from another."""
 
     name: str
     policy: str
     """Keras dtype policy of the model's layers."""
-    tf32: bool
-    """Whether float32 matrix products may round their inputs to TF32's 10-bit mantissa."""
-    description: str
+    tf32: bool = False
+    """Whether float32 matrix products may round their inputs to TF32's 10-bit mantissa. The layers of a mixed policy
+    that stay in float32 must not silently run in TF32 either."""
+    loss_scaling: bool = False
+    """Whether gradients underflow without a scaled loss."""
+    products: Literal["vector", "matrix"]
+    """Unit that computes the matrix products on an NVIDIA GPU: CUDA cores, or Tensor Cores."""
+    compute_capability: float = 0.0
+    """Least compute capability of a GPU whose Tensor Cores take this format."""
+    format: str
+    """The number format in words, for the sentence about a GPU that lacks it."""
+    not_on_cpu: str = ""
+    """Why no CPU trains in it; empty where one can."""
+    not_on_cpu_uncompiled: str = ""
+    """Why a CPU cannot train in it without a compiler; empty where it can."""
+    usual_on: str = ""
+    """Kind of device (cpu or gpu) whose users turn to this precision first when they leave float32."""
+    peak: str
+    """Field of `rtxbench.catalog.cards.Card` with the paper peak of its matrix products."""
+    color: str
+    """Of its marks in every figure: one per precision, apart from all others for colour-blind readers."""
+    term: str
+    """What a reader must know of it, as the report's glossary says it."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the operands of matrix products."""
+        return self.policy.removeprefix("mixed_")
 
 
-PRECISIONS: Final[dict[str, Precision]] = {
-    row.name: row
-    for row in (
-        Precision(name="float32", policy="float32", tf32=False, description="strict float32, TF32 switched off"),
-        Precision(name="tf32", policy="float32", tf32=True, description="float32 storage, TF32 matrix products"),
-        # The layers of a mixed policy that stay in float32 must not silently run in TF32: off here too.
-        Precision(
-            name="mixed_float16",
-            policy="mixed_float16",
-            tf32=False,
-            description="float16 compute, float32 weights, dynamic loss scaling",
-        ),
-        Precision(
-            name="mixed_bfloat16",
-            policy="mixed_bfloat16",
-            tf32=False,
-            description="bfloat16 compute, float32 weights",
-        ),
-    )
-}
+PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Precision(
+                name="float32",
+                policy="float32",
+                products="vector",
+                format="float32",
+                peak="fp32_flop_per_s",
+                color="#0072b2",
+                term="Strict single precision: TF32 is switched off, which is not the default of TensorFlow on recent "
+                "GPUs.",
+            ),
+            Precision(
+                name="tf32",
+                policy="float32",
+                tf32=True,
+                products="matrix",
+                compute_capability=8.0,
+                format="TF32",
+                not_on_cpu="TF32 is a number format of NVIDIA Tensor Cores (Ampere and newer); a CPU has none.",
+                peak="tf32_flop_per_s",
+                color="#56b4e9",
+                term="Single-precision storage; matrix products on Tensor Cores with a 10-bit mantissa.",
+            ),
+            Precision(
+                name="mixed_float16",
+                policy="mixed_float16",
+                loss_scaling=True,
+                products="matrix",
+                compute_capability=7.0,
+                format="float16",
+                not_on_cpu_uncompiled="mixed_float16 on a CPU without XLA falls back to reference kernels, about 200 "
+                "times slower than float32; not waited for. Use mixed_bfloat16, or compiler xla.",
+                usual_on="gpu",
+                peak="fp16_flop_per_s",
+                color="#e69f00",
+                term="16-bit float arithmetic with 32-bit master weights and loss scaling.",
+            ),
+            Precision(
+                name="mixed_bfloat16",
+                policy="mixed_bfloat16",
+                products="matrix",
+                compute_capability=8.0,
+                format="bfloat16",
+                usual_on="cpu",
+                peak="bf16_flop_per_s",
+                color="#009e73",
+                term="As above with bfloat16, which has float32's range and needs no loss scaling.",
+            ),
+        )
+    }
+)
+
+_ARCHITECTURES: Final = {7.0: "Volta", 8.0: "Ampere", 8.9: "Ada", 9.0: "Hopper", 10.0: "Blackwell"}
+"""Compute capability → the first architecture that has it (NVIDIA, CUDA C++ programming guide)."""
 
 
 def precision_named(name: str) -> Precision:
-    """The row of that name.
+    """Look up a precision by name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of that name.
     """
     return named(PRECISIONS, name, "precision")
+
+
+def reduced_precision_of(device_kind: str) -> Precision:
+    """Give the precision that users of a kind of device turn to first when they leave float32."""
+    return next(row for row in PRECISIONS.values() if row.usual_on == device_kind)
 
 
 def why_not(
@@ -58,7 +127,7 @@ def why_not(
     compiler: str,
     compute_capability: float | None = None,
 ) -> str | None:
-    """Why this precision is skipped on this device, or ``None`` where it should run.
+    """Say why a precision is skipped on a device; ``None`` where it should run.
 
     Args:
         precision: row of `PRECISIONS`.
@@ -66,23 +135,11 @@ def why_not(
         compiler: ``none``, ``xla`` or ``inductor``.
         compute_capability: of the GPU, for example 8.6; ``None`` where unknown, which skips nothing.
     """
+    row = precision_named(precision)
     if device_kind == "cpu":
-        return _why_not_on_cpu(precision, compiler)
-    if compute_capability is None:
+        return row.not_on_cpu or (row.not_on_cpu_uncompiled if compiler == "none" else "") or None
+    if compute_capability is None or compute_capability >= row.compute_capability:
         return None
-    if precision in ("tf32", "mixed_bfloat16") and compute_capability < 8.0:
-        return f"{precision} needs compute capability 8.0 (Ampere) or newer; this GPU has {compute_capability}."
-    if precision == "mixed_float16" and compute_capability < 7.0:
-        return f"float16 Tensor Cores need compute capability 7.0 (Volta) or newer; this GPU has {compute_capability}."
-    return None
-
-
-def _why_not_on_cpu(precision: str, compiler: str) -> str | None:
-    if precision == "tf32":
-        return "TF32 is a number format of NVIDIA Tensor Cores (Ampere and newer); a CPU has none."
-    if precision == "mixed_float16" and compiler == "none":
-        return (
-            "mixed_float16 on a CPU without XLA falls back to reference kernels, about 200 times slower than float32; "
-            "not waited for. Use mixed_bfloat16, or compiler xla."
-        )
-    return None
+    since = _ARCHITECTURES.get(row.compute_capability, "")
+    least = f"{row.compute_capability} ({since})" if since else f"{row.compute_capability}"
+    return f"{row.format} Tensor Cores need compute capability {least} or newer; this GPU has {compute_capability}."

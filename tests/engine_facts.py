@@ -40,13 +40,13 @@ def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     try:
         step = engine.build(case, 0)
         step.activate()
-        engine.reset_peak_memory()
         losses = []
         for _ in range(5):
             step.run(1)
             losses.append(step.loss())
         flops = step.flops()
         work = step.work() if isinstance(step, KnowsItsWork) else None
+        engine.reset_peak_memory()
         step.run(1)
         losses.append(step.loss())
     except RtxbenchError as error:

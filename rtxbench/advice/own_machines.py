@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rtxbench.catalog.cards import Card, match_device
-from rtxbench.records import CaseRecord, Environment
+from rtxbench.placement import PLACEMENTS
+from rtxbench.records import Case, CaseRecord, Environment
 from rtxbench.store import LoadedRun
 
 __all__ = ["Owned", "owned_machines"]
@@ -48,7 +49,7 @@ def owned_machines(
             if _is_usable(record):
                 key = (environment.machine, record.case.placement)
                 found.setdefault(key, []).append(_owned(environment, record, cards))
-            elif record.case.placement == "mirrored":
+            elif _shares_batch(record.case):
                 parallel.setdefault(environment.machine, []).append(record)
     best = {
         key: max(rows, key=lambda owned: (owned.precision == precision, owned.throughput_per_s))
@@ -69,6 +70,11 @@ def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
             efficiency = record.measurement.throughput_per_s.value / (count * owned.throughput_per_s)
             return f"{count} of them gave {efficiency:.0%} of {count} times one, measured here"
     return ""
+
+
+def _shares_batch(case: Case) -> bool:
+    row = PLACEMENTS.get(case.placement)
+    return row is not None and row.all_reduces and not row.functional_check
 
 
 def _is_usable(record: CaseRecord) -> bool:

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from rtxbench.errors import UsageError
+from rtxbench.precision import PRECISIONS
 
 __all__ = [
     "COLUMNS",
@@ -113,12 +114,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     def peak_flop_per_s(self, precision: str) -> float | None:
         """Paper peak of the unit that runs the matrix products of ``precision``; ``None`` where unknown."""
-        return {
-            "float32": self.fp32_flop_per_s,
-            "tf32": self.tf32_flop_per_s,
-            "mixed_float16": self.fp16_flop_per_s,
-            "mixed_bfloat16": self.bf16_flop_per_s,
-        }.get(precision)
+        row = PRECISIONS.get(precision)
+        peak: float | None = None if row is None else getattr(self, row.peak)
+        return peak
 
 
 def load_cards(extra: Path | None = None) -> dict[str, Card]:

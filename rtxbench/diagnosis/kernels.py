@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from rtxbench.precision import precision_named
+
 __all__ = [
     "KERNEL_PATTERNS",
     "KernelShare",
@@ -70,7 +72,7 @@ def classify_kernel(name: str, precision: str = "mixed_float16") -> str:
     for pattern in KERNEL_PATTERNS:
         if pattern.regex.search(name):
             if pattern.kind == "triton-product":
-                return "vector" if precision == "float32" else "matrix"
+                return precision_named(precision).products
             return pattern.kind
     return "other"
 

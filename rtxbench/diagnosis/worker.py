@@ -57,12 +57,12 @@ Request: TypeAlias = CeilingRequest | CaseRequest
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
-def _ceilings(engine_name: str, request: CeilingRequest) -> tuple[EvidenceFigure, ...]:
-    controls = device_controls(engine_name, request.kind)
+def _ceilings(engine: Engine, request: CeilingRequest) -> tuple[EvidenceFigure, ...]:
+    controls = device_controls(engine, request.kind)
     rows = [precision_named(name) for name in request.precisions]
-    formats = [ProductFormat(row.name, row.policy.removeprefix("mixed_"), row.tf32) for row in rows]
+    formats = [ProductFormat(row.name, row.dtype, row.tf32) for row in rows]
     found = measure_ceilings(formats, request.budget_s, controls)
-    labels = {"engine": engine_name, "kind": request.kind}
+    labels = {"engine": engine.name, "kind": request.kind}
     return tuple(
         EvidenceFigure(metric=c.metric, values=c.values, labels={**labels, **c.labels}, reason=c.reason) for c in found
     )
@@ -110,7 +110,7 @@ def main() -> None:
             if isinstance(request, CaseRequest):
                 answer = Answer(figures=_case(engine, request))
             else:
-                answer = Answer(figures=_ceilings(engine.name, request))
+                answer = Answer(figures=_ceilings(engine, request))
         except Exception as error:  # frameworks raise anything; it becomes the reason of the missing evidence
             text = str(error).strip().splitlines()
             answer = Answer(failure=f"{type(error).__name__}: {text[0][:300] if text else ''}")

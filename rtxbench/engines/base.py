@@ -1,6 +1,7 @@
 """What an engine must do. The worker process owns one engine; nothing above this package imports a framework."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -91,6 +92,12 @@ class Engine(Protocol):
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far: `peak_memory` then tells of what comes after."""
+
+    def set_tf32(self, allowed: bool) -> None:
+        """Let this process's float32 matrix products and convolutions round to TF32, or forbid it."""
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Raise rtxbench's errors in place of the framework's (see `rtxbench.engines.failures.translated`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,30 +1,30 @@
-"""What each engine lends to `rtxbench.diagnosis.ceilings`: placement, synchronisation, the TF32 switch, tracing."""
+"""Lend `rtxbench.diagnosis.ceilings` what it needs of each engine: placement, synchronisation, switches, tracing."""
 
 import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, Final
 
-from rtxbench.engines.base import DeviceControls
+from rtxbench.engines.base import DeviceControls, Engine
 from rtxbench.errors import UnavailableError
 
 __all__ = ["device_controls"]
 
 
-def device_controls(engine: str, kind: str) -> DeviceControls:
-    """The controls of a loaded engine (`rtxbench.engines.load_engine` was called in this process).
+def device_controls(engine: Engine, kind: str) -> DeviceControls:
+    """Gather the controls of an engine loaded in this process.
 
     Raises:
         UnavailableError: the engine has no device of this kind, or no controls.
     """
-    if engine not in _CONTROLS:
+    if engine.name not in _CONTROLS:
         raise UnavailableError(
-            f"ceilings cannot be measured on engine {engine!r}.", next_step=f"Choose from: {', '.join(_CONTROLS)}."
+            f"ceilings cannot be measured on engine {engine.name!r}.", next_step=f"Choose from: {', '.join(_CONTROLS)}."
         )
-    return _CONTROLS[engine](kind)
+    return _CONTROLS[engine.name](engine, kind)
 
 
-def _tensorflow(kind: str) -> DeviceControls:
+def _tensorflow(engine: Engine, kind: str) -> DeviceControls:
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices(kind.upper())
@@ -38,7 +38,7 @@ def _tensorflow(kind: str) -> DeviceControls:
         kind=kind,
         scope=lambda: tf.device(devices[0].name),
         synchronize=synchronize,
-        set_tf32=tf.config.experimental.enable_tensor_float_32_execution,
+        set_tf32=engine.set_tf32,
         trace=lambda function: tf.function(function, jit_compile=False),
         fuses=False,
         all_reduce=_tensorflow_all_reduce(tf, [device.name for device in devices]) if len(devices) > 1 else None,
@@ -69,7 +69,7 @@ def _tensorflow_all_reduce(tf: Any, devices: list[str]) -> Callable[[int], None]
     return all_reduce
 
 
-def _jax(kind: str) -> DeviceControls:
+def _jax(engine: Engine, kind: str) -> DeviceControls:
     import jax
 
     try:
@@ -77,14 +77,11 @@ def _jax(kind: str) -> DeviceControls:
     except RuntimeError as error:
         raise _no_device("JAX", kind) from error
 
-    def set_tf32(on: bool) -> None:
-        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if on else "highest")
-
     return DeviceControls(
         kind=kind,
         scope=lambda: jax.default_device(device),
         synchronize=lambda tensor: tensor.block_until_ready(),
-        set_tf32=set_tf32,
+        set_tf32=engine.set_tf32,
         trace=jax.jit,
         fuses=True,
         all_reduce=_jax_all_reduce(jax, jax.devices(kind)) if len(jax.devices(kind)) > 1 else None,
@@ -106,7 +103,7 @@ def _jax_all_reduce(jax: Any, devices: list[Any]) -> Callable[[int], None]:
     return lambda size_bytes: total(held(size_bytes // 4)).block_until_ready()
 
 
-def _torch(kind: str) -> DeviceControls:
+def _torch(engine: Engine, kind: str) -> DeviceControls:
     import torch
 
     if kind == "gpu" and not torch.cuda.is_available():
@@ -115,10 +112,6 @@ def _torch(kind: str) -> DeviceControls:
     def synchronize(_tensor: Any) -> None:
         if kind == "gpu":
             torch.cuda.synchronize()
-
-    def set_tf32(on: bool) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = on
-        torch.backends.cudnn.allow_tf32 = on
 
     def scope() -> Any:
         import keras
@@ -131,7 +124,7 @@ def _torch(kind: str) -> DeviceControls:
         kind=kind,
         scope=scope,
         synchronize=synchronize,
-        set_tf32=set_tf32,
+        set_tf32=engine.set_tf32,
         trace=lambda function: function,
         fuses=False,
     )
@@ -141,7 +134,7 @@ def _no_device(engine: str, kind: str) -> UnavailableError:
     return UnavailableError(f"{engine} sees no {kind} in this process.", next_step="Run `rtxbench doctor`.")
 
 
-_CONTROLS: Final[dict[str, Callable[[str], DeviceControls]]] = {
+_CONTROLS: Final[dict[str, Callable[[Engine, str], DeviceControls]]] = {
     "tensorflow": _tensorflow,
     "jax": _jax,
     "torch": _torch,

@@ -16,7 +16,7 @@ from rtxbench.records import Case
 from rtxbench.workloads import Workload
 from rtxbench.workloads.variants import variant_named
 
-__all__ = ["ModelParts", "attention_kernel", "build_parts", "matmul_relative_error"]
+__all__ = ["ModelParts", "adam_for", "attention_kernel", "build_parts", "matmul_relative_error"]
 
 Array = NDArray[Any]
 
@@ -64,12 +64,18 @@ def build_parts(workload: Workload, case: Case, seed: int) -> ModelParts:
         model = variant_named(case.variant).apply(workload.build())
     finally:
         keras.config.set_dtype_policy(kept)
-    optimizer = keras.optimizers.Adam(workload.learning_rate)
-    if case.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer = adam_for(case.precision, workload.learning_rate)
     optimizer.build(model.trainable_variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
     return ModelParts(model, optimizer, loss)
+
+
+def adam_for(precision: str, learning_rate: float) -> Any:
+    """Create Adam, with dynamic loss scaling where the precision needs it."""
+    import keras
+
+    optimizer = keras.optimizers.Adam(learning_rate)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision_named(precision).loss_scaling else optimizer
 
 
 def attention_kernel(model: Any, engine: str) -> str | None:

@@ -5,10 +5,12 @@ runs one whole, synchronised step each time it is called.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, cast
 
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.failures import translated
 from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.records import Case
 
@@ -73,6 +75,13 @@ class _PythonEngine:
 
     def reset_peak_memory(self) -> None:
         """Nothing to reset."""
+
+    def set_tf32(self, allowed: bool) -> None:
+        """Do nothing: a user's step chooses its own precision."""
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Translate nothing but Python's own ``MemoryError``: what else a user's code raises is its owner's to read."""
+        return translated("the step")
 
 
 def _load_step(target: str) -> Callable[[], Any]:

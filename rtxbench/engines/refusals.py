@@ -5,13 +5,15 @@ seen to fail or to train wrongly; the source is named so that a fixed release ca
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from rtxbench.errors import UnavailableError
-from rtxbench.placement import placement_named
+from rtxbench.placement import PLACEMENTS, placement_named
 from rtxbench.records import Case
 
-__all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse"]
+__all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse", "way_of"]
+
+_Way = TypeVar("_Way")
 
 COMPILERS: Final[Mapping[str, tuple[str, ...]]] = {
     "tensorflow": ("none", "xla"),
@@ -36,8 +38,7 @@ def default_compiler(engine: str) -> str:
 
 
 def _strategy(case: Case) -> str:
-    """A placement's way of sharing work, without the suffix of its functional check."""
-    return case.placement.removesuffix("-logical")
+    return placement_named(case.placement).strategy
 
 
 def _mirrored_with(variant: str) -> Callable[[Case], bool]:
@@ -84,7 +85,7 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
 
 
 def refuse(case: Case) -> None:
-    """Let a case pass that its engine can train truthfully.
+    """Raise unless the engine can train this case as labelled.
 
     Raises:
         UnavailableError: the engine has no such compiler or placement, or the form is in `REFUSALS`.
@@ -98,9 +99,30 @@ def refuse(case: Case) -> None:
     if case.engine not in engines:
         raise UnavailableError(
             f"placement {case.placement} is a way of {' and '.join(engines)}, not of {case.engine}.",
-            next_step="Several devices are reached by mirrored (tensorflow), data-parallel or model-parallel (jax), "
-            "ddp (torch).",
+            next_step=f"Choose one of: {', '.join(n for n, row in PLACEMENTS.items() if case.engine in row.engines)}.",
         )
     for refusal in REFUSALS:
         if refusal.applies(case):
             raise UnavailableError(refusal.reason, next_step=refusal.next_step)
+
+
+def way_of(ways: Mapping[str, _Way], case: Case) -> _Way:
+    """Look up how an engine carries out the strategy of a case's placement.
+
+    A strategy the engine does not know must never train on one device in silence.
+
+    Args:
+        ways: the engine's table, strategy → way.
+        case: what to train.
+
+    Raises:
+        UnavailableError: the engine has no way for it.
+    """
+    placement = placement_named(case.placement)
+    if placement.strategy not in ways:
+        raise UnavailableError(
+            f"{case.engine} has no way to train under the strategy {placement.strategy!r} of placement "
+            f"{placement.name}.",
+            next_step=f"Give the engine one, or use a placement of strategy {' or '.join(ways)}.",
+        )
+    return ways[placement.strategy]

@@ -16,7 +16,7 @@ from rtxbench.errors import UsageError
 from rtxbench.lookup import named, suggestion
 from rtxbench.measure.engine_groups import engine_groups
 from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, case_of, compilers_of, on_engine, split_runnable
-from rtxbench.placement import PLACEMENTS
+from rtxbench.placement import PLACEMENTS, batch_sharing_placement
 from rtxbench.precision import PRECISIONS
 from rtxbench.records import Environment
 from rtxbench.workloads import workload_named
@@ -234,12 +234,12 @@ def _data_parallel_groups(workload: str, request: Request, environment: Environm
     groups = []
     if count >= 2:
         baseline = case_of(workload, request, placement="gpu", kind="gpu")
-        weak = case_of(workload, request, placement=_DATA_PARALLEL[request.engine], kind="gpu", devices=count)
+        weak = case_of(workload, request, placement=batch_sharing_placement(request.engine), kind="gpu", devices=count)
         strong = replace(weak, batch_size=baseline.batch_size)
         groups.append(Group(name, "data-parallel", workload, baseline, (strong, weak)))
     else:
         reason = "needs two NVIDIA GPUs; this machine has " + ("one." if count else "none.")
-        wanted = case_of(workload, request, placement=_DATA_PARALLEL[request.engine], kind="gpu", devices=2)
+        wanted = case_of(workload, request, placement=batch_sharing_placement(request.engine), kind="gpu", devices=2)
         groups.append(Group(name, "data-parallel", workload, None, skipped=((wanted, reason),)))
     if request.logical_devices > 1:
         groups.append(_logical_group(workload, request))
@@ -249,7 +249,7 @@ def _data_parallel_groups(workload: str, request: Request, environment: Environm
 def _logical_group(workload: str, request: Request) -> Group:
     devices = request.logical_devices
     baseline = case_of(workload, request, placement="cpu", kind="cpu")
-    placement = f"{_DATA_PARALLEL[request.engine]}-logical"
+    placement = batch_sharing_placement(request.engine, functional_check=True)
     parallel = case_of(workload, request, placement=placement, kind="cpu", devices=devices)
     same_batch = replace(parallel, batch_size=baseline.batch_size // devices * devices)
     return Group(f"data-parallel-check/{workload}", "data-parallel", workload, baseline, (same_batch,))
@@ -299,7 +299,6 @@ def _batch_groups(workload: str, request: Request, environment: Environment) -> 
     return [Group(f"tuning/{workload}", "tuning", workload, baseline, larger)]
 
 
-_DATA_PARALLEL: Final = {"tensorflow": "mirrored", "jax": "data-parallel", "torch": "ddp"}
 _CHEAPER: Final = {
     "bert-base": "bert-base-half",
     "bert-small": "bert-small-half",

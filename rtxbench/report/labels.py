@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, Final
 
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Environment, Run, Verdict
 from rtxbench.report.base import Block, Context, Subheading
 from rtxbench.units import format_ratio
@@ -21,7 +22,6 @@ __all__ = [
     "distinguishing_labels",
     "estimate_text",
     "interval_text",
-    "is_functional_check",
     "machine_headings",
     "machine_title",
     "one_line",
@@ -101,11 +101,6 @@ def ratio_text(value: float, low: float | None, high: float | None) -> str:
     digits = 3 if low is not None and high is not None and high - low < 0.02 else 2 if value < 10 else 1
     interval = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{value:.{digits}f}×{interval}"
-
-
-def is_functional_check(placement: str) -> bool:
-    """Whether a placement only proves that the code runs (logical devices of one CPU), and nothing of speed."""
-    return placement.endswith("-logical")
 
 
 def command_line(run: Run) -> str:

@@ -1,6 +1,6 @@
 """deployment: what a model says after it was saved and loaded, how large it is, and how fast it answers."""
 
-from rtxbench.precision import why_not
+from rtxbench.precision import reduced_precision_of, why_not
 from rtxbench.records import Case
 from rtxbench.trials.context import TrialContext, observe, why_no_result
 from rtxbench.trials.messages import Deploy, Deployed
@@ -36,7 +36,7 @@ def measure_deployment(context: TrialContext) -> None:
 def _request(context: TrialContext, seed: int) -> Deploy:
     scale = context.scale
     kind = "gpu" if context.environment.gpus else "cpu"
-    reduced = "mixed_float16" if kind == "gpu" else "mixed_bfloat16"
+    reduced = reduced_precision_of(kind).name
     precisions = ("float32", reduced) if why_not(reduced, device_kind=kind, compiler="none") is None else ("float32",)
     return Deploy(
         key=f"deployment/{seed}",

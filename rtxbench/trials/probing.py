@@ -6,27 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from rtxbench.errors import RtxbenchError, UnavailableError
+from rtxbench.errors import OutOfMemoryError, RtxbenchError, UnavailableError
 from rtxbench.trials.input_wait import InputWait, input_wait
 from rtxbench.trials.messages import Pipeline, Pipelined, Probe, Probed, Split, SplitChecked
 from rtxbench.trials.pipelines import article_layers, legacy_generator, load_images, tf_data_pipeline
 from rtxbench.trials.training import ModelPool, as_inputs, device_kind
 
-__all__ = ["memory_complaint", "run_pipeline", "run_probe", "run_split_check"]
-
-_OUT_OF_MEMORY_WORDS: Final = (
-    "MemoryError",
-    "OOM",
-    "RESOURCE_EXHAUSTED",
-    "out of memory",
-    "bad_alloc",
-    "Unable to allocate",
-    "Status: 1, message: could not create",  # oneDNN's dnnl_out_of_memory, which TensorFlow passes on as "aborted"
-)
+__all__ = ["run_pipeline", "run_probe", "run_split_check"]
 
 
 def run_probe(request: Probe, pool: ModelPool) -> Probed:
@@ -40,19 +30,12 @@ def run_probe(request: Probe, pool: ModelPool) -> Probed:
     model = pool.fresh(request.precision, 64, 0, 1e-3)
     _limit_memory(request.memory_limit_bytes)
     try:
-        model.train_on_batch(x, y)  # traces for this shape
-        step_s = min(_step_s(model, x, y) for _ in range(2))
-    except Exception as error:  # each framework has its own out-of-memory class
-        line = memory_complaint(f"{type(error).__name__}: {error}")
-        if line is None:
-            raise
-        return _probed(request, None, line[:200])
+        with pool.engine.translated_errors():
+            model.train_on_batch(x, y)  # traces for this shape
+            step_s = min(_step_s(model, x, y) for _ in range(2))
+    except OutOfMemoryError as error:
+        return _probed(request, None, error.complaint[:200])
     return _probed(request, step_s, None)
-
-
-def memory_complaint(text: str) -> str | None:
-    """The line that says memory ran out; ``None`` where the error is of another kind."""
-    return next((line for line in text.splitlines() if any(word in line for word in _OUT_OF_MEMORY_WORDS)), None)
 
 
 def _step_s(model: Any, x: Any, y: Any) -> float:

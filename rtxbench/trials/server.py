@@ -9,6 +9,7 @@ import sys
 from typing import BinaryIO
 
 from rtxbench.engines import load_engine
+from rtxbench.engines.base import Engine
 from rtxbench.errors import RtxbenchError
 from rtxbench.trials import deploying, probing, training
 from rtxbench.trials.messages import (
@@ -27,9 +28,9 @@ from rtxbench.trials.messages import (
 __all__ = ["main", "serve"]
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(engine: Engine, requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer each request line with one reply line; a failing trial does not take the others down."""
-    pool = training.ModelPool()
+    pool = training.ModelPool(engine)
     for line in requests:
         request = decode_trial_request(line)
         replies.write(encode_trial(_answer(request, pool)))
@@ -69,8 +70,7 @@ def main() -> None:
     """Serve requests on stdin until it closes. Whatever the framework prints goes to stderr."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a framework's chatter on stdout must not corrupt the protocol
-    load_engine(sys.argv[1])  # finds the CUDA libraries and lets GPU memory grow, before Keras starts the framework
-    serve(sys.stdin.buffer, replies)
+    serve(load_engine(sys.argv[1]), sys.stdin.buffer, replies)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtxbench.engines.base import Engine
+from rtxbench.engines.keras_model import adam_for
 from rtxbench.precision import precision_named
 from rtxbench.trials.digits import Dataset, shifted_images
 from rtxbench.trials.messages import Train, Trained
 from rtxbench.trials.pipelines import article_layers, load_images, tf_data_pipeline
 from rtxbench.workloads.small_models import digits_cnn
 
-__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "loss_scale_overflows", "run_training", "set_tf32"]
+__all__ = ["ModelPool", "accuracy_of", "as_inputs", "device_kind", "loss_scale_overflows", "run_training"]
 
 
 _VALIDATION_BATCH: Final = 500
@@ -28,7 +30,8 @@ class _PoolKey(NamedTuple):
 class ModelPool:
     """Compiled models by precision and batch size, given out with fresh weights: tracing is paid once, not per seed."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self._models: dict[_PoolKey, tuple[Any, list[NDArray[Any]]]] = {}
 
     def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float, examples: int = 0) -> Any:
@@ -44,7 +47,7 @@ class ModelPool:
             examples: in the training set. A first model is traced with the partial batch they end in, too: JAX compiles
                 for each size.
         """
-        set_tf32(precision_named(precision).tf32)
+        self.engine.set_tf32(precision_named(precision).tf32)
         key = _PoolKey(precision, batch_size)
         if key not in self._models:
             self._models[key] = _compiled(precision, batch_size, examples % batch_size or 1)
@@ -80,9 +83,7 @@ def _compiled(precision: str, batch_size: int, partial_batch: int) -> tuple[Any,
     import keras
 
     model = _built(precision)
-    optimizer: Any = keras.optimizers.Adam()
-    if precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer = adam_for(precision, 1e-3)
     # Compiled programs differ by placement where Keras may choose; the choice is fixed, so that arms compare.
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
@@ -222,22 +223,3 @@ def device_kind() -> str:
     import torch
 
     return "gpu" if torch.cuda.is_available() else "cpu"
-
-
-def set_tf32(on: bool) -> None:
-    """Allow or forbid TF32 in float32 matrix products, in whichever engine is in use."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(on)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if on else "float32")
-    else:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = on
-        torch.backends.cudnn.allow_tf32 = on

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observation, RatioRecord
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
@@ -29,8 +30,6 @@ _FIELDS: Final = (
     "variant",
 )
 _PATTERNS: Final = ("workload", "precision", "placement", "engine", "compiler", "variant")
-_FUNCTIONAL_CHECK: Final = "logical"
-"""Placements named so run several logical devices on one chip: a check that code works, no evidence of speed."""
 
 _AGAIN: Final = "Measure both arms again in one run."
 
@@ -232,7 +231,7 @@ def _weak_scaling_is_fair(baseline: Case, candidate: Case, differing: set[str]) 
 
 
 def _arm_matches(case: Case, arm: Arm) -> bool:
-    if _FUNCTIONAL_CHECK in case.placement or _FUNCTIONAL_CHECK in case.variant:
+    if is_functional_check(case.placement):
         return False
     if case.device_count < arm.minimum_devices:
         return False

@@ -23,9 +23,11 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 os.environ["KERAS_BACKEND"] = "jax"
 """
 MEASURE = """
+from rtxbench.engines import load_engine
 from rtxbench.engines.controls import device_controls
 from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
-found = measure_ceilings([ProductFormat("float32", "float32", False)], 1.0, device_controls(%r, "cpu"))
+engine = load_engine(%r)
+found = measure_ceilings([ProductFormat("float32", "float32", False)], 1.0, device_controls(engine, "cpu"))
 print(json.dumps({c.metric: [len(c.values), c.reason] for c in found}))
 """
 

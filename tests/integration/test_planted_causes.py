@@ -23,10 +23,11 @@ def tf():
 def ceilings(tf):
     """Best repeat of each ceiling of this CPU in float32."""
     from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
+    from rtxbench.engines import load_engine
     from rtxbench.engines.controls import device_controls
 
     formats = [ProductFormat("float32", "float32", False)]
-    found = {c.metric: c for c in measure_ceilings(formats, 6.0, device_controls("tensorflow", "cpu"))}
+    found = {c.metric: c for c in measure_ceilings(formats, 6.0, device_controls(load_engine("tensorflow"), "cpu"))}
     assert found["host_to_device_bytes_per_s"].reason
     return found
 

@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from rtxbench.engines.failures import memory_complaint
 from rtxbench.errors import MeasurementError
 from rtxbench.records import Observation, RatioRecord, Record
 from rtxbench.trials.context import TrialContext, train_arms
@@ -29,7 +30,6 @@ from rtxbench.trials.messages import (
     TrialReply,
     TrialRequest,
 )
-from rtxbench.trials.probing import memory_complaint
 from rtxbench.trials.sizes import SCALES
 from rtxbench.trials.table import TRIALS, measure_augmentation, measure_quality, measure_split_model
 from rtxbench.trials.tuning import early_stopping_epoch, largest_batch, measure_tuning

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from rtxbench.advice.memory.models import Model, Network
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named
+from rtxbench.precision import precision_named
 
 __all__ = [
     "CONTEXT_BYTES",
@@ -153,7 +154,7 @@ def training_need(model: Model, setup: Setup) -> Need:
     """
     method = named(TUNING_METHODS, setup.method, "method")
     slot_bytes = named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
-    kind = "full" if setup.precision in ("float32", "tf32") else "half"
+    kind = "full" if precision_named(setup.precision).dtype == "float32" else "half"
     if kind not in method.trained_bytes:
         raise UsageError(f"{setup.method} has no {setup.precision} form.", next_step="Use mixed_bfloat16.")
     compute_bytes = 4 if kind == "full" else 2
@@ -185,7 +186,7 @@ def network_need(network: Network, setup: Setup) -> Need:
     if setup.method != "full":
         raise UsageError(f"{network.name} has no {setup.method} form.", next_step="Use full.")
     method, slot_bytes = TUNING_METHODS["full"], named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
-    kind = "full" if setup.precision in ("float32", "tf32") else "half"
+    kind = "full" if precision_named(setup.precision).dtype == "float32" else "half"
     compute_bytes = 4 if kind == "full" else 2
     return Need(
         weights_bytes=network.parameters * (method.trained_bytes[kind] - 4),

@@ -6,13 +6,14 @@ MirroredStrategy and DDP normalise over each replica's share. The compiler inser
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
+from rtxbench.engines.refusals import way_of
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.records import Case
 
-__all__ = ["distribution_for", "with_logical_cpus"]
+__all__ = ["STRATEGIES", "distribution_for", "with_logical_cpus"]
 
 
 def with_logical_cpus(jax: Any, count: int, *, untouched: bool) -> None:
@@ -47,12 +48,11 @@ def distribution_for(case: Case) -> Iterator[Callable[[Any], Any]]:
     """
     import keras
 
-    way = case.placement.removesuffix("-logical")
-    if way not in ("data-parallel", "model-parallel"):
+    distribute = way_of(STRATEGIES, case)
+    if distribute is None:
         yield keras.ops.convert_to_tensor
         return
-    names = _device_names(case, shares_batch=way == "data-parallel")
-    distribution = _data_parallel(names) if way == "data-parallel" else _model_parallel(names)
+    distribution = distribute(_device_names(case))
     kept = keras.distribution.distribution()
     keras.distribution.set_distribution(distribution)
 
@@ -67,11 +67,12 @@ def distribution_for(case: Case) -> Iterator[Callable[[Any], Any]]:
         keras.distribution.set_distribution(kept)
 
 
-def _device_names(case: Case, *, shares_batch: bool) -> list[str]:
+def _device_names(case: Case) -> list[str]:
     import keras
 
-    names = list(keras.distribution.list_devices(placement_named(case.placement).device_kind))
-    if len(names) < case.device_count or (shares_batch and case.batch_size % case.device_count):
+    placement = placement_named(case.placement)
+    names = list(keras.distribution.list_devices(placement.device_kind))
+    if len(names) < case.device_count or (placement.all_reduces and case.batch_size % case.device_count):
         raise UnavailableError(
             f"{case.label} wants {case.device_count} devices for {case.batch_size} examples; {len(names)} found.",
             next_step="Lower the device count, or choose a batch size it divides.",
@@ -103,3 +104,11 @@ def _model_parallel(names: list[str]) -> Any:
 
     mesh = keras.distribution.DeviceMesh(shape=(1, len(names)), axis_names=("batch", "model"), devices=names)
     return SplitLastAxis(layout_map=keras.distribution.LayoutMap(mesh), batch_dim_name="batch")
+
+
+STRATEGIES: Final[dict[str, Callable[[list[str]], Any] | None]] = {
+    "single": None,
+    "data-parallel": _data_parallel,
+    "model-parallel": _model_parallel,
+}
+"""Strategy of a placement → the distribution over the devices of these names; none for one device."""

@@ -5,19 +5,20 @@ when it is first activated; what the precision switch said then is part of the p
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import numpy as np
 
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.failures import translated
 from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.refusals import refuse
 from rtxbench.engines.step_work import StepWork
-from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
@@ -53,7 +54,7 @@ class _JaxStep:
     def activate(self) -> None:
         """Set the switch that operations dispatched one by one read, and compile if that has not happened yet."""
         self._engine.active = self._program
-        self._engine.jax.config.update("jax_default_matmul_precision", _matmul_precision(self._program.case))
+        self._engine.set_tf32(precision_named(self._program.case.precision).tf32)
         self._program.prepare()
 
     def run(self, steps: int) -> None:
@@ -117,7 +118,7 @@ class _Program:
         if self.lowered is None:
             with (
                 _translated_errors(self._jax),
-                self._jax.default_matmul_precision(_matmul_precision(self.case)),
+                self._jax.default_matmul_precision(_matmul_precision(precision_named(self.case.precision).tf32)),
                 self._jax.default_device(self.device),
                 distribution_for(self.case),
             ):
@@ -170,13 +171,13 @@ class _JaxEngine:
 
         refuse(case)
         workload = workload_named(case.workload)
-        if case.placement.endswith("-logical"):
+        if placement_named(case.placement).functional_check:
             with_logical_cpus(self.jax, case.device_count, untouched=self.active is None)
         device = self._device(case)
         batch = workload.batch(case.batch_size, np.random.default_rng(seed))
         with (
             _translated_errors(self.jax),
-            self.jax.default_matmul_precision(_matmul_precision(case)),
+            self.jax.default_matmul_precision(_matmul_precision(precision_named(case.precision).tf32)),
             keras.device(f"{device.platform}:{device.id}"),
             distribution_for(case) as place,
         ):
@@ -197,12 +198,15 @@ class _JaxEngine:
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, dispatched as one operation under the case's precision switch."""
         jnp = self.jax.numpy
-        dtype = precision_named(case.precision).policy.removeprefix("mixed_")
+        dtype = precision_named(case.precision).dtype
 
         def multiply(left: Any, right: Any) -> Any:
             return jnp.matmul(jnp.asarray(left, dtype), jnp.asarray(right, dtype)).astype("float32")
 
-        with self.jax.default_device(self._device(case)), self.jax.default_matmul_precision(_matmul_precision(case)):
+        with (
+            self.jax.default_device(self._device(case)),
+            self.jax.default_matmul_precision(_matmul_precision(precision_named(case.precision).tf32)),
+        ):
             return matmul_relative_error(multiply)
 
     def peak_memory(self) -> Finding:
@@ -214,10 +218,18 @@ class _JaxEngine:
     def reset_peak_memory(self) -> None:
         """The compiler's plan belongs to one program: there is nothing to reset."""
 
+    def set_tf32(self, allowed: bool) -> None:
+        """Set JAX's default for operations dispatched or traced from now on."""
+        self.jax.config.update("jax_default_matmul_precision", _matmul_precision(allowed))
 
-def _matmul_precision(case: Case) -> str:
-    """JAX's own default on Ampere and newer is TF32; strict float32 must be asked for."""
-    return "tensorfloat32" if precision_named(case.precision).tf32 else "highest"
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Translate everything JAX's runtime raises."""
+        return _translated_errors(self.jax)
+
+
+def _matmul_precision(tf32: bool) -> str:
+    """Name JAX's setting. Its own default on Ampere and newer is TF32; strict float32 must be asked for."""
+    return "tensorfloat32" if tf32 else "highest"
 
 
 def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
@@ -264,17 +276,5 @@ def _flops(lowered: Any) -> Finding:
     return Finding(float(flops), "XLA cost analysis of the lowered training step, elementwise operations included")
 
 
-@contextmanager
-def _translated_errors(jax: Any) -> Iterator[None]:
-    """JAX's runtime errors become ours once: out of memory, and everything else the runtime raises."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        first = str(error).strip().splitlines()[0][:300]
-        if "RESOURCE_EXHAUSTED" in first or "out of memory" in first.lower():
-            raise MeasurementError(
-                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
-            ) from error
-        raise MeasurementError(
-            f"JAX failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
-        ) from error
+def _translated_errors(jax: Any) -> AbstractContextManager[None]:
+    return translated("JAX", jax.errors.JaxRuntimeError)

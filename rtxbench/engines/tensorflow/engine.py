@@ -7,23 +7,24 @@ the device, and ``run`` returns only when every device has finished. One strateg
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
-from rtxbench.engines.refusals import refuse
+from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.step_work import StepWork
-from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 from rtxbench.workloads import Workload, workload_named
 
-__all__ = ["create"]
+__all__ = ["STRATEGIES", "create"]
 
 _SWITCHES = ("ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS")
 
@@ -48,8 +49,11 @@ def create() -> Engine:
 class _TensorFlowStep:
     """One built case. Holds the concrete function and everything it captured."""
 
-    def __init__(self, tf: Any, case: Case, function: Callable[[], Any], concrete: Any, parts: ModelParts) -> None:
-        self._tf = tf
+    def __init__(
+        self, engine: "_TensorFlowEngine", case: Case, function: Callable[[], Any], concrete: Any, parts: ModelParts
+    ) -> None:
+        self._engine = engine
+        self._tf = engine.tf
         self._tf32 = precision_named(case.precision).tf32
         self._function = function
         self._concrete = concrete
@@ -59,12 +63,12 @@ class _TensorFlowStep:
 
     def activate(self) -> None:
         """Throw the TF32 switch as the case wants it."""
-        self._tf.config.experimental.enable_tensor_float_32_execution(self._tf32)
+        self._engine.set_tf32(self._tf32)
 
     def run(self, steps: int) -> None:
         """Call the traced function so often and wait for every device."""
         function = self._function
-        with _memory_errors(self._tf):
+        with self._engine.translated_errors():
             for _ in range(steps):
                 self._loss = function()
             self._tf.test.experimental.sync_devices()
@@ -109,32 +113,31 @@ class _TensorFlowEngine:
     name = "tensorflow"
 
     def __init__(self, tf: Any) -> None:
-        self._tf = tf
+        self.tf = tf
         self._gpu_used = False
 
     def versions(self) -> dict[str, str]:
         """CUDA and cuDNN of the build, and the TensorFlow and oneDNN switches that are set."""
-        build = self._tf.sysconfig.get_build_info()
+        build = self.tf.sysconfig.get_build_info()
         versions = {key: str(build[key]) for key in ("cuda_version", "cudnn_version") if key in build}
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
         """Physical devices, host first, as TensorFlow lists them."""
-        listed = self._tf.config.list_physical_devices()
-        return [Device(d.name, d.device_type.lower(), _description(self._tf, d)) for d in listed]
+        listed = self.tf.config.list_physical_devices()
+        return [Device(d.name, d.device_type.lower(), _description(self.tf, d)) for d in listed]
 
     def build(self, case: Case, seed: int) -> TrainStep:
         """Trace the step on one device, or over replicas under MirroredStrategy."""
         refuse(case)
         workload = workload_named(case.workload)
         self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
-        with _memory_errors(self._tf):
-            if case.placement.startswith("mirrored"):
-                return self._build_mirrored(workload, case, seed)
-            return self._build_single(workload, case, seed)
+        build = way_of(STRATEGIES, case)
+        with self.translated_errors():
+            return build(self, workload, case, seed)
 
     def _build_single(self, workload: Workload, case: Case, seed: int) -> TrainStep:
-        tf = self._tf
+        tf = self.tf
         with tf.device(self._device_name(case)):
             parts = build_parts(workload, case, seed)
             inputs, labels = _to_tensors(tf, workload.batch(case.batch_size, np.random.default_rng(seed)))
@@ -149,10 +152,10 @@ class _TensorFlowEngine:
 
         with tf.device(self._device_name(case)):
             concrete = one_step.get_concrete_function(inputs, labels)
-        return _TensorFlowStep(tf, case, call_on_device, concrete, parts)
+        return _TensorFlowStep(self, case, call_on_device, concrete, parts)
 
     def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
-        tf = self._tf
+        tf = self.tf
         strategy = self._strategy(case)
         replicas = strategy.num_replicas_in_sync
         whole = workload.batch(case.batch_size, np.random.default_rng(seed))
@@ -172,25 +175,26 @@ class _TensorFlowEngine:
             return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step, args=(x, y)), axis=None)
 
         concrete = one_step.get_concrete_function(*batch)
-        return _TensorFlowStep(tf, case, lambda: one_step(*batch), concrete, parts)
+        return _TensorFlowStep(self, case, lambda: one_step(*batch), concrete, parts)
 
     def _strategy(self, case: Case) -> Any:
-        tf = self._tf
-        if case.placement == "mirrored":
-            names = [f"/gpu:{index}" for index in range(len(tf.config.list_physical_devices("GPU")))]
-        else:
+        tf = self.tf
+        check = placement_named(case.placement).functional_check
+        if check:
             names = self._logical_cpus(case.device_count)
+        else:
+            names = [f"/gpu:{index}" for index in range(len(tf.config.list_physical_devices("GPU")))]
         if len(names) < case.device_count or case.batch_size % case.device_count:
             raise UnavailableError(
                 f"{case.label} wants {case.device_count} devices for {case.batch_size} examples; {len(names)} found.",
                 next_step="Lower the device count, or choose a batch size it divides.",
             )
         # HierarchicalCopy and ReductionToOneDevice do not depend on NCCL, which a CPU has not.
-        reduce = tf.distribute.ReductionToOneDevice() if case.placement == "mirrored-logical" else None
+        reduce = tf.distribute.ReductionToOneDevice() if check else None
         return tf.distribute.MirroredStrategy(names[: case.device_count], cross_device_ops=reduce)
 
     def _logical_cpus(self, count: int) -> list[str]:
-        tf = self._tf
+        tf = self.tf
         physical = tf.config.list_physical_devices("CPU")[0]
         try:
             tf.config.set_logical_device_configuration(physical, [tf.config.LogicalDeviceConfiguration()] * count)
@@ -202,7 +206,7 @@ class _TensorFlowEngine:
 
     def _device_name(self, case: Case) -> str:
         kind = placement_named(case.placement).device_kind
-        if kind == "gpu" and not self._tf.config.list_physical_devices("GPU"):
+        if kind == "gpu" and not self.tf.config.list_physical_devices("GPU"):
             raise UnavailableError(
                 "TensorFlow sees no GPU in this process.",
                 next_step="Run `rtxbench doctor`: it names the missing driver or CUDA library.",
@@ -211,34 +215,46 @@ class _TensorFlowEngine:
 
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, on the case's device with its TF32 switch, which is put back."""
-        tf = self._tf
+        tf = self.tf
         precision = precision_named(case.precision)
-        dtype = precision.policy.removeprefix("mixed_")
+        dtype = precision.dtype
 
         def multiply(left: Any, right: Any) -> Any:
             with tf.device(self._device_name(case)):
                 return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype)), tf.float32).numpy()
 
         kept = tf.config.experimental.tensor_float_32_execution_enabled()
-        tf.config.experimental.enable_tensor_float_32_execution(precision.tf32)
+        self.set_tf32(precision.tf32)
         try:
             return matmul_relative_error(multiply)
         finally:
-            tf.config.experimental.enable_tensor_float_32_execution(kept)
+            self.set_tf32(kept)
 
     def peak_memory(self) -> Finding:
         """The allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._gpu_used:
             return Finding(None, "TensorFlow's CPU allocator keeps no statistics")
-        gpus = range(len(self._tf.config.list_physical_devices("GPU")))
-        peaks = [self._tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus]
+        gpus = range(len(self.tf.config.list_physical_devices("GPU")))
+        peaks = [self.tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus]
         return Finding(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
 
     def reset_peak_memory(self) -> None:
         """Start a new peak on every GPU."""
         if self._gpu_used:
-            for index in range(len(self._tf.config.list_physical_devices("GPU"))):
-                self._tf.config.experimental.reset_memory_stats(f"GPU:{index}")
+            for index in range(len(self.tf.config.list_physical_devices("GPU"))):
+                self.tf.config.experimental.reset_memory_stats(f"GPU:{index}")
+
+    def set_tf32(self, allowed: bool) -> None:
+        """Throw TensorFlow's process-wide switch; on, its default, affects Ampere and newer GPUs."""
+        self.tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Translate everything TensorFlow's operations raise."""
+        return translated("TensorFlow", self.tf.errors.OpError)
+
+
+STRATEGIES: Final = {"single": _TensorFlowEngine._build_single, "mirrored": _TensorFlowEngine._build_mirrored}
+"""Strategy of a placement → how its step is built."""
 
 
 def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = False) -> Callable[[Any, Any], Any]:
@@ -270,21 +286,3 @@ def _to_tensors(tf: Any, batch: Any) -> Any:
 def _description(tf: Any, device: Any) -> str:
     details = tf.config.experimental.get_device_details(device)
     return str(details.get("device_name", ""))
-
-
-class _memory_errors(AbstractContextManager[None]):  # noqa: N801 (reads as a statement)
-    """Translate the framework's errors once: out of memory, and everything else it raises while running."""
-
-    def __init__(self, tf: Any) -> None:
-        self._tf = tf
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, self._tf.errors.ResourceExhaustedError):
-            raise MeasurementError(
-                "out of device memory.", next_step="Lower the batch size, or choose a smaller workload."
-            ) from error
-        if isinstance(error, self._tf.errors.OpError):
-            raise MeasurementError(
-                f"TensorFlow failed: {error.message.splitlines()[0][:300]}.",
-                next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log.",
-            ) from error

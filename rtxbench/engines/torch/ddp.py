@@ -25,6 +25,7 @@ import msgspec
 from rtxbench.engines.base import Finding
 from rtxbench.engines.torch.replica import ReplicaStep, build_replica, translated_errors
 from rtxbench.errors import MeasurementError, UnavailableError
+from rtxbench.placement import placement_named
 from rtxbench.records import Case
 
 __all__ = ["DdpStep", "main"]
@@ -70,7 +71,7 @@ class DdpStep:
     def run(self, steps: int) -> None:
         """Run ``steps`` steps on every rank; returns when all have finished the last one."""
         try:
-            with translated_errors(self._torch):
+            with translated_errors():
                 _broadcast(self._torch, self._case, steps)
                 _run_together(self._torch, self._replica, self._case, steps)
         except MeasurementError as error:
@@ -124,12 +125,16 @@ class DdpStep:
 def _check(torch: Any, case: Case) -> None:
     if torch.distributed.is_initialized():
         raise UnavailableError("this process already leads a group of ranks.", next_step="Use a worker of its own.")
-    available = case.device_count if case.placement.endswith("-logical") else torch.cuda.device_count()
+    available = torch.cuda.device_count() if _on_gpus(case) else case.device_count
     if available < case.device_count or case.batch_size % case.device_count:
         raise UnavailableError(
             f"{case.label} wants {case.device_count} devices sharing {case.batch_size} examples; {available} found.",
             next_step="Lower the device count, or choose a batch size it divides.",
         )
+
+
+def _on_gpus(case: Case) -> bool:
+    return placement_named(case.placement).device_kind == "gpu"
 
 
 def _ready_file(meeting: Path, rank: int) -> Path:
@@ -152,10 +157,10 @@ def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> "subprocess.
 
 def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> ReplicaStep:
     """Meet the other ranks and build this one's replica."""
-    cuda = not case.placement.endswith("-logical")
+    cuda = _on_gpus(case)
     if not cuda:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.device_count))
-    with translated_errors(torch):
+    with translated_errors():
         torch.distributed.init_process_group(
             "nccl" if cuda else "gloo",
             init_method=meeting.as_uri(),
@@ -180,7 +185,7 @@ def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> Replic
 
 
 def _broadcast(torch: Any, case: Case, steps: int = _END) -> int:
-    device = "cpu" if case.placement.endswith("-logical") else "cuda"
+    device = "cuda" if _on_gpus(case) else "cpu"
     message = torch.tensor([steps], dtype=torch.int64, device=device)
     torch.distributed.broadcast(message, src=0)
     return int(message.item())

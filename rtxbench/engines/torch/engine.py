@@ -5,20 +5,22 @@ parameters, the optimizer applied without recording. CUDA runs asynchronously, s
 """
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import matmul_relative_error
-from rtxbench.engines.refusals import refuse
+from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.torch.ddp import DdpStep
-from rtxbench.engines.torch.replica import build_replica, set_tf32
+from rtxbench.engines.torch.replica import build_replica, set_tf32, translated_errors
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 
-__all__ = ["create"]
+__all__ = ["STRATEGIES", "create"]
 
 _SWITCHES: Final = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS")
 
@@ -64,22 +66,20 @@ class _TorchEngine:
                 "PyTorch sees no GPU in this process.", next_step="Run `rtxbench doctor`: it names what is missing."
             )
         self._cuda_used |= cuda
-        if case.placement.removesuffix("-logical") == "ddp":
-            return DdpStep(self._torch, case, seed)
-        return build_replica(self._torch, case, seed)
+        return way_of(STRATEGIES, case)(self._torch, case, seed)
 
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, on the case's device with its TF32 switch."""
         torch = self._torch
         precision = precision_named(case.precision)
-        dtype = getattr(torch, precision.policy.removeprefix("mixed_"))
+        dtype = getattr(torch, precision.dtype)
         device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
 
         def multiply(left: Any, right: Any) -> Any:
             matrices = [torch.as_tensor(matrix, device=device).to(dtype) for matrix in (left, right)]
             return torch.matmul(*matrices).float().cpu().numpy()
 
-        set_tf32(torch, precision.tf32)
+        self.set_tf32(precision.tf32)
         return matmul_relative_error(multiply)
 
     def peak_memory(self) -> Finding:
@@ -95,3 +95,15 @@ class _TorchEngine:
         if self._cuda_used:
             for index in range(self._torch.cuda.device_count()):
                 self._torch.cuda.reset_peak_memory_stats(index)
+
+    def set_tf32(self, allowed: bool) -> None:
+        """Throw PyTorch's switches for products, convolutions and recurrent layers alike."""
+        set_tf32(self._torch, allowed)
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Translate everything PyTorch raises while running."""
+        return translated_errors()
+
+
+STRATEGIES: Final[dict[str, Callable[[Any, Case, int], TrainStep]]] = {"single": build_replica, "ddp": DdpStep}
+"""Strategy of a placement → how its step is built."""

@@ -1,16 +1,16 @@
 """One process's training step on PyTorch: the whole of a case on one device, one rank's share of it under DDP."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from rtxbench.engines.base import Finding
+from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
 from rtxbench.engines.torch.work import count_work
-from rtxbench.errors import MeasurementError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
@@ -52,7 +52,7 @@ class ReplicaStep:
         """Run ``steps`` steps; returns when the device has finished the last one."""
         import keras
 
-        with translated_errors(self._torch), keras.device(_keras_device(self._case, self._index)):
+        with translated_errors(), keras.device(_keras_device(self._case, self._index)):
             for _ in range(steps):
                 self._step(self._forward)
             if self._cuda:
@@ -109,7 +109,7 @@ class ReplicaStep:
         kept = [variable.value.detach().clone() for variable in variables]
         placed = keras.device(_keras_device(self._case, self._index))
         random = self._torch.random.fork_rng([self._index] if self._cuda else [])
-        with translated_errors(self._torch), placed, random:
+        with translated_errors(), placed, random:
             yield
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
@@ -128,14 +128,15 @@ class ReplicaStep:
 
 
 def set_tf32(torch: Any, allowed: bool) -> None:
-    """Let float32 products and convolutions on CUDA round to TF32, or not. PyTorch's own default differs between them.
+    """Let float32 products, convolutions and recurrent layers on CUDA round to TF32, or forbid it.
 
-    The interface changed in 2.9; setting both forms is an error there.
+    PyTorch's own default forbids it in products and allows it in the other two. The interface changed in 2.9, where
+    setting both forms is an error.
     """
     if hasattr(torch.backends, "fp32_precision"):
         chosen = "tf32" if allowed else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = chosen
-        torch.backends.cudnn.conv.fp32_precision = chosen
+        for operations in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            operations.fp32_precision = chosen
     else:
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.allow_tf32 = allowed
@@ -168,7 +169,7 @@ def build_replica(
     kind = placement_named(case.placement).device_kind
     set_tf32(torch, precision_named(case.precision).tf32)
     chosen = torch.cuda.device(index) if kind == "gpu" else nullcontext()
-    with translated_errors(torch), chosen, keras.device(_keras_device(case, index)):
+    with translated_errors(), chosen, keras.device(_keras_device(case, index)):
         parts = build_parts(workload, case, seed)
         tensors = keras.tree.map_structure(lambda array: keras.ops.convert_to_tensor(array[share]), batch)
         return ReplicaStep(torch, case, parts, tensors, index)
@@ -179,25 +180,6 @@ def _keras_device(case: Case, index: int) -> str:
     return f"gpu:{index}" if placement_named(case.placement).device_kind == "gpu" else "cpu"
 
 
-@contextmanager
-def translated_errors(torch: Any) -> Iterator[None]:
-    """PyTorch's errors become ours once: out of memory, and everything else the runtime raises.
-
-    Raises:
-        MeasurementError: from any ``RuntimeError`` raised inside.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory() from error
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[0][:300]
-        if "can't allocate memory" in first:
-            raise _out_of_memory() from error
-        raise MeasurementError(
-            f"PyTorch failed: {first}.", next_step="Run `rtxbench doctor`; if the GPU was lost, see the system log."
-        ) from error
-
-
-def _out_of_memory() -> MeasurementError:
-    return MeasurementError("out of device memory.", next_step="Lower the batch size, or choose a smaller workload.")
+def translated_errors() -> AbstractContextManager[None]:
+    """Translate everything PyTorch raises while running: ``RuntimeError``, of which its out-of-memory error is one."""
+    return translated("PyTorch", RuntimeError)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from rtxbench.precision import PRECISIONS
 from rtxbench.report.base import Origin
 
 if TYPE_CHECKING:
@@ -48,13 +49,7 @@ GRID: Final = "#dfe3ea"
 PAPER: Final = "#fefefe"
 """The figure's background, and the halo of text drawn over marks."""
 
-PRECISION_COLORS: Final[Mapping[str, str]] = {
-    "float32": "#0072b2",
-    "tf32": "#56b4e9",
-    "mixed_float16": "#e69f00",
-    "mixed_bfloat16": "#009e73",
-    "int8": "#cc79a7",
-}
+PRECISION_COLORS: Final[Mapping[str, str]] = {row.name: row.color for row in PRECISIONS.values()}
 SERIES_COLORS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fdf", "#7a7a7a")
 """For series that are not precisions: machines, cards, seeds. Take them in this order."""
 

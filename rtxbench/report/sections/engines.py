@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from rtxbench.diagnosis.all_reduce import AllReduceShare
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.frames import rows
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, RatioRecord, Record
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Origin, Paragraph, Section, Table
 from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
@@ -16,7 +17,6 @@ from rtxbench.report.drawing.style import precision_color
 from rtxbench.report.labels import (
     anchor,
     interval_text,
-    is_functional_check,
     machine_headings,
     machine_title,
     ratio_text,

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from rtxbench.precision import PRECISIONS
 from rtxbench.report.base import Context, Definitions, Paragraph, Section, Subheading
 
 __all__ = ["guide_section"]
@@ -55,13 +56,7 @@ _TERMS: Final = (
         "The smallest difference that this run would have found with 95 % power. A difference below it could not have "
         "been seen.",
     ),
-    (
-        "float32",
-        "Strict single precision: TF32 is switched off, which is not the default of TensorFlow on recent GPUs.",
-    ),
-    ("tf32", "Single-precision storage; matrix products on Tensor Cores with a 10-bit mantissa."),
-    ("mixed_float16", "16-bit float arithmetic with 32-bit master weights and loss scaling."),
-    ("mixed_bfloat16", "As above with bfloat16, which has float32's range and needs no loss scaling."),
+    *((row.name, row.term) for row in PRECISIONS.values()),
     ("GPU utilisation", "Share of time in which any kernel ran. It says nothing of how much of the GPU was busy."),
     ("power", "The board's own sensor, good to about ±8 %: smaller differences in energy are no evidence."),
     ("caution", "A fact about the machine during the measurement that weakens (or voids) a figure."),

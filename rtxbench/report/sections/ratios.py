@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from rtxbench.frames import rows
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, RatioRecord
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
@@ -14,7 +15,6 @@ from rtxbench.report.drawing.style import precision_color
 from rtxbench.report.labels import (
     anchor,
     interval_text,
-    is_functional_check,
     machine_headings,
     machine_title,
     plural,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from rtxbench.frames import rows
+from rtxbench.placement import is_functional_check
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.bars_and_forest import Bar, Panel, throughput_bars
 from rtxbench.report.drawing.style import PRECISION_COLORS, precision_color
@@ -15,7 +16,6 @@ from rtxbench.report.labels import (
     device_title,
     distinguishing_labels,
     interval_text,
-    is_functional_check,
     machine_headings,
     machine_title,
     plural,

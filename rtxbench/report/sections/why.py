@@ -10,9 +10,10 @@ from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import Evidence, diagnose
 from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.trace import HOST
+from rtxbench.placement import is_functional_check
 from rtxbench.records import CaseRecord, Environment, Observation
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.labels import anchor, is_functional_check, machine_headings, machine_title, plural
+from rtxbench.report.labels import anchor, machine_headings, machine_title, plural
 from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
