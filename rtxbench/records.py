@@ -272,6 +272,8 @@ class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="rat
     """The independent unit behind ``log_ratios``."""
     log_ratios: tuple[float, ...]
     """ln(candidate ÷ baseline) of ``metric``, one per replicate."""
+    seeds: tuple[int, ...] = ()
+    """Seed of each replicate where these are seeds: two runs are a replication only where they share none."""
     ratio: Estimate
     smallest_effect_ratio: float | None
     """Smallest relative effect this run could have seen with 95 % power (MDE95); ``None`` below 3 launches."""
@@ -349,7 +351,8 @@ class Verdict(_Frozen, frozen=True, kw_only=True):
     judged: int | None = None
     """… of how many that were decided either way."""
     range_ratio: tuple[float, float] | None = None
-    """Lowest and highest estimate among the decided comparisons of a claim as a whole."""
+    """Of a claim as a whole, where all are of one part: lowest and highest estimate among the comparisons that hold or,
+    where none does, that do not."""
     evidence: tuple[str, ...] = ()
     """Record ids."""
     cause: str | None = None

@@ -48,7 +48,7 @@ name = "mixed precision against float32"
 varies = ["precision"]          # the arms differ in this and in nothing else
 rule = "at-least"               # or "no-difference" with margin_ratio alone
 threshold_ratio = 1.5
-margin_ratio = 0.05             # supported above 1.5 x 0.95, refuted below it
+margin_ratio = 0.05             # supported from 1.5 on, refuted below 1.5 x 0.95
 baseline = { workload = ["bert-base"], precision = ["float32"], placement = ["gpu"] }
 candidate = { workload = ["bert-base"], precision = ["mixed_float16"], placement = ["gpu"] }
 """
@@ -85,16 +85,22 @@ class Comparison(_Strict, frozen=True, kw_only=True):
     threshold_ratio: float | None = None
     """For ``at-least``: the ratio c that is claimed."""
     margin_ratio: float = 0.05
-    """m: *at least c* is judged at c(1 − m); *no difference* at [1 / (1 + m), 1 + m]."""
+    """m: *at least c* is refuted below c(1 − m); *no difference* is judged at [1 / (1 + m), 1 + m]."""
     metric: str = "throughput"
+    was_metric: str = ""
+    """The metric it was judged by before: records of it no longer speak, and a verdict says so."""
     baseline: Arm = Arm()
     candidate: Arm = Arm()
     replicate: Literal["launch", "seed"] = "launch"
-    minimum_replicates: int = 5
-    maximum_half_width_ratio: float = 0.03
-    """A wider interval gives no verdict."""
+    minimum_replicates: int | None = None
+    """Fewer launches or seeds give no verdict; by default 3 launches or 5 seeds."""
     required: bool = True
     """Whether the claim as a whole rests on this part; otherwise it is shown beside it."""
+
+    @property
+    def least_replicates(self) -> int:
+        """Launches or seeds below which nothing is judged."""
+        return self.minimum_replicates or {"launch": 3, "seed": 5}[self.replicate]
 
 
 class Limit(_Strict, frozen=True, kw_only=True):
@@ -239,10 +245,8 @@ def _comparison_problems(comparison: Comparison) -> list[str]:
     problems = []
     if not comparison.varies:
         problems.append(f"{where}: `varies` is empty, so the arms would be one case compared with itself")
-    if comparison.minimum_replicates < 2:
+    if comparison.least_replicates < 2:
         problems.append(f"{where}: `minimum_replicates` must be 2 or more, because one launch has no interval")
-    if not 0 < comparison.maximum_half_width_ratio < 1:
-        problems.append(f"{where}: `maximum_half_width_ratio` must lie between 0 and 1")
     if not 0 < comparison.margin_ratio < 1:
         return [*problems, f"{where}: `margin_ratio` must lie between 0 and 1"]
     return problems + [f"{where}: {problem}" for problem in _threshold_problems(comparison)]

@@ -1,91 +1,93 @@
-"""One comparison, one decision: the interval rules of docs/method.md, pure arithmetic on an interval.
+"""One comparison, one decision: the interval rules of docs/method.md, pure arithmetic on a log-ratio and its error.
 
-*At least c* with margin m: supported when the 95 % interval lies above c(1 − m), refuted when below. *No difference*:
-supported when the 90 % interval lies inside [1 / (1 + m), 1 + m] (two one-sided tests, Schuirmann 1987), refuted
-when it lies outside. Anything else is inconclusive.
+The confidence rises as the evidence gets rough: 95 % where the 95 % interval is within ±3 % and the ratio holds still,
+99 % otherwise. *At least c* with margin m: supported when the interval lies at or above c, refuted when below
+c(1 − m); an interval between the two is about the line, and nobody can be told more. *No difference*: supported when
+the 90 % (rough: 98 %) interval lies inside [1 / (1 + m), 1 + m] (two one-sided tests, Schuirmann 1987), refuted when
+outside. Anything else is inconclusive, and leans where its 80 % interval lies wholly on one side.
 """
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from rtxbench.records import Estimate, VerdictState
-from rtxbench.stats import student_t
+from rtxbench.records import Estimate, Leaning, VerdictState
 from rtxbench.verdicts.claims import Comparison
+from rtxbench.verdicts.pooling import LogRatio
 
-__all__ = ["Decision", "decide"]
+__all__ = ["ROUGH_HALF_WIDTH", "Decision", "decide"]
+
+ROUGH_HALF_WIDTH: Final = 0.03
+"""A 95 % interval wider than this on either side is rough evidence, and has to meet 99 %."""
+_LEANING_CONFIDENCE: Final = 0.80
 
 
 class Decision(NamedTuple):
-    """State, reason code, the interval it rests on, and the p value of the state given (for Holm's correction)."""
+    """State, reason code, the interval it rests on, a p value for Holm's correction, and where it leans if open."""
 
     state: VerdictState
     reason: str
     estimate: Estimate
     p_value: float
-    """Chance of an interval this clear if the truth lay on the line; 1 where inconclusive. Compare with 0.05."""
+    """Chance of an interval this clear if the truth lay on the line, scaled so that 0.05 is the level asked for."""
+    leaning: Leaning | None = None
 
 
-def decide(ratio: Estimate, comparison: Comparison) -> Decision:
-    """Judge one fit interval.
+def decide(ratio: LogRatio, comparison: Comparison, *, trending: bool = False) -> Decision:
+    """Judge one log-ratio.
 
-    Raises:
-        ValueError: the estimate has no interval; preconditions come first.
+    Args:
+        ratio: of one run, or of several combined.
+        comparison: the rule, its threshold and its margin.
+        trending: whether the ratio still moved while it was measured.
     """
-    if ratio.low is None or ratio.high is None:
-        raise ValueError("an estimate without an interval cannot be judged")
-    error = _log_standard_error(ratio)
+    rough = trending or ratio.half_width(0.95) > ROUGH_HALF_WIDTH
     if comparison.rule == "at-least":
         assert comparison.threshold_ratio is not None
-        return _at_least(ratio, error, comparison.threshold_ratio * (1 - comparison.margin_ratio))
-    return _no_difference(_at_90_percent(ratio, error), error, 1 + comparison.margin_ratio)
+        return _at_least(ratio, math.log(comparison.threshold_ratio), math.log1p(-comparison.margin_ratio), rough=rough)
+    return _no_difference(ratio, math.log1p(comparison.margin_ratio), rough=rough)
 
 
-def _at_least(ratio: Estimate, error: float, line_ratio: float) -> Decision:
-    assert ratio.low is not None
-    assert ratio.high is not None
-    distance = math.log(ratio.value / line_ratio)
-    p_value = min(1.0, 2 * _tail(abs(distance), error, ratio.n))  # two-sided, so that 0.05 is the 95 % interval
-    if ratio.low >= line_ratio:
-        return Decision("supported", "interval-above-threshold", ratio, p_value)
-    if ratio.high < line_ratio:
-        return Decision("refuted", "interval-below-threshold", ratio, p_value)
-    return Decision("inconclusive", "interval-crosses-threshold", ratio, 1.0)
+def _at_least(ratio: LogRatio, claimed: float, margin: float, *, rough: bool) -> Decision:
+    confidence = 0.99 if rough else 0.95
+    estimate = ratio.interval(confidence)
+    low, high = _bounds(ratio, confidence)
+    scale = 2 * 0.05 / (1 - confidence)
+    if low >= claimed:
+        return Decision("supported", "interval-above-threshold", estimate, scale * _tail(ratio.value - claimed, ratio))
+    if high < claimed + margin:
+        p_value = scale * _tail(claimed + margin - ratio.value, ratio)
+        return Decision("refuted", "interval-below-threshold", estimate, p_value)
+    if low >= claimed + margin and high < claimed:
+        return Decision("inconclusive", "about-the-line", estimate, 1.0)
+    low, high = _bounds(ratio, _LEANING_CONFIDENCE)
+    leaning: Leaning | None = "likely-yes" if low >= claimed else "likely-no" if high < claimed else None
+    return Decision("inconclusive", "interval-crosses-threshold", estimate, 1.0, leaning)
 
 
-def _no_difference(ratio: Estimate, error: float, limit_ratio: float) -> Decision:
-    assert ratio.low is not None
-    assert ratio.high is not None
-    distance = math.log(limit_ratio) - abs(math.log(ratio.value))
-    p_value = _tail(abs(distance), error, ratio.n)
-    if 1 / limit_ratio <= ratio.low and ratio.high <= limit_ratio:
-        return Decision("supported", "interval-inside-margin", ratio, p_value)
-    if ratio.high < 1 / limit_ratio or ratio.low > limit_ratio:
-        return Decision("refuted", "interval-outside-margin", ratio, p_value)
-    return Decision("inconclusive", "interval-crosses-margin", ratio, 1.0)
+def _no_difference(ratio: LogRatio, limit: float, *, rough: bool) -> Decision:
+    confidence = 0.98 if rough else 0.90
+    estimate = ratio.interval(confidence)
+    low, high = _bounds(ratio, confidence)
+    p_value = 0.1 / (1 - confidence) * _tail(abs(limit - abs(ratio.value)), ratio)
+    if -limit <= low and high <= limit:
+        return Decision("supported", "interval-inside-margin", estimate, p_value)
+    if high < -limit or low > limit:
+        return Decision("refuted", "interval-outside-margin", estimate, p_value)
+    low, high = _bounds(ratio, _LEANING_CONFIDENCE)
+    inside, outside = -limit <= low and high <= limit, high < -limit or low > limit
+    leaning: Leaning | None = "likely-yes" if inside else "likely-no" if outside else None
+    return Decision("inconclusive", "interval-crosses-margin", estimate, 1.0, leaning)
 
 
-def _log_standard_error(ratio: Estimate) -> float:
-    assert ratio.low is not None
-    assert ratio.high is not None
-    half_width = math.log(ratio.high / ratio.low) / 2
-    return half_width / student_t(0.5 + ratio.confidence / 2, ratio.n - 1)
+def _bounds(ratio: LogRatio, confidence: float) -> tuple[float, float]:
+    half = ratio.half_width(confidence)
+    return ratio.value - half, ratio.value + half
 
 
-def _at_90_percent(ratio: Estimate, error: float) -> Estimate:
-    half_width = student_t(0.95, ratio.n - 1) * error
-    return Estimate(
-        value=ratio.value,
-        low=ratio.value * math.exp(-half_width),
-        high=ratio.value * math.exp(half_width),
-        n=ratio.n,
-        confidence=0.90,
-    )
-
-
-def _tail(distance: float, error: float, n: int) -> float:
-    """Upper tail of Student's t at ``distance`` standard errors; replicates without any spread leave no doubt."""
+def _tail(distance: float, ratio: LogRatio) -> float:
+    """Upper tail of Student's t at ``distance``; replicates without any spread leave no doubt."""
     from scipy.special import stdtr
 
-    if error == 0.0:
+    if ratio.error == 0.0:
         return 0.0 if distance > 0 else 1.0
-    return float(stdtr(n - 1, -distance / error))
+    return float(stdtr(ratio.degrees, -distance / ratio.error))

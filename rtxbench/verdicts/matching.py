@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from rtxbench.placement import is_functional_check
@@ -16,6 +17,9 @@ from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Arm, Claim, Comparison, Limit
+from rtxbench.verdicts.pooling import VariancePrior, fit_prior
+from rtxbench.verdicts.steadiness import ratio_trends
+from rtxbench.wording import say_metric
 
 __all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine"]
 
@@ -47,6 +51,8 @@ class PairedEvidence(NamedTuple):
 
     record: RatioRecord
     problem: Problem | None
+    trending: bool = False
+    """Whether the ratio still moved while it was measured, or may have."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,24 @@ class MachineEvidence:
     runs: tuple[LoadedRun, ...]
     _cases: dict[str, CaseRecord] = field(default_factory=dict)
     _observations: dict[str, Observation] = field(default_factory=dict)
+    _ratios: list[tuple[Environment, RatioRecord]] = field(default_factory=list)
+    _profiles: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for run in self.runs:
             self._cases.update({record.record_id: record for record in run.of_kind(CaseRecord)})
             self._observations.update({record.record_id: record for record in run.of_kind(Observation)})
+            self._ratios.extend((run.run.environment, record) for record in run.of_kind(RatioRecord))
+            self._profiles[run.run.run_id] = run.run.profile
+
+    @cached_property
+    def prior(self) -> VariancePrior | None:
+        """What all throughput comparisons of this machine together say of the spread between launches."""
+        return fit_prior([record for _, record in self._ratios if _flag_problem(record.flags) is None])
+
+    def profile_of(self, record: RatioRecord) -> str:
+        """The profile a record was measured in; empty where its run is not here."""
+        return self._profiles.get(record.run_id, "")
 
     def lacks(self, claim: Claim) -> Problem | None:
         """Why no run of this machine can speak for the claim, or ``None``."""
@@ -71,11 +90,11 @@ class MachineEvidence:
     def pairs(self, claim: Claim, comparison: Comparison) -> list[PairedEvidence]:
         """Matching ratio records, oldest first."""
         found = [
-            PairedEvidence(record, self._problem(record, comparison))
-            for run in self.runs
-            if _environment_lacks(run.run.environment, claim) is None
-            for record in run.of_kind(RatioRecord)
-            if _matches(record, comparison) and _enough_gpus(record.candidate, run.run.environment)
+            PairedEvidence(record, self._problem(record, comparison), self._trends(record))
+            for environment, record in self._ratios
+            if _matches(record, comparison)
+            and _environment_lacks(environment, claim) is None
+            and _enough_gpus(record.candidate, environment)
         ]
         return sorted(found, key=lambda evidence: evidence.record.finished_at)
 
@@ -101,6 +120,20 @@ class MachineEvidence:
         ]
         latest = max(found, key=lambda record: record.finished_at, default=None)
         return None if latest is None else f"{latest.labels['arm']}: {latest.reason}"
+
+    def superseded(self, claim: Claim) -> str:
+        """Say which comparisons were measured by a figure that the claim was judged by once; empty without any."""
+        found = [
+            comparison.metric
+            for comparison in claim.comparisons
+            if comparison.was_metric and any(_matches(r, comparison, comparison.was_metric) for _, r in self._ratios)
+        ]
+        if not found:
+            return ""
+        return (
+            "Older records hold the figure it was judged by before, which no longer speaks for it; now it is judged by "
+            f"{' and '.join(dict.fromkeys(map(say_metric, found)))}."
+        )
 
     def skipped(self, claim: Claim) -> CaseRecord | None:
         """The latest case that could have spoken for the claim but was skipped or failed."""
@@ -135,13 +168,18 @@ class MachineEvidence:
 
     def _arm_problem(self, record: RatioRecord) -> Problem | None:
         """Both arms must be there, finished and finite: half of a comparison is no evidence."""
-        if not record.warmup_ok:
-            return _not_warm("An arm")
         for arm, record_id in (("baseline", record.baseline_record), ("candidate", record.candidate_record)):
             problem = self._one_arm_problem(arm, record_id)
             if problem is not None:
                 return problem
         return None
+
+    def _trends(self, record: RatioRecord) -> bool:
+        """Judged on the ratio; where its rounds cannot tell, an arm that had not warmed up makes it doubtful."""
+        arms = [self._cases.get(name) for name in (record.baseline_record, record.candidate_record)]
+        measured = [arm.measurement for arm in arms if arm is not None and arm.measurement is not None]
+        found = ratio_trends(measured[0], measured[1]) if len(measured) == 2 else None
+        return not record.warmup_ok if found is None else found
 
     def _one_arm_problem(self, arm: str, record_id: str) -> Problem | None:
         case, observation = self._cases.get(record_id), self._observations.get(record_id)
@@ -165,8 +203,6 @@ def by_machine(runs: Sequence[LoadedRun]) -> list[MachineEvidence]:
 def _case_problem(arm: str, case: CaseRecord) -> Problem | None:
     if case.status != "measured" or case.measurement is None:
         return Problem("failed-arm", f"The {arm} was {case.status}: {case.reason or 'no reason given'}.", _AGAIN)
-    if not case.measurement.warmup_ok:
-        return _not_warm(f"The {arm}")
     if any(launch.loss is None or not math.isfinite(launch.loss) for launch in case.measurement.launches):
         return Problem(
             "loss-not-finite",
@@ -174,10 +210,6 @@ def _case_problem(arm: str, case: CaseRecord) -> Problem | None:
             "Lower the learning rate or use a precision with more range (mixed_bfloat16).",
         )
     return _flag_problem(case.flags)
-
-
-def _not_warm(arm: str) -> Problem:
-    return Problem("warm-up", f"{arm} had not reached a steady speed when timing began.", "Measure longer.")
 
 
 def _planned_for(record: CaseRecord, claim: Claim) -> bool:
@@ -209,12 +241,12 @@ def _where(claim: Claim) -> str:
     return f"{place}`{claim.reproduce}`." if claim.reproduce else f"{place}measure it there."
 
 
-def _matches(record: RatioRecord, comparison: Comparison) -> bool:
+def _matches(record: RatioRecord, comparison: Comparison, metric: str | None = None) -> bool:
     """The selectors fit, and the arms differ in every field that varies and in none that may not."""
     baseline, candidate = record.baseline, record.candidate
     differing = {name for name in _FIELDS if getattr(baseline, name) != getattr(candidate, name)}
     return (
-        record.metric == comparison.metric
+        record.metric == (metric or comparison.metric)
         and record.replicate == comparison.replicate
         and set(comparison.varies) <= differing <= {*comparison.varies, *comparison.may_vary}
         and _arm_matches(baseline, comparison.baseline)
@@ -270,21 +302,11 @@ def _flag_problem(flags: Sequence[Flag]) -> Problem | None:
 def _interval_problem(record: RatioRecord, comparison: Comparison) -> Problem | None:
     ratio = record.ratio
     unit = "launches" if record.replicate == "launch" else "seeds"
-    if ratio.low is None or ratio.high is None or ratio.n < comparison.minimum_replicates:
+    if ratio.low is None or ratio.high is None or ratio.n < comparison.least_replicates:
         return Problem(
             "too-few-replicates",
-            f"Only {ratio.n} {unit} were measured; a verdict needs {comparison.minimum_replicates}.",
-            "Run it with `--profile standard`, which measures enough of them.",
-        )
-    half_width = math.log(ratio.high / ratio.low) / 2
-    if half_width > comparison.maximum_half_width_ratio:
-        seen = record.smallest_effect_ratio
-        least = "" if seen is None else f"; the smallest effect it could have seen is {format_percent(seen)}"
-        return Problem(
-            "interval-too-wide",
-            f"The interval is ±{format_percent(half_width)}, wider than the "
-            f"±{format_percent(comparison.maximum_half_width_ratio)} a verdict needs{least}.",
-            f"Quiet the machine or measure more {unit} (`--profile standard`).",
+            f"Only {ratio.n} {unit} were measured; a verdict needs {comparison.least_replicates}.",
+            f"Measure more {unit}",
         )
     return None
 

@@ -3,19 +3,21 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rtxbench.records import Note, Observation, RatioRecord, VerdictState
+from rtxbench.records import Estimate, Note, Observation, RatioRecord
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.verdicts.claims import Comparison
-from rtxbench.wording import say_pair
+from rtxbench.verdicts.decision import Decision
+from rtxbench.wording import say_metric, say_pair
 
 __all__ = [
     "describe_observation",
     "describe_pair",
     "evidence_ids",
     "explain",
-    "how_to_decide",
     "interval",
     "one_line",
+    "range_text",
+    "refuted_below",
     "scaling_note",
 ]
 
@@ -37,9 +39,8 @@ def describe_observation(record: Observation) -> str:
     return ", ".join(words)
 
 
-def interval(record: RatioRecord) -> str:
-    """Point and interval of a paired record: ``1.42× [1.40×, 1.44×]``."""
-    ratio = record.ratio
+def interval(ratio: Estimate) -> str:
+    """Point and interval of a ratio: ``1.42× [1.40×, 1.44×]``."""
     assert ratio.low is not None
     assert ratio.high is not None
     return f"{_fine(ratio.value)} [{_fine(ratio.low)}, {_fine(ratio.high)}]"
@@ -50,17 +51,39 @@ def _fine(value_ratio: float) -> str:
     return f"{value_ratio:.3f}×" if 0.5 < value_ratio < 2 else format_ratio(value_ratio)
 
 
-def explain(comparison: Comparison, record: RatioRecord, state: VerdictState) -> str:
-    """What was found and where it lies against the line."""
-    figure = f"{record.metric.replace('_', ' ').capitalize()} is {interval(record)} of the baseline's"
+def range_text(low: float, high: float) -> str:
+    """``1.30× to 1.84×``, or one of them where they print alike."""
+    texts = list(dict.fromkeys((_fine(low), _fine(high))))
+    return " to ".join(texts)
+
+
+def explain(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
+    """What was found, at which confidence, and where it lies against the line that was tested."""
+    ratio = decision.estimate
+    over = f", {runs} runs together" if runs > 1 else ""
+    figure = (
+        f"{say_metric(metric).capitalize()} is {interval(ratio)} of the baseline's "
+        f"({100 * ratio.confidence:g} % interval{over})"
+    )
+    margin = f"{100 * comparison.margin_ratio:g} %"
     if comparison.rule == "no-difference":
-        word = {"supported": "inside", "refuted": "outside"}.get(state, "across the edge of")
-        return f"{figure}, {word} the ±{100 * comparison.margin_ratio:g} % called equal."
+        word = {"supported": "inside", "refuted": "outside"}.get(decision.state, "across the edge of")
+        return f"{figure}, {word} the ±{margin} called equal."
     assert comparison.threshold_ratio is not None
-    line = comparison.threshold_ratio * (1 - comparison.margin_ratio)
-    word = {"supported": "wholly above", "refuted": "wholly below"}.get(state, "on both sides of")
-    asked = f"{comparison.threshold_ratio:g}× less {100 * comparison.margin_ratio:g} %"
-    return f"{figure}, {word} the line of {line:.4g}× ({asked})."
+    claimed, refuted = f"{comparison.threshold_ratio:g}×", f"{refuted_below(comparison):.4g}×"
+    where = {
+        "interval-above-threshold": f"wholly at or above the claimed {claimed}",
+        "interval-below-threshold": f"wholly below {refuted}, the claimed {claimed} less {margin}",
+        "about-the-line": f"wholly between {refuted} and the claimed {claimed}: about the line, and nobody can be told "
+        "more",
+    }.get(decision.reason, f"across the claimed {claimed} or the {refuted} below which it is refuted")
+    return f"{figure}, {where}."
+
+
+def refuted_below(comparison: Comparison) -> float | None:
+    """The ratio below which *at least c* is refuted; ``None`` for *no difference*."""
+    claimed = comparison.threshold_ratio
+    return None if claimed is None else claimed * (1 - comparison.margin_ratio)
 
 
 def scaling_note(record: RatioRecord) -> Note | None:
@@ -70,12 +93,6 @@ def scaling_note(record: RatioRecord) -> Note | None:
         return None
     text = f"Scaling efficiency is {format_percent(record.ratio.value / devices, 0)} on {devices:g}× the devices."
     return Note(kind="scaling", text=text, links=(record.record_id,))
-
-
-def how_to_decide(record: RatioRecord) -> str:
-    """What would turn an inconclusive interval into a verdict."""
-    unit = "launches" if record.replicate == "launch" else "seeds"
-    return f"The truth lies near the line; more {unit} (`--profile full`) narrow the interval."
 
 
 def evidence_ids(records: Iterable[RatioRecord]) -> tuple[str, ...]:

@@ -35,11 +35,6 @@ FAULTS = {
     "a threshold that is missing": ("threshold_ratio = 1.5", "", "threshold_ratio"),
     "a margin without sense": ("threshold_ratio = 1.5", "threshold_ratio = 1.5\nmargin_ratio = 1.0", "margin_ratio"),
     "a threshold that is no number": ("threshold_ratio = 1.5", "threshold_ratio = nan", "threshold_ratio"),
-    "an interval of any width": (
-        "threshold_ratio = 1.5",
-        "threshold_ratio = 1.5\nmaximum_half_width_ratio = inf",
-        "maximum_half_width_ratio",
-    ),
     "one launch": ("threshold_ratio = 1.5", "threshold_ratio = 1.5\nminimum_replicates = 1", "minimum_replicates"),
     "a hostile id": ('id = "my-4070"', 'id = "<script>"', "id"),
     "no evidence at all": (GOOD[GOOD.index("[[claim.comparisons]]") :], "", "not_testable"),

@@ -1,0 +1,47 @@
+"""What would decide an open verdict: one sentence, and the command that cures it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from rtxbench.records import Observation, RatioRecord, Verdict
+from rtxbench.verdicts.claims import Claim
+
+__all__ = ["measure_again", "most_frequent_step", "with_step"]
+
+_LONGER: Final = {"smoke": "quick", "quick": "standard", "standard": "full"}
+
+
+def measure_again(claim: Claim, record: RatioRecord | Observation, profile: str) -> str | None:
+    """The command that measures a comparison's own models once more, one profile longer; runs are combined.
+
+    Args:
+        claim: it was measured for.
+        record: the latest of it.
+        profile: that record was measured in.
+    """
+    if claim.kind == "user":
+        return claim.reproduce or None
+    longer = _LONGER.get(profile, "full")
+    case = record.baseline if isinstance(record, RatioRecord) else record.case
+    engine = f" --engine {case.engine}" if case is not None and case.engine not in ("tensorflow", "python") else ""
+    if isinstance(record, Observation) or record.replicate == "seed":
+        return f"rtxbench run --claim {claim.id} --profile {longer}{engine}"
+    return f"rtxbench run --workload {record.baseline.workload} --profile {longer}{engine}"
+
+
+def with_step(verdict: Verdict, step: str | None, command: str | None) -> Verdict:
+    """The verdict with its next step, the command in the sentence and beside it."""
+    if step is None:
+        return replace(verdict, next_step=None, next_command=None)
+    plain = step.rstrip(".")
+    text = f"{plain}: `{command}`." if command else f"{plain}."
+    return replace(verdict, next_step=text, next_command=command)
+
+
+def most_frequent_step(verdicts: Sequence[Verdict]) -> tuple[str | None, str | None]:
+    """The step (and its command) that most of these open verdicts ask for; of several alike the first."""
+    steps = Counter((verdict.next_step, verdict.next_command) for verdict in verdicts if verdict.next_step)
+    return steps.most_common(1)[0][0] if steps else (None, None)
