@@ -16,6 +16,8 @@ to do next.
 
 from typing import ClassVar
 
+from rtxbench.printable import printable
+
 __all__ = ["MeasurementError", "OutOfMemoryError", "RecordError", "RtxbenchError", "UnavailableError", "UsageError"]
 
 
@@ -26,8 +28,8 @@ class RtxbenchError(Exception):
 
     def __init__(self, message: str, *, next_step: str) -> None:
         super().__init__(message)
-        self.message = message
-        self.next_step = next_step
+        self.message = printable(message)  # it may quote a file or a program of somebody else's
+        self.next_step = printable(next_step)
 
     def __str__(self) -> str:
         return f"{self.message} {self.next_step}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtxbench.errors import MeasurementError, RecordError
-from rtxbench.store import LoadedRun, find_result_files, load_run
+from rtxbench.store import LoadedRun, find_result_files, load_run, one_file_per_run
 
 __all__ = ["Merged", "merge_results"]
 
@@ -55,8 +55,10 @@ def merge_results(sources: Iterable[Path], out: Path) -> Merged:
         raise RecordError(
             "no results files to merge.", next_step="Name files or folders written by rtxbench, outside --out."
         )
-    kept, duplicates = _one_file_per_run([load_run(path) for path in files])
-    _check_records(kept.values())
+    runs, duplicates, contradictions = one_file_per_run([load_run(path) for path in files])
+    if contradictions:
+        raise contradictions[0]
+    kept = {loaded.run.run_id: loaded for loaded in runs}
     present = {run_id for run_id, loaded in kept.items() if _is_present(loaded, _target(loaded, out))}
     written, traces = [], []
     for run_id, loaded in kept.items():
@@ -71,62 +73,8 @@ def merge_results(sources: Iterable[Path], out: Path) -> Merged:
     )
 
 
-def _one_file_per_run(loaded_runs: Iterable[LoadedRun]) -> tuple[dict[str, LoadedRun], list[Path]]:
-    """The fullest copy of each run, and the paths of the other copies."""
-    kept: dict[str, LoadedRun] = {}
-    duplicates: list[Path] = []
-    for loaded in loaded_runs:
-        other = kept.setdefault(loaded.run.run_id, loaded)
-        if other is loaded:
-            continue
-        longer, shorter = (loaded, other) if len(loaded.records) > len(other.records) else (other, loaded)
-        _check_same_run(longer, shorter)
-        kept[loaded.run.run_id] = longer
-        duplicates.append(shorter.path)
-    return kept, duplicates
-
-
-def _check_same_run(longer: LoadedRun, shorter: LoadedRun) -> None:
-    """One run's copies agree where both have something."""
-    if longer.run == shorter.run and longer.records[: len(shorter.records)] == shorter.records:
-        return
-    raise RecordError(
-        f"{longer.path} and {shorter.path} are both run {longer.run.run_id} and differ.",
-        next_step="Keep the one you trust; a copy that was edited is no longer evidence.",
-    )
-
-
-def _check_records(runs: Iterable[LoadedRun]) -> None:
-    """A record id belongs to one run: the same id in two runs means one was copied out of the other."""
-    owners: dict[str, LoadedRun] = {}
-    for loaded in runs:
-        for record in loaded.records:
-            other = owners.setdefault(record.record_id, loaded)
-            if other is not loaded:
-                raise RecordError(
-                    f"record {record.record_id} is in {other.path} and in {loaded.path}, which are different runs.",
-                    next_step="Leave out the file it was copied into; it would be counted twice.",
-                )
-            if record.run_id != loaded.run.run_id:
-                raise RecordError(
-                    f"{loaded.path} is run {loaded.run.run_id} but holds record {record.record_id} of run "
-                    f"{record.run_id}.",
-                    next_step="Restore the file as it was written.",
-                )
-
-
 def _target(loaded: LoadedRun, out: Path) -> Path:
-    return out / _one_name(loaded.run.environment.machine, loaded) / f"{_one_name(loaded.run.run_id, loaded)}.jsonl"
-
-
-def _one_name(name: str, loaded: LoadedRun) -> str:
-    """A machine or run id as a path component: a stranger's file must not choose another folder to write to."""
-    if not name or name != Path(name).name or name in {".", ".."} or "\\" in name:
-        raise RecordError(
-            f"{loaded.path} calls its machine or run {name!r}, which is no file name.",
-            next_step="Do not trust this file: rtxbench never writes such a name.",
-        )
-    return name
+    return out / loaded.run.environment.machine / f"{loaded.run.run_id}.jsonl"  # both are slugs: `records.Slug`
 
 
 def _is_present(loaded: LoadedRun, target: Path) -> bool:
@@ -148,9 +96,9 @@ def _is_present(loaded: LoadedRun, target: Path) -> bool:
 
 def _write(loaded: LoadedRun, out: Path) -> Path:
     """The run's complete lines, byte for byte: the header and one line per record."""
-    lines = loaded.path.read_bytes().splitlines(keepends=True)[: 1 + len(loaded.records)]
+    lines = loaded.path.read_bytes().split(b"\n")[: 1 + len(loaded.records)]  # as `load_run` does: JSON may hold \r
     target = _target(loaded, out)
-    _place(b"".join(lines), target)
+    _place(b"\n".join(lines) + b"\n", target)
     return target
 
 

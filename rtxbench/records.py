@@ -9,7 +9,7 @@ value is ``None`` and the record's ``missing`` maps the field's name to the reas
 Fields are only ever added with a default; anything else raises `SCHEMA_VERSION`.
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -49,6 +49,18 @@ GATE_SELFTEST_TOPIC: Final = "gate-selftest"
 """Topic of an `Observation` of the gate's self-test."""
 
 
+Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!.*\.trace$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}$")]
+"""A name that becomes a folder, a file or an anchor: a stranger's file must not choose another place (nor call a
+run ``x.trace``, whose file every reader would take for a trace)."""
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Bounded, so that a stranger's file overflows neither arrays nor floats."""
+Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Figure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
+"""Any measured quantity: sums and products of a few stay finite."""
+LogRatio: TypeAlias = Annotated[float, msgspec.Meta(ge=-50, le=50)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A strict value: unknown fields are an error, so a stranger's file cannot smuggle anything in."""
 
@@ -58,7 +70,7 @@ class Case(_Frozen, frozen=True, kw_only=True):
 
     workload: str
     """Row of `rtxbench.workloads.WORKLOADS`, for example ``resnet50``."""
-    batch_size: int
+    batch_size: Count
     """Global batch size, examples per step over all devices."""
     precision: str = "float32"
     """Row of `rtxbench.precision.PRECISIONS`."""
@@ -68,7 +80,7 @@ class Case(_Frozen, frozen=True, kw_only=True):
     """tensorflow, jax or torch."""
     compiler: str = "none"
     """none, xla or inductor. Always explicit: engines' own defaults differ by placement."""
-    device_count: int = 1
+    device_count: Count = 1
     """Devices the step runs on."""
     variant: str = ""
     """A named change to the workload, for example ``fused-norm``; empty is the workload as users get it."""
@@ -92,11 +104,11 @@ class Cpu(_Frozen, frozen=True, kw_only=True):
     """The host processor. ``features`` lists only what matters for training (amx_bf16, avx512_bf16, …)."""
 
     name: str
-    physical_cores: int
-    logical_cores: int
-    memory_bytes: int
+    physical_cores: Count
+    logical_cores: Count
+    memory_bytes: Count
     features: tuple[str, ...] = ()
-    usable_cores: int | None = None
+    usable_cores: Count | None = None
     """Logical cores this process may use (taskset, a container's CPU set); ``None`` where the system does not say."""
 
     @property
@@ -110,15 +122,15 @@ class Gpu(_Frozen, frozen=True, kw_only=True):
 
     uuid: str
     name: str
-    index: int
-    memory_bytes: int | None = None
+    index: Count
+    memory_bytes: Count | None = None
     driver: str | None = None
     cuda_driver: str | None = None
     vbios: str | None = None
-    power_limit_w: float | None = None
+    power_limit_w: Figure | None = None
     compute_capability: str | None = None
-    pcie_width: int | None = None
-    pcie_generation: int | None = None
+    pcie_width: Count | None = None
+    pcie_generation: Count | None = None
     persistence_mode: bool | None = None
     missing: dict[str, str] = {}
 
@@ -126,7 +138,7 @@ class Gpu(_Frozen, frozen=True, kw_only=True):
 class Environment(_Frozen, frozen=True, kw_only=True):
     """Everything about the machine and software that a figure depends on."""
 
-    machine: str
+    machine: Slug
     """Fingerprint slug of the hardware, the folder under ``results/``; holds no host name."""
     cpu: Cpu
     gpus: tuple[Gpu, ...] = ()
@@ -145,12 +157,12 @@ class Environment(_Frozen, frozen=True, kw_only=True):
 class Run(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """First line of a results file: who measured, where, when and how."""
 
-    schema_version: int
-    run_id: str
+    schema_version: Annotated[int, msgspec.Meta(ge=1)]
+    run_id: Slug
     started_at: str
     """ISO 8601 with zone."""
-    monotonic_ns: int
-    realtime_ns: int
+    monotonic_ns: Nanoseconds
+    realtime_ns: Nanoseconds
     environment: Environment
     command: tuple[str, ...]
     profile: str
@@ -163,31 +175,31 @@ class Estimate(_Frozen, frozen=True, kw_only=True):
     ``low`` and ``high`` are ``None`` when one unit was measured: a single launch has no interval.
     """
 
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    confidence: float = 0.95
+    value: Figure
+    low: Figure | None
+    high: Figure | None
+    n: Count
+    confidence: Share = 0.95
 
 
 class Summary(_Frozen, frozen=True, kw_only=True):
     """Distribution of one sampled metric inside the timed blocks of one case."""
 
-    mean: float
-    p50: float
-    p95: float
-    minimum: float
-    maximum: float
-    n: int
+    mean: Figure
+    p50: Figure
+    p95: Figure
+    minimum: Figure
+    maximum: Figure
+    n: Count
 
 
 class HardwareSummary(_Frozen, frozen=True, kw_only=True):
     """What the recorder saw while one case's timed blocks ran: device (GPU UUID or ``host``) → metric → Summary."""
 
     devices: dict[str, dict[str, Summary]] = {}
-    energy_j: dict[str, float] = {}
+    energy_j: dict[str, Figure] = {}
     """Device → energy over all windows; board sensors err by up to 8 %."""
-    idle_power_w: dict[str, float] = {}
+    idle_power_w: dict[str, Figure] = {}
     """Device → median power while it did nothing before the first window."""
     missing: dict[str, str] = {}
 
@@ -203,20 +215,20 @@ class Flag(_Frozen, frozen=True, kw_only=True):
 class Launch(_Frozen, frozen=True, kw_only=True):
     """One worker process's timed blocks of one case. A block is ``steps_per_block`` synchronised steps."""
 
-    steps_per_block: int
-    blocks_ns: tuple[tuple[int, int], ...]
+    steps_per_block: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    blocks_ns: tuple[tuple[Nanoseconds, Nanoseconds], ...]
     """(start, end) of each timed block, in the order run."""
     warmup_ok: bool
-    warmup_s: float
-    build_s: float
+    warmup_s: Figure
+    build_s: Figure
     """Model construction, seconds."""
-    first_step_s: float
+    first_step_s: Figure
     """First call of the step: tracing, compilation and one step, seconds."""
-    loss: float | None = None
+    loss: Figure | None = None
     """Loss after the last block; ``None`` where not finite."""
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Count | None = None
     """The engine allocator's own peak on the busiest device, or ``None`` (see the record's ``missing``)."""
-    solo_ratio: float | None = None
+    solo_ratio: Figure | None = None
     """Step time alone ÷ interleaved; more than 1 % from 1 means the arms disturb each other."""
 
 
@@ -228,12 +240,12 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     throughput_per_s: Estimate
     """Examples per second, total over total per launch."""
     warmup_ok: bool
-    peak_memory_bytes: int | None = None
-    flops_per_step: float | None = None
+    peak_memory_bytes: Count | None = None
+    flops_per_step: Figure | None = None
     flops_method: str | None = None
-    tokens_per_example: int | None = None
+    tokens_per_example: Count | None = None
     """Sequence length where the workload is a language model; tokens/s is the product."""
-    numerics: dict[str, float] = {}
+    numerics: dict[str, Figure] = {}
     """What proves the precision, for example ``matmul_relative_error`` against float64."""
     notes: dict[str, str] = {}
     """How the engine ran the step where engines differ, for example ``attention`` → its kernel."""
@@ -270,12 +282,12 @@ class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="rat
     """``throughput`` unless said otherwise."""
     replicate: Literal["launch", "seed"]
     """The independent unit behind ``log_ratios``."""
-    log_ratios: tuple[float, ...]
+    log_ratios: tuple[LogRatio, ...]
     """ln(candidate ÷ baseline) of ``metric``, one per replicate."""
     seeds: tuple[int, ...] = ()
     """Seed of each replicate where these are seeds: two runs are a replication only where they share none."""
     ratio: Estimate
-    smallest_effect_ratio: float | None
+    smallest_effect_ratio: Figure | None
     """Smallest relative effect this run could have seen with 95 % power (MDE95); ``None`` below 3 launches."""
     warmup_ok: bool
     finished_at: str
@@ -295,7 +307,7 @@ class Observation(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="obs
     topic: str
     """Claim id or tool that measured it: ``equal-quality``, ``deployment``, ``ceiling``, ``overhead`` …"""
     metric: str
-    values: tuple[float, ...]
+    values: tuple[Figure, ...]
     replicate: str
     """What one value is: ``seed``, ``request``, ``launch``, ``repeat``."""
     finished_at: str

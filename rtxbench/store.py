@@ -17,6 +17,8 @@ from uuid import uuid4
 import msgspec
 
 from rtxbench.errors import MeasurementError, RecordError
+from rtxbench.foreign import decoded_lines, malformed
+from rtxbench.plausible import record_problem
 from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, RatioRecord, Record, Run
 
 __all__ = [
@@ -29,10 +31,12 @@ __all__ = [
     "find_result_files",
     "is_harness",
     "is_result",
+    "load_readable",
     "load_results",
     "load_run",
     "new_record_id",
     "now",
+    "one_file_per_run",
 ]
 
 HARNESS_GROUPS: Final = "harness/"
@@ -120,12 +124,15 @@ class RunWriter:
             MeasurementError: the disk is full or the file cannot be written.
         """
         writer = cls.__new__(cls)
-        writer.run, writer.path = load_run(path).run, path
+        loaded = load_run(path)
+        writer.run, writer.path = loaded.run, path
         with disk_errors(path):
             data = path.read_bytes()
-            if not data.endswith(b"\n"):
+            if loaded.truncated:
                 os.truncate(path, data.rfind(b"\n") + 1)
             writer._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            if not loaded.truncated and not data.endswith(b"\n"):
+                os.write(writer._descriptor, b"\n")  # the last record is whole; only its line end is missing
         return writer
 
     def append(self, record: Record) -> None:
@@ -178,7 +185,7 @@ def find_result_files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(sorted(p for p in path.rglob("*.jsonl") if not p.name.endswith(".trace.jsonl"))))
+            found.update(dict.fromkeys(sorted(_results_in(path))))
         elif path.exists():
             found[path] = None
         else:
@@ -186,57 +193,139 @@ def find_result_files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
+def _results_in(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*.jsonl"):
+        if not path.name.endswith(".trace.jsonl") and path.is_file():
+            yield path
+
+
 def load_results(paths: Iterable[Path]) -> list[LoadedRun]:
-    """Load every results file under ``paths`` (folders are searched).
+    """Load every results file under ``paths`` (folders are searched); copies of one run count once.
 
     Raises:
-        RecordError: a file is malformed or newer than this program, or two files hold the same record id.
+        RecordError: a file is malformed or newer than this program, or two files contradict each other.
     """
-    return [load_run(path) for path in find_result_files(paths)]
+    runs, problems = load_readable(paths)
+    if problems:
+        raise problems[0]
+    return runs
+
+
+def load_readable(paths: Iterable[Path]) -> tuple[list[LoadedRun], list[RecordError]]:
+    """Load what can be loaded, and say what is wrong with the rest: one bad file does not hide the good ones.
+
+    Raises:
+        RecordError: a named path does not exist.
+    """
+    runs: list[LoadedRun] = []
+    problems: list[RecordError] = []
+    for path in find_result_files(paths):
+        try:
+            runs.append(load_run(path))
+        except RecordError as error:
+            problems.append(error)
+    kept, _, contradictions = one_file_per_run(runs)
+    return kept, problems + contradictions
+
+
+def one_file_per_run(runs: Iterable[LoadedRun]) -> tuple[list[LoadedRun], list[Path], list[RecordError]]:
+    """Keep the fullest copy of each run: a file that was copied must not count twice.
+
+    Returns:
+        The runs kept, in order of first appearance; the paths of the superfluous copies; and an error for each file
+        that contradicts an earlier one (another copy that differs, or a record id of another run), which is left out.
+    """
+    kept: dict[str, LoadedRun] = {}
+    owners: dict[str, LoadedRun] = {}
+    copies: list[Path] = []
+    problems: list[RecordError] = []
+    for loaded in runs:
+        other = kept.get(loaded.run.run_id)
+        try:
+            if other is None:
+                _check_owners(owners, loaded)
+                kept[loaded.run.run_id] = loaded
+            else:
+                longer, shorter = (loaded, other) if len(loaded.records) > len(other.records) else (other, loaded)
+                _check_same_run(longer, shorter)
+                kept[loaded.run.run_id] = longer
+                copies.append(shorter.path)
+        except RecordError as error:
+            problems.append(error)
+            continue
+        owners.update(dict.fromkeys((record.record_id for record in loaded.records), loaded))
+    return list(kept.values()), copies, problems
+
+
+def _check_same_run(longer: LoadedRun, shorter: LoadedRun) -> None:
+    """One run's copies agree where both have something."""
+    if longer.run == shorter.run and longer.records[: len(shorter.records)] == shorter.records:
+        return
+    raise RecordError(
+        f"{longer.path} and {shorter.path} are both run {longer.run.run_id} and differ.",
+        next_step="Keep the one you trust; a copy that was edited is no longer evidence.",
+    )
+
+
+def _check_owners(owners: dict[str, LoadedRun], loaded: LoadedRun) -> None:
+    """A record id belongs to one run: the same id in two runs means one was copied out of the other."""
+    for record in loaded.records:
+        other = owners.get(record.record_id)
+        if other is not None:
+            raise RecordError(
+                f"record {record.record_id} is in {other.path} and in {loaded.path}, which are different runs.",
+                next_step="Leave out the file it was copied into; it would be counted twice.",
+            )
 
 
 def load_run(path: Path) -> LoadedRun:
     """Load one results file.
 
     Raises:
-        RecordError: the file is empty, not a results file, malformed before its last line, or of a newer schema.
+        RecordError: the file is empty, not a results file, malformed before its last line, of a newer schema, or says
+            something that cannot be (`rtxbench.plausible`).
     """
-    lines = list(_decoded_lines(path))
-    truncated = lines[-1] is None if lines else False
-    complete = [line for line in lines if line is not None]
-    if not complete or not isinstance(complete[0], Run):
+    records: list[Record] = []
+    header: Run | None = None
+    truncated = False
+    for line, value in decoded_lines(path, lambda raw: _decode(path, raw), _MAX_LINE_BYTES):
+        if header is None:
+            header = _header(path, value)
+        elif value is None:
+            truncated = True
+        elif isinstance(value, Run):
+            raise RecordError(
+                f"{path} holds two runs ({header.run_id} and {value.run_id}).",
+                next_step="Keep one run per file: split it at the second run header.",
+            )
+        else:
+            problem = record_problem(value, header)
+            if problem is not None:
+                raise malformed(path, line.number, problem)
+            records.append(value)
+    header = _header(path, header)
+    _check_ids(path, records)
+    return LoadedRun(header, tuple(records), path, truncated)
+
+
+def _header(path: Path, line: Line | None) -> Run:
+    if not isinstance(line, Run):
         raise RecordError(
             f"{path} does not start with a run header.",
             next_step="Pass files written by rtxbench (results/<machine>/<run>.jsonl).",
         )
-    header, records = complete[0], complete[1:]
-    extra = next((line for line in records if isinstance(line, Run)), None)
-    if extra is not None:
-        raise RecordError(
-            f"{path} holds two runs ({header.run_id} and {extra.run_id}).",
-            next_step="Keep one run per file: split it at the second run header.",
-        )
-    return LoadedRun(header, tuple(r for r in records if not isinstance(r, Run)), path, truncated)
+    return line
 
 
-def _decoded_lines(path: Path) -> Iterator[Line | None]:
-    """Yield each line decoded, and ``None`` for an unfinished last line."""
-    try:
-        with path.open("rb") as stream:
-            number = 0
-            while raw := stream.readline(_MAX_LINE_BYTES):
-                number += 1
-                complete = raw.endswith(b"\n")
-                if not complete and len(raw) == _MAX_LINE_BYTES:
-                    raise _malformed(path, number, f"longer than {_MAX_LINE_BYTES} bytes")
-                try:
-                    yield _decode(path, raw)
-                except msgspec.MsgspecError as error:
-                    if complete:
-                        raise _malformed(path, number, str(error)) from error
-                    yield None
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}.", next_step="Check its permissions.") from error
+def _check_ids(path: Path, records: Iterable[Record]) -> None:
+    seen: set[str] = set()
+    for record in records:
+        if record.record_id in seen:
+            raise RecordError(
+                f"{path} holds the record {record.record_id} twice.",
+                next_step="Restore the file from where it came from; a record counted twice narrows an interval.",
+            )
+        seen.add(record.record_id)
 
 
 class _SchemaOnly(msgspec.Struct):
@@ -260,10 +349,3 @@ def _check_schema(path: Path, version: int) -> None:
             f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
             next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
         )
-
-
-def _malformed(path: Path, number: int, why: str) -> RecordError:
-    return RecordError(
-        f"{path}, line {number}: {why}.",
-        next_step="Restore the file from where it came from, or move it out of the folder to report without it.",
-    )

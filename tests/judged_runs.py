@@ -54,7 +54,7 @@ def loaded_run(records: Sequence[Record], where: Environment) -> LoadedRun:
 
 def case_record(case: Case, *, loss: float | None = 0.5, warmup_ok: bool = True, **changes: object) -> CaseRecord:
     launch = Launch(
-        steps_per_block=10,
+        steps_per_block=1,
         blocks_ns=((0, 1_000_000_000),),
         warmup_ok=warmup_ok,
         warmup_s=1.0,
@@ -62,8 +62,9 @@ def case_record(case: Case, *, loss: float | None = 0.5, warmup_ok: bool = True,
         first_step_s=1.0,
         loss=loss,
     )
-    figure = Estimate(value=1.0, low=0.99, high=1.01, n=5)
-    measurement = Measurement(launches=(launch,) * 5, step_time_s=figure, throughput_per_s=figure, warmup_ok=warmup_ok)
+    step = Estimate(value=1.0, low=0.99, high=1.01, n=5)
+    speed = Estimate(value=case.batch_size, low=case.batch_size / 1.01, high=case.batch_size / 0.99, n=5)
+    measurement = Measurement(launches=(launch,) * 5, step_time_s=step, throughput_per_s=speed, warmup_ok=warmup_ok)
     record = CaseRecord(
         record_id=f"case-{next(_numbers)}",
         run_id="run-1",

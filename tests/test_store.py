@@ -165,3 +165,22 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
     """A path that does not exist is an error, not an empty result."""
     with pytest.raises(RecordError, match="nowhere"):
         load_results([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("kept", [1, 2, 4])
+def test_resuming_loses_no_complete_line_that_lacks_its_line_end(tmp_path: Path, kept: int) -> None:
+    """A whole last line without its line end stays, and what follows begins a line of its own."""
+    path = written(tmp_path)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join(lines[:kept]))
+    with RunWriter.resume(path) as writer:
+        writer.append(skipped(9))
+    assert [record.record_id for record in load_run(path).records] == [*(f"r{n}" for n in range(1, kept)), "r9"]
+
+
+def test_a_folder_is_searched_for_regular_files_only(tmp_path: Path) -> None:
+    """A pipe named like a results file would be waited for without end."""
+    path = written(tmp_path)
+    os.mkfifo(path.with_name("pipe.jsonl"))
+    path.with_name("folder.jsonl").mkdir()
+    assert [loaded.path for loaded in load_results([tmp_path])] == [path]

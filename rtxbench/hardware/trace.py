@@ -5,19 +5,20 @@ failures, marks and events, an end line. Loading is strict, as traces may come f
 line (the recorder was killed) is forgiven and noted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
+from rtxbench.foreign import decoded_lines
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
-from rtxbench.records import HardwareSummary, Summary
+from rtxbench.records import Figure, HardwareSummary, Nanoseconds, Summary
 
 __all__ = [
     "HOST",
@@ -44,10 +45,6 @@ EVENT_REASONS: Final = {
     "idle_clock_ratio": 0x1,
 }
 """Share of samples with any of these bits in ``clock_event_reasons_bitmask`` (nvml.h, nvmlClocksEventReasons)."""
-
-
-Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-"""Bounded, so that a stranger's file cannot overflow the arrays."""
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
@@ -102,7 +99,7 @@ class ProbeResult(_Line, frozen=True, tag="probe"):
 class _Sample(_Line, frozen=True, tag="sample"):
     t: Nanoseconds
     device: str
-    values: dict[str, float | list[float]]
+    values: dict[str, Figure | list[Figure]]
 
 
 class Failure(_Line, frozen=True, tag="failure"):
@@ -222,28 +219,8 @@ def load_trace(path: Path) -> Trace:
 
 
 def _decoded(path: Path) -> tuple[list[_AnyLine], bool]:
-    lines: list[_AnyLine] = []
-    for number, raw in enumerate(_raw_lines(path), 1):
-        try:
-            lines.append(_decoder.decode(raw))
-        except msgspec.MsgspecError as error:
-            if not raw.endswith(b"\n"):
-                return lines, True
-            raise RecordError(
-                f"{path}, line {number}: {error}.", next_step="Restore the trace, or move it away to go on without it."
-            ) from error
-    return lines, False
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as stream:
-            while raw := stream.readline(_MAX_LINE_BYTES):
-                if len(raw) == _MAX_LINE_BYTES:
-                    raise RecordError(f"{path} has a line above 1 MiB.", next_step="It is no rtxbench trace.")
-                yield raw
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror}.", next_step="Check the path.") from error
+    lines = [line for _, line in decoded_lines(path, _decoder.decode, _MAX_LINE_BYTES)]
+    return [line for line in lines if line is not None], None in lines
 
 
 def _columns(samples: Sequence[_Sample]) -> dict[str, dict[str, Series]]:

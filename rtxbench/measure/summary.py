@@ -6,20 +6,15 @@ from math import log
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import Trace, summarize
 from rtxbench.measure.paired_result import ArmResult, Pairing
-from rtxbench.records import Case, CaseRecord, Estimate, Flag, Launch, Measurement, RatioRecord
+from rtxbench.plausible import step_time_s
+from rtxbench.records import Case, CaseRecord, Estimate, Flag, Measurement, RatioRecord
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.store import new_record_id, now
 from rtxbench.workloads import WORKLOADS
 
-__all__ = ["case_record", "ratio_records", "skipped_record", "step_time_s"]
+__all__ = ["case_record", "ratio_records", "skipped_record"]
 
 _INTERFERENCE_RATIO = 0.01
-
-
-def step_time_s(launch: Launch) -> float:
-    """Mean seconds per step of one launch: total time over total steps."""
-    total_ns = sum(end - start for start, end in launch.blocks_ns)
-    return total_ns / 1e9 / (launch.steps_per_block * len(launch.blocks_ns))
 
 
 def skipped_record(run_id: str, group: str, case: Case, reason: str) -> CaseRecord:

@@ -78,7 +78,7 @@ def test_a_line_without_end_is_refused(tmp_path):
     """A hostile file cannot make the loader read without bound."""
     path = tmp_path / "huge"
     path.write_bytes(b"x" * (2**20 + 10))
-    with pytest.raises(RecordError, match="1 MiB"):
+    with pytest.raises(RecordError, match="longer than 1048576 bytes"):
         load_trace(path)
 
 

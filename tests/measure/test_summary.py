@@ -7,7 +7,8 @@ import pytest
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.paired_result import ArmResult, Pairing
-from rtxbench.measure.summary import case_record, ratio_records, step_time_s
+from rtxbench.measure.summary import case_record, ratio_records
+from rtxbench.plausible import step_time_s
 from rtxbench.records import Case, Launch
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Described

@@ -122,7 +122,7 @@ def test_a_measured_card_joins_as_measured() -> None:
         loaded_run([case_record(case)], replace(OTHER_CARD, machine="otherbox")),
     ]
     measured = [s for s in statements(CARDS, runs) if s.origin == "measured"]
-    assert [(s.text.partition(":")[0], s.value) for s in measured] == [("NVIDIA GeForce RTX 3090", 1.0)]
+    assert [(s.text.partition(":")[0], s.value) for s in measured] == [("NVIDIA GeForce RTX 3090", 32.0)]
     assert statements(CARDS)[0].origin == "published"
 
 
