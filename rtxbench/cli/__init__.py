@@ -8,7 +8,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.cli.gating import gate, history, selftest
-from rtxbench.errors import RtxbenchError
+from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
 __all__ = ["app", "main"]
@@ -264,8 +264,5 @@ app.command(name="history")(history)
 
 def main() -> None:
     """Run the command line; deliberate errors become one message and their exit code."""
-    try:
+    with exit_codes():
         app()
-    except RtxbenchError as error:
-        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(error.exit_code)

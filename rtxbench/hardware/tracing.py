@@ -9,7 +9,9 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from rtxbench.hardware.flags import window_flags
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import HOST, Trace, load_trace, sampling_jitter_s, summarize
 from rtxbench.hardware.windows import values_in
+from rtxbench.processes import end_with_parent
 from rtxbench.records import Flag, HardwareSummary, Summary
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 
@@ -80,14 +83,28 @@ def record_command(command: Sequence[str], trace_path: Path, interval_s: float =
 
 def _run(command: Sequence[str], recorder: Recorder) -> _Finished:
     start_ns = time.monotonic_ns()
-    process = subprocess.Popen(command)
+    # No thread runs here yet, so nothing can hold a lock across the fork.
+    process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, signal.SIGTERM))  # noqa: PLW1509
     recorder.watch(process.pid)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command itself; it decides what to do
-    try:
+    with _signals_to(process):
         returned = process.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
     return _Finished(returned if returned >= 0 else 128 - returned, (start_ns, time.monotonic_ns()))
+
+
+@contextmanager
+def _signals_to(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Let the command decide what a signal means: Ctrl-C reaches it by itself, others are passed on."""
+
+    def pass_on(number: int, _frame: object) -> None:
+        process.send_signal(number)
+
+    passed = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN), **passed}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _report(command: Sequence[str], finished: _Finished, trace: Trace) -> CommandReport:

@@ -1,10 +1,8 @@
 """``python -m rtxbench.report``: the report without the rest of the command line."""
 
-import sys
-
 import typer
 
-from rtxbench.errors import RtxbenchError
+from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
 __all__ = ["main"]
@@ -16,11 +14,8 @@ def main() -> None:
         add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
     app.command(name="python -m rtxbench.report")(report_command)
-    try:
+    with exit_codes():
         app()
-    except RtxbenchError as error:
-        typer.secho(f"rtxbench: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from rtxbench.hardware.trace import load_trace
 from tests.nvml_stub import GPU0, build, compiler
-from tests.waiting import HANG_S, wait_until
+from tests.waiting import HANG_S, gone, wait_until
 
 RTXBENCH = [sys.executable, "-c", "from rtxbench.cli import main; main()"]
 BUSY = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
@@ -91,3 +91,16 @@ def test_gpus_are_summarised(tmp_path):
     assert f"NVIDIA GeForce RTX 4090 {GPU0}" in done.stderr
     assert "250 W" in done.stderr
     assert "held back by the power limit" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_command_does_not_outlive_its_tracer(tmp_path, number):
+    """A cancelled CI job must not go on training: whatever ends the tracer ends the command, too."""
+    said = tmp_path / "pid"
+    sleeper = f"import os, pathlib, time; pathlib.Path({str(said)!r}).write_text(str(os.getpid())); time.sleep(1000)"
+    line = [*RTXBENCH, "trace", "--out", str(tmp_path / "t.trace.jsonl"), "--", sys.executable, "-c", sleeper]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+        wait_until(lambda: said.exists() and said.read_text(), "the traced command")
+        tracer.send_signal(number)
+        wait_until(lambda: gone(int(said.read_text())), "the traced command's end")

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from pathlib import Path
@@ -16,6 +19,7 @@ from rtxbench.report.drawing.purchase import FitCell, fit_matrix
 from rtxbench.report.sections.table import SECTIONS
 from tests.synthetic import write_results
 from tests.synthetic_report import context_of
+from tests.waiting import gone, wait_until
 
 CELLS = ((FitCell("fits", 3), FitCell("no", 0)),)
 FIGURES = [
@@ -77,3 +81,25 @@ def test_every_figure_can_go_to_another_process(tmp_path: Path) -> None:
     assert len(figures) > 10
     for figure in figures:
         assert pickle.loads(pickle.dumps(figure)).name == figure.name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_report_leaves_no_draughtsman(number: int) -> None:
+    """The drawing processes end with whoever asked for them."""
+    program = (
+        "import os, sys, time\n"
+        "from rtxbench.hardware import environment\n"
+        "environment.usable_cores = lambda: 2\n"
+        "from rtxbench.report.drawing.pool import drawing_processes\n"
+        "if __name__ == '__main__':\n"
+        "    with drawing_processes() as pool:\n"
+        "        print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)\n"
+        "        time.sleep(1000)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        parent.send_signal(number)
+        assert pids
+        wait_until(lambda: all(gone(pid) for pid in pids), "the drawing processes' end")

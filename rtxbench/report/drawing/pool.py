@@ -14,6 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from rtxbench.processes import end_with_parent
 from rtxbench.report.base import Figure
 from rtxbench.report.drawing.style import theme
 
@@ -43,7 +44,9 @@ def drawing_processes() -> Iterator[Executor | None]:
         yield None
         return
     # A fresh interpreter each: a fork would inherit the locks of numpy's threads.
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as processes:
+    # A report that is killed must not leave its draughtsmen waiting for work.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, spawn, initializer=end_with_parent) as processes:
         for _ in range(count):
             processes.submit(_import_matplotlib)
         yield processes
