@@ -6,7 +6,8 @@
     ├── UsageError        2  the request makes no sense (unknown workload, bad option)
     ├── UnavailableError  3  no such device, sensor, engine or library on this machine
     ├── MeasurementError  4  the measurement failed or its environment was invalid
-    │   └── OutOfMemoryError  the device, or the process, had no memory left
+    │   ├── OutOfMemoryError  the device, or the process, had no memory left
+    │   └── WorkerLostError   the worker process died or hung
     └── RecordError       5  a results file is malformed, hostile, or from a newer version
 
 A regression (exit 1) and an inconclusive gate (exit 6) are verdicts, not errors. Foreign exceptions are
@@ -18,7 +19,15 @@ from typing import ClassVar
 
 from rtxbench.printable import printable
 
-__all__ = ["MeasurementError", "OutOfMemoryError", "RecordError", "RtxbenchError", "UnavailableError", "UsageError"]
+__all__ = [
+    "MeasurementError",
+    "OutOfMemoryError",
+    "RecordError",
+    "RtxbenchError",
+    "UnavailableError",
+    "UsageError",
+    "WorkerLostError",
+]
 
 
 class RtxbenchError(Exception):
@@ -59,6 +68,10 @@ class OutOfMemoryError(MeasurementError):
     def __init__(self, complaint: str) -> None:
         super().__init__("out of device memory.", next_step="Lower the batch size, or choose a smaller workload.")
         self.complaint = complaint
+
+
+class WorkerLostError(MeasurementError):
+    """A worker process died or was silent too long; it answers no further request."""
 
 
 class RecordError(RtxbenchError):

@@ -1,12 +1,130 @@
-"""Tie a child process to its parent's life, so that none is left behind however the parent ends."""
+"""Start a process of one's own, tell how it ended, and leave none behind."""
 
+import contextlib
+import os
 import signal
+import subprocess
 import sys
-from typing import Final
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
 
-__all__ = ["end_with_parent"]
+__all__ = ["ChildProcess", "end_with_parent", "how_it_ended"]
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_LOG_TAIL_BYTES: Final = 2000
+_LAST_LINE_LENGTH: Final = 200
+
+
+class ChildProcess:
+    """A running process with a log and a temporary folder of its own; both are gone when it is ended.
+
+    Args:
+        command: program and arguments.
+        environment: all of its variables; ``TMPDIR`` is added, because frameworks leave generated files behind.
+        directory: to run in; the caller's where ``None``.
+        piped: whether it is driven through its standard input and output; else what it prints goes to the log.
+        own_group: whether it leads a process group: Ctrl-C then reaches the caller alone, and `end` also ends what the
+            process started. A helper that must die with the caller's group stays in it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        directory: Path | None = None,
+        piped: bool = True,
+        own_group: bool = True,
+    ) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._folder = tempfile.TemporaryDirectory(prefix="rtxbench-worker-", ignore_cleanup_errors=True)
+        self._own_group = own_group
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else self._log,
+            stderr=self._log,
+            env={**environment, "TMPDIR": self._folder.name},
+            cwd=directory,
+            start_new_session=own_group,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Its standard input; a piped process has one."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> int:
+        """File descriptor of its standard output; a piped process has one."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def status(self) -> int | None:
+        """Return its exit status, negative for a signal; ``None`` while it runs."""
+        return self._process.poll()
+
+    def wait(self, limit_s: float) -> bool:
+        """Wait for its end, ``limit_s`` seconds at most; tell whether it came."""
+        try:
+            self._process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def log_bytes(self) -> int:
+        """Count what it has printed so far."""
+        return os.fstat(self._log.fileno()).st_size
+
+    def ending(self, since: int = 0) -> str:
+        """Wait for its end and describe it (see `how_it_ended`)."""
+        return how_it_ended(self._process.wait(), self._log, since)
+
+    def kill(self) -> None:
+        """Kill it, with all that it started if it leads a group. Safe while another thread reads from it."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._own_group:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+
+    def end(self) -> None:
+        """Kill it, wait for its end and free its pipes, log and folder. Ending it twice does nothing more."""
+        self.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):  # unsent bytes to a dead process
+                    stream.close()
+        self._log.close()
+        self._folder.cleanup()
+
+
+def how_it_ended(status: int, log: IO[bytes], since: int) -> str:
+    """Describe the end of a process: exit status or signal, and the last line it printed.
+
+    Args:
+        status: as `subprocess` returns it; negative for a signal.
+        log: what the process printed, open for reading.
+        since: bytes the log had when the process was given what it died of; earlier output explains nothing.
+    """
+    log.seek(max(since, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    last = lines[-1].strip()[:_LAST_LINE_LENGTH] if lines else "it printed nothing"
+    if status == -signal.SIGKILL:
+        return f"killed, most likely for lack of memory: {last}"
+    if status < 0:
+        with contextlib.suppress(ValueError):  # a signal without a name
+            return f"{signal.Signals(-status).name}: {last}"
+    return f"exit status {status}: {last}"
 
 
 def end_with_parent(signal_number: int = signal.SIGKILL) -> None:

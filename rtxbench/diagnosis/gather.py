@@ -5,21 +5,18 @@ topics ``ceiling`` and ``step-evidence`` for `rtxbench.diagnosis.rules`. Evidenc
 observation with its reason; it never fails a run.
 """
 
-import os
-import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import IO, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
-import msgspec
-
-from rtxbench.diagnosis.worker import Answer, CaseRequest, CeilingRequest, EvidenceFigure
+from rtxbench.diagnosis.worker import EVIDENCE_REPLIES, Answer, CaseRequest, CeilingRequest, EvidenceFigure
+from rtxbench.errors import RtxbenchError
 from rtxbench.placement import placement_named
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, CaseRecord, Observation
 from rtxbench.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec
+from rtxbench.workers.process import RestartingWorker, WorkerSpec, threads_of
 
 __all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "explain", "step_observations"]
 
@@ -74,7 +71,7 @@ def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
         placement = placement_named(case.placement)
         own = case.label if placement.isolated else ""
         groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
-    found: dict[Case, Answer] = {}
+    found: dict[Case, Answer | str] = {}
     for (engine, kind, _own), members in groups.items():
         shares = [share for share in (members[::2], members[1::2]) if share] if kind == "cpu" else [members]
         for share, answers in zip(shares, _run([_step_errand(engine, kind, share) for share in shares]), strict=True):
@@ -83,7 +80,7 @@ def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
 
 
 class _Errand(NamedTuple):
-    """What one evidence process is asked, and for how long."""
+    """What one evidence process is asked, and how long each request may take."""
 
     engine: str
     requests: Sequence[CaseRequest | CeilingRequest]
@@ -93,49 +90,38 @@ class _Errand(NamedTuple):
 
 def _step_errand(engine: str, kind: str, cases: Sequence[Case]) -> _Errand:
     variables = {"ONEDNN_VERBOSE": "1"} if kind == "cpu" else {}
-    return _Errand(engine, [CaseRequest(case=case) for case in cases], _CASE_LIMIT_S * len(cases), variables)
+    return _Errand(engine, [CaseRequest(case=case) for case in cases], _CASE_LIMIT_S, variables)
 
 
-def _run(errands: Sequence[_Errand]) -> list[list[Answer]]:
-    """Every errand in a process of its own, all at once; answers in the order of its requests."""
-    with ExitStack() as processes:
-        running = [processes.enter_context(_started(errand)) for errand in errands]
-        return [_answers(errand, *process) for errand, process in zip(errands, running, strict=True)]
+def _run(errands: Sequence[_Errand]) -> list[list[Answer | str]]:
+    """Carry out every errand in a process of its own, all at once; answers in the order of its requests."""
+    workers = [RestartingWorker(_spec(errand), EVIDENCE_REPLIES) for errand in errands]
+    with threads_of(workers) as pool:
+        return list(pool.map(_answers, workers, errands))
 
 
-@contextmanager
-def _started(errand: _Errand) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+def _spec(errand: _Errand) -> WorkerSpec:
     spec = worker_spec(errand.engine)
-    command = [spec.python, "-m", "rtxbench.diagnosis.worker", errand.engine]
-    environment = {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **spec.environment, **errand.variables}
-    with tempfile.TemporaryFile() as requests, tempfile.TemporaryFile() as replies:
-        requests.writelines(msgspec.json.encode(request) + b"\n" for request in errand.requests)
-        requests.seek(0)
-        process = subprocess.Popen(command, stdin=requests, stdout=replies, stderr=subprocess.DEVNULL, env=environment)
+    command = ("-m", "rtxbench.diagnosis.worker", errand.engine)
+    return replace(spec, environment={**spec.environment, **errand.variables}, command=command)
+
+
+def _answers(worker: RestartingWorker, errand: _Errand) -> list[Answer | str]:
+    """Ask one request after another; where one fails, or kills its worker, the reason stands in its place."""
+    found: list[Answer | str] = []
+    for request in errand.requests:
         try:
-            yield process, replies
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _answers(errand: _Errand, process: "subprocess.Popen[bytes]", replies: IO[bytes]) -> list[Answer]:
-    """One answer per request; a worker that dies or hangs leaves failures in place of the answers it owes."""
-    why = "the evidence process ended early"
-    try:
-        process.wait(errand.limit_s)
-    except subprocess.TimeoutExpired:
-        why = f"no evidence within {errand.limit_s:.0f} s"
-    replies.seek(0)
-    complete = [line for line in replies.read().splitlines(keepends=True) if line.endswith(b"\n")]
-    answers = [msgspec.json.decode(line, type=Answer) for line in complete]
-    return answers + [Answer(failure=why)] * (len(errand.requests) - len(answers))
+            found.append(worker.ask(request, Answer, errand.limit_s))
+        except RtxbenchError as error:
+            found.append(error.message)
+    return found
 
 
 def _observations(
-    run_id: str, topic: str, answer: Answer, case: Case | None, labels: dict[str, str]
+    run_id: str, topic: str, answer: Answer | str, case: Case | None, labels: dict[str, str]
 ) -> list[Observation]:
-    figures = answer.figures or (EvidenceFigure(metric=f"{topic}-count", values=(), reason=answer.failure),)
+    if isinstance(answer, str):
+        answer = Answer(figures=(EvidenceFigure(metric=f"{topic}-count", values=(), reason=answer),))
     return [
         Observation(
             record_id=new_record_id(),
@@ -149,5 +135,5 @@ def _observations(
             labels={**labels, **figure.labels},
             reason=figure.reason,
         )
-        for figure in figures
+        for figure in answer.figures
     ]

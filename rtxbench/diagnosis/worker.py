@@ -1,26 +1,27 @@
-"""The process that gathers evidence: ``python -m rtxbench.diagnosis.worker ENGINE``, one JSON line per answer.
+"""The process that gathers evidence: ``python -m rtxbench.diagnosis.worker ENGINE``.
 
-It reads requests from stdin until it closes: ``{"ceilings": {…}}`` or ``{"case": {…}}``. Apart from the measuring
+It answers two requests: measure the ceilings of a device, or profile one step of a case. Apart from the measuring
 workers, because profilers and ``ONEDNN_VERBOSE=1`` would slow what those time.
 """
 
-import os
 import sys
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import msgspec
 
 from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
 from rtxbench.diagnosis.step_profile import capture_onednn, profile_gpu
-from rtxbench.engines import load_engine
 from rtxbench.engines.base import Engine
 from rtxbench.engines.controls import device_controls
 from rtxbench.engines.step_work import KnowsItsGradients, KnowsItsWork, StepWork
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
+from rtxbench.workers.protocol import Close, Failed, Ready
+from rtxbench.workers.serving import serve
 
-__all__ = ["Answer", "CaseRequest", "CeilingRequest", "EvidenceFigure", "main"]
+__all__ = ["EVIDENCE_REPLIES", "Answer", "CaseRequest", "CeilingRequest", "EvidenceFigure", "main"]
 
 
 class CeilingRequest(msgspec.Struct, frozen=True, kw_only=True, tag="ceilings"):
@@ -46,15 +47,15 @@ class EvidenceFigure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request found, or why it failed altogether."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The figures that one request found."""
 
-    figures: tuple[EvidenceFigure, ...] = ()
-    failure: str | None = None
+    figures: tuple[EvidenceFigure, ...]
 
 
 Request: TypeAlias = CeilingRequest | CaseRequest
-_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_REQUESTS: Final[msgspec.json.Decoder[Request | Close]] = msgspec.json.Decoder(Request | Close)
+EVIDENCE_REPLIES: Final[msgspec.json.Decoder[Answer | Ready | Failed]] = msgspec.json.Decoder(Answer | Ready | Failed)
 
 
 def _ceilings(engine: Engine, request: CeilingRequest) -> tuple[EvidenceFigure, ...]:
@@ -98,24 +99,18 @@ def _figure(metric: str, value: float | None, how: str) -> EvidenceFigure:
     return EvidenceFigure(metric=metric, values=(value,), labels={"method": how})
 
 
+def _answerer(engine: Engine) -> Callable[[Request], Answer]:
+    def answer(request: Request) -> Answer:
+        if isinstance(request, CaseRequest):
+            return Answer(figures=_case(engine, request))
+        return Answer(figures=_ceilings(engine, request))
+
+    return answer
+
+
 def main() -> None:
-    """Answer requests on stdin; what the framework prints goes to stderr."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    engine: Any = None
-    for line in sys.stdin.buffer:
-        try:
-            engine = engine or load_engine(sys.argv[1])
-            request = _decoder.decode(line)
-            if isinstance(request, CaseRequest):
-                answer = Answer(figures=_case(engine, request))
-            else:
-                answer = Answer(figures=_ceilings(engine, request))
-        except Exception as error:  # frameworks raise anything; it becomes the reason of the missing evidence
-            text = str(error).strip().splitlines()
-            answer = Answer(failure=f"{type(error).__name__}: {text[0][:300] if text else ''}")
-        replies.write(msgspec.json.encode(answer) + b"\n")
-        replies.flush()
+    """Serve requests on stdin until it closes."""
+    serve(sys.argv[1], _REQUESTS, _answerer)
 
 
 if __name__ == "__main__":

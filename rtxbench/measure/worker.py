@@ -1,34 +1,25 @@
 """The process that trains: ``python -m rtxbench.measure.worker ENGINE``, driven line by line.
 
-It owns one engine and any number of built arms, runs what it is told and reports the clock. It sleeps in a pipe read
-between requests, so that workers which wait do not disturb the one that is measured. It ends when its stdin closes,
-hence also when the coordinator dies.
+It owns one engine and any number of built arms, runs what it is told and reports the clock.
 """
 
 import gc
-import os
 import sys
 import time
-from typing import BinaryIO
 
-from rtxbench.engines import load_engine
 from rtxbench.engines.base import Engine, Noted, TrainStep
-from rtxbench.errors import RtxbenchError
 from rtxbench.workers.protocol import (
+    MEASURING_REQUESTS,
     Block,
     Build,
     Built,
-    Close,
     Describe,
     Described,
-    Failed,
-    Ready,
     Reply,
     Request,
     Timed,
-    decode_request,
-    encode,
 )
+from rtxbench.workers.serving import serve
 
 __all__ = ["Worker", "main"]
 
@@ -41,32 +32,16 @@ class Worker:
         self._steps: dict[str, Build] = {}
         self._built: dict[str, TrainStep] = {}
 
-    def ready(self) -> Ready:
-        """The greeting."""
-        devices = tuple((device.kind, device.description or device.name) for device in self._engine.devices())
-        return Ready(engine=self._engine.name, versions=self._engine.versions(), devices=devices)
-
     def answer(self, request: Request) -> Reply:
-        """Do what is asked; every failure becomes a `Failed`, so that one arm cannot take the others down."""
-        try:
-            match request:
-                case Build():
-                    return self._build(request)
-                case Block():
-                    return self._block(request)
-                case Describe():
-                    return self._describe(request)
-                case Close():
-                    os._exit(0)  # a framework's own teardown takes seconds and has nothing left to save
-        except RtxbenchError as error:
-            return Failed(kind=type(error).__name__, message=error.message, next_step=error.next_step)
-        except Exception as error:  # frameworks raise anything; the coordinator stores it as the case's reason
-            text = str(error).strip().splitlines()
-            return Failed(
-                kind=type(error).__name__,
-                message=f"{type(error).__name__}: {text[0][:300] if text else ''}",
-                next_step="See the worker's log for the traceback.",
-            )
+        """Do what is asked."""
+        match request:
+            case Build():
+                return self._build(request)
+            case Block():
+                return self._block(request)
+            case Describe():
+                return self._describe(request)
+        raise AssertionError(request)
 
     def _build(self, request: Build) -> Built:
         start = time.monotonic()
@@ -113,26 +88,9 @@ class Worker:
         )
 
 
-def _serve(engine_name: str, requests: BinaryIO, replies: BinaryIO) -> None:
-    def send(reply: Reply) -> None:
-        replies.write(encode(reply))
-        replies.flush()
-
-    try:
-        worker = Worker(load_engine(engine_name))
-        send(worker.ready())
-    except RtxbenchError as error:
-        send(Failed(kind=type(error).__name__, message=error.message, next_step=error.next_step))
-        return
-    for line in requests:
-        send(worker.answer(decode_request(line)))
-
-
 def main() -> None:
-    """Serve requests on stdin until it closes. Whatever the framework prints goes to stderr."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a framework's chatter on stdout must not corrupt the protocol
-    _serve(sys.argv[1], sys.stdin.buffer, replies)
+    """Serve requests on stdin until it closes."""
+    serve(sys.argv[1], MEASURING_REQUESTS, lambda engine: Worker(engine).answer)
 
 
 if __name__ == "__main__":

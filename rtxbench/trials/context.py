@@ -58,7 +58,7 @@ class TrialContext:
         self.records.append(record)
 
     def answer(self, request: TrialRequest) -> TrialReply:
-        """The worker's reply; a worker that died becomes a `TrialFailed`, so that the other trials go on."""
+        """Ask the worker; a failure becomes a `TrialFailed`, so that the other trials go on."""
         return answer_of(self.ask, request)
 
 
@@ -162,7 +162,7 @@ def _side_by_side(
     for done, (index, reply) in enumerate(ask([arms[name](seed) for name, seed in order]), 1):
         name, seed = order[index]
         context.progress(f"{title}: {name}, seed {seed} done", done, len(order))
-        if isinstance(reply, TrialFailed) and reply.kind == "died":
+        if isinstance(reply, TrialFailed) and reply.worker_lost:
             again.append((name, seed))
         else:
             _keep(found, name, seed, reply)

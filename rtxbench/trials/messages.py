@@ -1,10 +1,14 @@
 """Requests and replies of the trial worker (`rtxbench.trials.server`): one JSON line each. No engine here."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from rtxbench.workers.protocol import Close, Failed, Ready
+
 __all__ = [
+    "TRIAL_REPLIES",
+    "TRIAL_REQUESTS",
     "DataSpec",
     "Deploy",
     "Deployed",
@@ -17,16 +21,15 @@ __all__ = [
     "Train",
     "Trained",
     "TrialFailed",
+    "TrialMessage",
     "TrialReply",
     "TrialRequest",
-    "decode_trial_reply",
-    "decode_trial_request",
-    "encode_trial",
+    "TrialResult",
 ]
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
-    """``key`` names the trial; its reply carries the same."""
+class TrialMessage(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """Any request or result; ``key`` names the trial, and its result carries the same."""
 
     key: str
 
@@ -40,7 +43,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
     test: int = 2000
 
 
-class Train(_Message, frozen=True, kw_only=True):
+class Train(TrialMessage, frozen=True, kw_only=True):
     """Train the small digit classifier once. Same seed: same weights, same order of images, in every arm."""
 
     data: DataSpec
@@ -61,7 +64,7 @@ class Train(_Message, frozen=True, kw_only=True):
     """Also test on rotated and shifted test images."""
 
 
-class Trained(_Message, frozen=True, kw_only=True):
+class Trained(TrialMessage, frozen=True, kw_only=True):
     """What one training came to. Times are of the training epochs alone: no tracing, no validation."""
 
     device_kind: str
@@ -82,7 +85,7 @@ class Trained(_Message, frozen=True, kw_only=True):
     finite: bool
 
 
-class Probe(_Message, frozen=True, kw_only=True):
+class Probe(TrialMessage, frozen=True, kw_only=True):
     """Try one training step at this batch size, within ``memory_limit_bytes`` of host memory where that is given."""
 
     batch_size: int
@@ -90,7 +93,7 @@ class Probe(_Message, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
 
 
-class Probed(_Message, frozen=True, kw_only=True):
+class Probed(TrialMessage, frozen=True, kw_only=True):
     """Whether it fitted; ``reason`` is the framework's own message where not."""
 
     batch_size: int
@@ -101,7 +104,7 @@ class Probed(_Message, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Pipeline(_Message, frozen=True, kw_only=True):
+class Pipeline(TrialMessage, frozen=True, kw_only=True):
     """Examples per second of each input pipeline alone, and of training fed by it."""
 
     data: DataSpec
@@ -109,7 +112,7 @@ class Pipeline(_Message, frozen=True, kw_only=True):
     repeats: int = 5
 
 
-class Pipelined(_Message, frozen=True, kw_only=True):
+class Pipelined(TrialMessage, frozen=True, kw_only=True):
     """One value per repeat: of the pipelines alone, and of training fed by each with its waits for the next batch."""
 
     device_kind: str
@@ -120,7 +123,7 @@ class Pipelined(_Message, frozen=True, kw_only=True):
     missing: dict[str, str]
 
 
-class Deploy(_Message, frozen=True, kw_only=True):
+class Deploy(TrialMessage, frozen=True, kw_only=True):
     """Save, load and evaluate in every format, and time inference."""
 
     data: DataSpec
@@ -152,7 +155,7 @@ class LatencyResult(msgspec.Struct, frozen=True, kw_only=True):
     throughput_per_s: tuple[float, ...]
 
 
-class Deployed(_Message, frozen=True, kw_only=True):
+class Deployed(TrialMessage, frozen=True, kw_only=True):
     """All formats and latencies of one seed's model."""
 
     device_kind: str
@@ -164,7 +167,7 @@ class Deployed(_Message, frozen=True, kw_only=True):
     """Files with code in them that loaded although safe mode was on: must be 0."""
 
 
-class Split(_Message, frozen=True, kw_only=True):
+class Split(TrialMessage, frozen=True, kw_only=True):
     """Train a model whose layers lie on ``device_count`` devices and the same model on one: a check and two figures."""
 
     device_count: int = 2
@@ -174,7 +177,7 @@ class Split(_Message, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class SplitChecked(_Message, frozen=True, kw_only=True):
+class SplitChecked(TrialMessage, frozen=True, kw_only=True):
     """Losses of both, and what each device holds."""
 
     device_kind: str
@@ -188,39 +191,20 @@ class SplitChecked(_Message, frozen=True, kw_only=True):
     step_s_split: float
 
 
-class TrialFailed(_Message, frozen=True, kw_only=True):
-    """The trial failed; the worker lives on."""
+class TrialFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The trial has no result. Made by the coordinator: of a request that failed, or of a worker that was lost."""
 
-    kind: str
+    key: str
+    worker_lost: bool = False
     message: str
     next_step: str
 
 
 TrialRequest: TypeAlias = Train | Probe | Pipeline | Deploy | Split
-TrialReply: TypeAlias = Trained | Probed | Pipelined | Deployed | SplitChecked | TrialFailed
+TrialResult: TypeAlias = Trained | Probed | Pipelined | Deployed | SplitChecked
+TrialReply: TypeAlias = TrialResult | TrialFailed
 
-_requests: msgspec.json.Decoder[TrialRequest] = msgspec.json.Decoder(TrialRequest)
-_replies: msgspec.json.Decoder[TrialReply] = msgspec.json.Decoder(TrialReply)
-
-
-def encode_trial(message: TrialRequest | TrialReply) -> bytes:
-    """One message as one line."""
-    return msgspec.json.encode(message) + b"\n"
-
-
-def decode_trial_request(line: bytes) -> TrialRequest:
-    """Parse a request line.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _requests.decode(line)
-
-
-def decode_trial_reply(line: bytes) -> TrialReply:
-    """Parse a reply line.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _replies.decode(line)
+TRIAL_REQUESTS: Final[msgspec.json.Decoder[TrialRequest | Close]] = msgspec.json.Decoder(TrialRequest | Close)
+TRIAL_REPLIES: Final[msgspec.json.Decoder[TrialResult | Ready | Failed]] = msgspec.json.Decoder(
+    TrialResult | Ready | Failed
+)

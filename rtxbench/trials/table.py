@@ -61,7 +61,7 @@ def measure_trial(
         environment=session.environment,
         engine=engine,
         scale=scale or SCALES[session.profile.name],
-        ask=worker.ask,
+        ask=worker.result,
         append=session.append,
         fresh_worker=worker.close,
         ask_side_by_side=None if session.environment.gpus or cores < 2 else TrialCrew(engine, cores).answers,

@@ -73,7 +73,7 @@ def _probe(context: TrialContext, batch_size: int) -> Probed | str:
     reply = context.answer(Probe(key=f"tuning/probe/{batch_size}", batch_size=batch_size, memory_limit_bytes=limit))
     if isinstance(reply, Probed):
         return reply
-    if isinstance(reply, TrialFailed) and reply.kind == "died":
+    if isinstance(reply, TrialFailed) and reply.worker_lost:
         return Probed(
             key=reply.key,
             batch_size=batch_size,

@@ -2,17 +2,19 @@
 
 import os
 import sys
+import sysconfig
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import rtxbench
 from rtxbench.workers.process import WorkerSpec
 
 __all__ = ["FRAMEWORKS", "interpreter_of", "why_engine_missing", "worker_spec"]
 
-FRAMEWORKS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-"""Engine → the module its environment must have."""
+FRAMEWORKS: Final = ("tensorflow", "jax", "torch")
+"""Engines that are also the module their environment must have."""
 
 
 def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
@@ -24,7 +26,7 @@ def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder:
     named = environ.get(f"RTXBENCH_PYTHON_{engine.upper()}")
     if named:
         return named
-    if engine in FRAMEWORKS and find_spec(FRAMEWORKS[engine]) is None:
+    if engine in FRAMEWORKS and find_spec(engine) is None:
         built = folder / ".tox" / engine / "bin" / "python"
         if built.is_file():
             return str(built.absolute())
@@ -39,19 +41,24 @@ def why_engine_missing(engine: str, environ: Mapping[str, str] = os.environ, fol
     python = interpreter_of(engine, environ, folder)
     if python != sys.executable:
         return None if Path(python).is_file() else f"RTXBENCH_PYTHON_{engine.upper()} names {python}, which is no file."
-    if find_spec(FRAMEWORKS[engine]) is not None:
+    if find_spec(engine) is not None:
         return None
     return (
-        f"{FRAMEWORKS[engine]} is not installed here; make an environment for it (tox -e {engine} --notest) "
+        f"{engine} is not installed here; make an environment for it (tox -e {engine} --notest) "
         f"or name one in RTXBENCH_PYTHON_{engine.upper()}."
     )
 
 
 def worker_spec(engine: str) -> WorkerSpec:
-    """How to start the engine's workers; another environment gets this rtxbench: both ends are one version."""
+    """Describe how to start the engine's workers.
+
+    They must find this rtxbench: in another environment, so that both ends are one version; and here, too, where it
+    runs from a source tree, which workers do not find by their working folder (they ignore it).
+    """
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if engine == "jax" else {}
     python = interpreter_of(engine)
-    if python != sys.executable:
-        here = str(Path(rtxbench.__file__).resolve().parent.parent)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    here = str(Path(rtxbench.__file__).resolve().parent.parent)
+    searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if python != sys.executable or here not in {*searched, *sysconfig.get_paths().values()}:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, *searched]))
     return WorkerSpec(engine=engine, python=python, environment=environment)

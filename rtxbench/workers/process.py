@@ -1,29 +1,33 @@
-"""The coordinator's end of one worker process: start it, ask it, notice when it hangs or dies."""
+"""Drive one worker process: start it, ask it, notice when it hangs or dies.
+
+Workers speak JSON lines over pipes (`rtxbench.workers.protocol`), not pickles over `multiprocessing.connection`: a
+worker may run another interpreter, with other versions of every library, or be the gate's, which knows no rtxbench.
+"""
 
 import contextlib
 import os
 import selectors
-import signal
-import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from rtxbench.errors import MeasurementError, RtxbenchError, UnavailableError, UsageError
-from rtxbench.workers.protocol import Close, Failed, Ready, Reply, Request, decode_reply, encode
+from rtxbench.errors import MeasurementError, RtxbenchError, UnavailableError, UsageError, WorkerLostError
+from rtxbench.processes import ChildProcess
+from rtxbench.workers.protocol import MEASURING_REPLIES, Close, Failed, Ready, encode
 
-__all__ = ["WorkerProcess", "WorkerSpec", "how_it_ended"]
+__all__ = ["RestartingWorker", "WorkerProcess", "WorkerSpec", "threads_of"]
 
-_START_LIMIT_S = 300.0
-_STDERR_TAIL_BYTES = 2000
-_LAST_LINE_LENGTH = 200
-_AnyReply = TypeVar("_AnyReply", bound=Reply)
+_START_LIMIT_S: Final = 300.0
+_CLOSE_LIMIT_S: Final = 5.0
+_Reply = TypeVar("_Reply", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -37,32 +41,29 @@ class WorkerSpec:
     directory: Path | None = None
     """Working directory, for a user's own step."""
     command: tuple[str, ...] = ()
-    """Arguments of ``python`` that start the worker; empty for rtxbench's own (`rtxbench.measure.worker`)."""
+    """Arguments of ``python`` that start the worker; empty for the measuring one (`rtxbench.measure.worker`)."""
 
 
 class WorkerProcess:
-    """One running worker; it starts at once and is waited for where it is first asked."""
+    """A worker process. Construction starts it; the first request waits until it is ready.
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    Args:
+        spec: how to start it.
+        replies: decodes its replies; those of the measuring worker if not given.
+    """
+
+    def __init__(self, spec: WorkerSpec, replies: "msgspec.json.Decoder[Any]" = MEASURING_REPLIES) -> None:
         self.spec = spec
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        self._process = subprocess.Popen(
-            [spec.python, *(spec.command or ("-m", "rtxbench.measure.worker", spec.engine))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=_environment(spec),
-            cwd=spec.directory,
-            start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends its workers
-        )
+        self._replies = replies
+        self._process = ChildProcess(_command(spec), _environment(spec), directory=spec.directory)
         self._asked_at = 0
         """Bytes of its log when it was last asked."""
         self._buffer = b""
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._stdout(), selectors.EVENT_READ)
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._ready: Ready | None = None
-        self._posted: dict[bytes, Reply | MeasurementError | None] = {}
-        self._hung: MeasurementError | None = None
+        self._posted: dict[bytes, msgspec.Struct | MeasurementError | None] = {}
+        self._lost: WorkerLostError | None = None
 
     @property
     def pid(self) -> int:
@@ -70,27 +71,31 @@ class WorkerProcess:
         return self._process.pid
 
     def await_ready(self) -> Ready:
-        """The worker's greeting, waited for once; a worker that fails to give it is ended.
+        """Wait for the worker's greeting, once; a worker that fails to give it is ended.
 
         Raises:
             UnavailableError: the engine cannot start.
-            MeasurementError: the process died or said nothing in time.
+            WorkerLostError: the process died or said nothing in time.
         """
         if self._ready is None:
             try:
                 self._ready = self._receive(Ready, _START_LIMIT_S)
-            except BaseException:
+            except BaseException as error:
+                self._lost = self._lost or WorkerLostError(f"the worker did not start: {error}", next_step="")
                 self.kill()
                 raise
         return self._ready
 
-    def ask(self, request: Request, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
+    def ask(self, request: msgspec.Struct, expected: type[_Reply], limit_s: float) -> _Reply:
         """Send one request and wait for its reply, ``limit_s`` seconds at most.
 
         Raises:
             RtxbenchError: of the class the worker names, when the request failed.
-            MeasurementError: the worker died, hung, or broke the protocol.
+            WorkerLostError: the worker died or hung.
+            MeasurementError: it broke the protocol.
         """
+        if self._lost is not None:
+            raise self._lost
         self.await_ready()
         line = encode(request)
         if line in self._posted:
@@ -99,11 +104,11 @@ class WorkerProcess:
         try:
             self._write(line)
         except OSError as error:
-            raise (self._hung or self._died()) from error
+            raise self._died() from error
         return self._receive(expected, limit_s)
 
-    def post(self, request: Request) -> None:
-        """Send a request that a later `ask` will repeat: the worker is at it while others are at theirs."""
+    def post(self, request: msgspec.Struct) -> None:
+        """Send a request without waiting; a later `ask` with the same request collects the reply."""
         line = encode(request)
         with contextlib.suppress(OSError):  # a dead worker: `settle` finds no reply and keeps the reason
             self._write(line)
@@ -117,100 +122,141 @@ class WorkerProcess:
         """
         for line in [line for line, reply in self._posted.items() if reply is None]:
             try:
-                self._posted[line] = self._read_reply(time.monotonic() + limit_s, limit_s)
+                self._posted[line] = self._read_reply(limit_s)
             except MeasurementError as error:
                 self._posted[line] = error
         return not any(isinstance(reply, Failed | MeasurementError) for reply in self._posted.values())
 
-    def _write(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        self._asked_at = os.fstat(self._log.fileno()).st_size
-        self._process.stdin.write(line)
-        self._process.stdin.flush()
-
     def close(self) -> None:
         """End the worker in good order, by force after five seconds."""
-        try:
-            assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it is gone already; kill() below is certain
             self._process.stdin.write(encode(Close()))
             self._process.stdin.close()
-            self._process.wait(timeout=5)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            pass  # it is being ended anyway; kill() below is certain
+            self._process.wait(_CLOSE_LIMIT_S)
         self.kill()
 
     def kill(self) -> None:
-        """End the worker at once and free its pipes."""
-        self._end()
+        """End the worker at once and free what it held."""
         self._selector.close()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None and not stream.closed:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue  # unsent bytes to a dead worker
-        self._log.close()
+        self._process.end()
 
-    def _end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # with the helpers that a user's step may have started
-        self._process.wait()
+    def interrupt(self) -> None:
+        """End the process from another thread than the one that waits for its reply, which then learns of it."""
+        self._process.kill()
 
-    def _stdout(self) -> int:
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
+    def _write(self, line: bytes) -> None:
+        self._asked_at = self._process.log_bytes()
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
 
-    def _receive(self, expected: type[_AnyReply], limit_s: float) -> _AnyReply:
-        return _expected(self._read_reply(time.monotonic() + limit_s, limit_s), expected)
+    def _receive(self, expected: type[_Reply], limit_s: float) -> _Reply:
+        return _expected(self._read_reply(limit_s), expected)
 
-    def _read_reply(self, deadline: float, limit_s: float) -> Reply:
-        if self._hung is not None:
-            raise self._hung
+    def _read_reply(self, limit_s: float) -> msgspec.Struct:
+        if self._lost is not None:
+            raise self._lost
+        deadline = time.monotonic() + limit_s
         while b"\n" not in self._buffer:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
-                self._end()  # a reply that comes late would answer the next request
-                self._hung = MeasurementError(
+                self._process.kill()  # a reply that comes late would answer the next request
+                self._lost = WorkerLostError(
                     f"the worker said nothing for {limit_s:.0f} s.",
                     next_step="A smaller batch or workload may help; a hung driver needs a reboot.",
                 )
-                raise self._hung
-            chunk = os.read(self._stdout(), 65536)
+                raise self._lost
+            chunk = os.read(self._process.stdout, 65536)
             if not chunk:
                 raise self._died()
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
-            return decode_reply(line)
+            reply: msgspec.Struct = self._replies.decode(line)
         except msgspec.MsgspecError as error:
             raise MeasurementError(
                 f"the worker broke the protocol: {error}.", next_step="Report this with the command you ran."
             ) from error
+        return reply
 
-    def _died(self) -> MeasurementError:
-        ending = how_it_ended(self._process.wait(), self._log, self._asked_at)
-        return MeasurementError(
-            f"the worker process died ({ending}).",
-            next_step="Lower the batch size, or run `rtxbench doctor`.",
-        )
+    def _died(self) -> WorkerLostError:
+        if self._lost is None:
+            self._lost = WorkerLostError(
+                f"the worker process died ({self._process.ending(self._asked_at)}).",
+                next_step="Lower the batch size, or run `rtxbench doctor`.",
+            )
+        return self._lost
 
 
-def how_it_ended(status: int, log: IO[bytes], since: int) -> str:
-    """Exit status or signal of a process, and the last line it printed; what it printed earlier was no cry for help.
+class RestartingWorker:
+    """A worker process that is started when it is first asked, and again after it was lost.
 
     Args:
-        status: as `subprocess` returns it; negative for a signal.
-        log: what the process printed, open for reading.
-        since: bytes the log had when the process was given what it died of.
+        spec: how to start it.
+        replies: decodes its replies.
     """
-    log.seek(max(since, log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    last = lines[-1].strip()[:_LAST_LINE_LENGTH] if lines else "it printed nothing"
-    if status == -signal.SIGKILL:
-        return f"killed, most likely for lack of memory: {last}"
-    if status < 0:
-        with contextlib.suppress(ValueError):  # a signal without a name
-            return f"{signal.Signals(-status).name}: {last}"
-    return f"exit status {status}: {last}"
+
+    def __init__(self, spec: WorkerSpec, replies: "msgspec.json.Decoder[Any]") -> None:
+        self._spec = spec
+        self._replies = replies
+        self._worker: WorkerProcess | None = None
+        self._stopped = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, ``None`` while no process runs."""
+        return None if self._worker is None else self._worker.pid
+
+    def ask(self, request: msgspec.Struct, expected: type[_Reply], limit_s: float) -> _Reply:
+        """Send one request and wait for its reply, as `WorkerProcess.ask` does; end a worker that gave none."""
+        worker = self._worker = self._worker or WorkerProcess(self._spec, self._replies)
+        if self._stopped.is_set():
+            worker.interrupt()
+        answered = False
+        try:
+            reply = worker.ask(request, expected, limit_s)
+            answered = True
+        except WorkerLostError:
+            raise
+        except RtxbenchError:
+            answered = True  # it refused this request, and serves the next
+            raise
+        finally:
+            if not answered:
+                self.close()  # a reply that comes late would answer the next request
+        return reply
+
+    def close(self) -> None:
+        """End the process, if one runs."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def interrupt(self) -> None:
+        """End the process from another thread than the one that waits for its reply; it is not to be asked again."""
+        self._stopped.set()
+        worker = self._worker
+        if worker is not None:
+            worker.interrupt()
+
+
+@contextmanager
+def threads_of(workers: Sequence[RestartingWorker]) -> Iterator[ThreadPoolExecutor]:
+    """Yield a thread per worker to ask them from; at the end, also after Ctrl-C, no thread and no process is left."""
+    pool = ThreadPoolExecutor(max(1, len(workers)))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.interrupt()
+        pool.shutdown(wait=True)
+        for worker in workers:
+            worker.close()
+
+
+def _command(spec: WorkerSpec) -> list[str]:
+    # A file of the working folder named like a library must not take its place, unless a user's own step lies there.
+    isolation = () if spec.engine == "python" else ("-P",)
+    return [spec.python, *isolation, *(spec.command or ("-m", "rtxbench.measure.worker", spec.engine))]
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:
@@ -223,7 +269,7 @@ def _environment(spec: WorkerSpec) -> dict[str, str]:
     return {**os.environ, **fixed, **backend, **spec.environment}
 
 
-def _expected(reply: Reply | MeasurementError | None, expected: type[_AnyReply]) -> _AnyReply:
+def _expected(reply: msgspec.Struct | MeasurementError | None, expected: type[_Reply]) -> _Reply:
     if isinstance(reply, MeasurementError):
         raise reply
     if isinstance(reply, Failed):

@@ -1,12 +1,18 @@
-"""Messages between the coordinator and a worker process: one JSON line each, requests down stdin, replies up stdout."""
+"""Messages between the coordinator and its workers: one JSON line each, requests down stdin, replies up stdout.
 
-from typing import TypeAlias
+`Ready`, `Failed` and `Close` are every worker's; the others are the measuring worker's. Trials and the diagnosis have
+messages of their own (`rtxbench.trials.messages`, `rtxbench.diagnosis.worker`).
+"""
+
+from typing import Final, TypeAlias
 
 import msgspec
 
 from rtxbench.records import Case
 
 __all__ = [
+    "MEASURING_REPLIES",
+    "MEASURING_REQUESTS",
     "Block",
     "Build",
     "Built",
@@ -18,8 +24,6 @@ __all__ = [
     "Reply",
     "Request",
     "Timed",
-    "decode_reply",
-    "decode_request",
     "encode",
 ]
 
@@ -98,28 +102,10 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 Request: TypeAlias = Build | Block | Describe | Close
 Reply: TypeAlias = Ready | Built | Timed | Described | Failed
 
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
-_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+MEASURING_REQUESTS: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+MEASURING_REPLIES: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
 
 
-def encode(message: Request | Reply) -> bytes:
-    """One message as one line."""
+def encode(message: msgspec.Struct) -> bytes:
+    """Write one message as one line of JSON; a decoder of the union it belongs to reads it."""
     return msgspec.json.encode(message) + b"\n"
-
-
-def decode_request(line: bytes) -> Request:
-    """Parse a request line.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _requests.decode(line)
-
-
-def decode_reply(line: bytes) -> Reply:
-    """Parse a reply line.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _replies.decode(line)

@@ -27,7 +27,7 @@ from rtxbench.trials.messages import (
     Trained,
     TrialFailed,
 )
-from rtxbench.trials.worker_pool import TrialCrew, TrialWorker
+from rtxbench.trials.worker_pool import TrialCrew, TrialWorker, answer_of
 
 pytest.importorskip("tensorflow")
 
@@ -42,7 +42,7 @@ def worker() -> Iterator[TrialWorker]:
 
 
 def train(worker: TrialWorker, **changes: object) -> Trained:
-    reply = worker.ask(Train(key="t", data=DATA, seed=3, epochs=2, **changes))  # type: ignore[arg-type]
+    reply = worker.result(Train(key="t", data=DATA, seed=3, epochs=2, **changes))  # type: ignore[arg-type]
     assert isinstance(reply, Trained), reply
     return reply
 
@@ -50,7 +50,7 @@ def train(worker: TrialWorker, **changes: object) -> Trained:
 def test_a_seed_fixes_a_training(worker: TrialWorker) -> None:
     """The same seed gives the same losses though the compiled model is used again; another seed gives others."""
     first, again = train(worker), train(worker)
-    reply = worker.ask(Train(key="other", data=DATA, seed=4, epochs=2))
+    reply = worker.result(Train(key="other", data=DATA, seed=4, epochs=2))
     assert isinstance(reply, Trained)
     assert again.validation_loss == pytest.approx(first.validation_loss, rel=1e-5)
     assert reply.validation_loss != pytest.approx(first.validation_loss, rel=1e-3)
@@ -77,7 +77,7 @@ def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
 
     Without ONNX's packages that round trip is skipped, with what to install.
     """
-    reply = worker.ask(
+    reply = worker.result(
         Deploy(
             key="d", data=DATA, seed=0, latency_batches=(1,), requests=20, repeats=2, latency_precisions=("float32",)
         )
@@ -105,7 +105,7 @@ def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
 
 def test_pipelines_run_or_say_why_not(worker: TrialWorker) -> None:
     """Each input pipeline has positive rates, or a reason."""
-    reply = worker.ask(Pipeline(key="p", data=DATA, repeats=1))
+    reply = worker.result(Pipeline(key="p", data=DATA, repeats=1))
     assert isinstance(reply, Pipelined), reply
     names = {"no augmentation", "Keras layers in tf.data", "ImageDataGenerator (legacy)"}
     assert set(reply.alone_per_s) | set(reply.missing) == names
@@ -116,8 +116,8 @@ def test_pipelines_run_or_say_why_not(worker: TrialWorker) -> None:
 
 def test_a_failing_request_leaves_the_worker_alive(worker: TrialWorker) -> None:
     """An unknown precision is answered with a reason, and the next request is served."""
-    reply = worker.ask(Train(key="bad", data=DATA, seed=0, precision="float4"))
-    assert isinstance(reply, TrialFailed)
+    reply = answer_of(worker.result, Train(key="bad", data=DATA, seed=0, precision="float4"))
+    assert isinstance(reply, TrialFailed) and not reply.worker_lost
     assert "float4" in reply.message
     assert train(worker).finite
 
@@ -128,12 +128,12 @@ def test_real_memory_failure_is_survived() -> None:
     try:
         limit = 200 * 2**20
         try:
-            huge = worker.ask(Probe(key="huge", batch_size=8192, memory_limit_bytes=limit))
+            huge = worker.result(Probe(key="huge", batch_size=8192, memory_limit_bytes=limit))
             assert isinstance(huge, Probed)
             assert not huge.fits
         except MeasurementError as error:
             assert "died" in error.message
-        small = worker.ask(Probe(key="small", batch_size=8, memory_limit_bytes=2**31))
+        small = worker.result(Probe(key="small", batch_size=8, memory_limit_bytes=2**31))
         assert isinstance(small, Probed)
         assert small.fits
     finally:
@@ -144,7 +144,7 @@ def test_a_split_model_trains_like_a_whole_one() -> None:
     """Layers on two logical devices give the losses of one device, and each device holds a part of the parameters."""
     worker = TrialWorker("tensorflow")
     try:
-        reply = worker.ask(Split(key="s", steps=4, width=64, batch_size=8))
+        reply = worker.result(Split(key="s", steps=4, width=64, batch_size=8))
     finally:
         worker.close()
     assert isinstance(reply, SplitChecked), reply
@@ -256,7 +256,7 @@ def test_a_crew_trains_as_one_worker_does(worker: TrialWorker) -> None:
     replies = dict(TrialCrew("tensorflow", cores=2).answers(requests))
     assert set(psutil.Process().children()) == before
     for index, request in enumerate(requests):
-        alone, reply = worker.ask(request), replies[index]
+        alone, reply = worker.result(request), replies[index]
         assert isinstance(alone, Trained)
         assert isinstance(reply, Trained)
         assert reply.validation_loss == pytest.approx(alone.validation_loss, rel=1e-3)
@@ -276,7 +276,7 @@ def test_a_crew_left_early_leaves_no_process() -> None:
 
 def test_a_lost_race_ends_the_training(worker: TrialWorker) -> None:
     """A training whose time passes its limit ends with that epoch."""
-    reply = worker.ask(Train(key="race", data=DATA, seed=3, epochs=50, time_limit_s=1e-6))
+    reply = worker.result(Train(key="race", data=DATA, seed=3, epochs=50, time_limit_s=1e-6))
     assert isinstance(reply, Trained)
     assert len(reply.epoch_s) == 1
 
@@ -285,11 +285,12 @@ def test_validation_is_over_all_images() -> None:
     """Loss and accuracy are `evaluate`'s own, though the set is cut into parts of which the last is smaller."""
     code = (
         "import numpy as np, keras\n"
+        "from rtxbench.engines import load_engine\n"
         "from rtxbench.trials import training\n"
         "rng = np.random.default_rng(0)\n"
         "x, y = rng.random((1100, 28, 28, 1), np.float32), rng.integers(0, 10, 1100).astype(np.int32)\n"
         "y[1000:] = 3\n"  # the last part is unlike the rest
-        "model = training.ModelPool().fresh('float32', 64, 0, 1e-3)\n"
+        "model = training.ModelPool(load_engine('tensorflow')).fresh('float32', 64, 0, 1e-3)\n"
         "loss, accuracy = training._validation(model, x, y)\n"
         "wanted = model.evaluate(x, y, batch_size=500, verbose=0)\n"
         "assert np.allclose([loss, accuracy], wanted, rtol=1e-4), (loss, accuracy, wanted)\n"

@@ -1,6 +1,5 @@
 """The paired protocol, on steps whose duration is known because the test makes it."""
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from rtxbench.measure.launch import round_order
 from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case
-from rtxbench.workers.process import WorkerProcess, WorkerSpec, how_it_ended
+from rtxbench.workers.process import WorkerProcess, WorkerSpec
 from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Ready, Timed
-from tests.waiting import HANG_S
 
 PROFILE = Profile(
     name="test",
@@ -225,49 +223,6 @@ def test_a_user_step_is_measured_in_a_real_process(tmp_path: Path) -> None:
     pair = [Arm(Case(workload=f"steps:{name}", batch_size=1, engine="python"), spec) for name in ("quick", "slow")]
     pairing = measure_pairing(pair, Profile(**{**PROFILE.__dict__, "launches_min": 2, "launches_max": 2}))
     assert math.exp(pairing.log_ratios[pair[1].key][0]) > 2
-
-
-def test_a_dying_worker_says_how_it_died(tmp_path: Path) -> None:
-    """A worker killed by its own code becomes a MeasurementError that names the exit, not a hang."""
-    (tmp_path / "dying.py").write_text("import os\ndef make():\n    return lambda: os._exit(7)\n")
-    spec = WorkerSpec(engine="python", directory=tmp_path, environment={"PYTHONPATH": _path_with(tmp_path)})
-    worker = WorkerProcess(spec)
-    try:
-        with pytest.raises(MeasurementError, match="exit status 7"):
-            case = Case(workload="dying:make", batch_size=1, engine="python")
-            worker.ask(Build(arm="a", case=case, seed=0), Built, HANG_S)
-    finally:
-        worker.kill()
-
-
-@pytest.mark.parametrize(
-    ("status", "said", "expected"),
-    [
-        (7, "boom\n", "exit status 7: boom"),
-        (-11, "", "SIGSEGV: it printed nothing"),
-        (-9, "", "killed, most likely for lack of memory: it printed nothing"),
-        (-6, "terminate called\n  what():  std::bad_alloc\n", "SIGABRT: what():  std::bad_alloc"),
-    ],
-)
-def test_an_ending_names_its_signal_and_the_words_since_it_was_asked(status: int, said: str, expected: str) -> None:
-    """What a framework printed while it started explains no later death."""
-    before = b"no CUDA here\n"
-    assert how_it_ended(status, io.BytesIO(before + said.encode()), len(before)) == expected
-
-
-def test_a_hanging_worker_is_given_up_at_its_limit(tmp_path: Path) -> None:
-    """A step that never returns ends as an error at the request's limit, and so does whatever is asked after it."""
-    (tmp_path / "hanging.py").write_text("import time\ndef make():\n    return lambda: time.sleep(600)\n")
-    spec = WorkerSpec(engine="python", directory=tmp_path, environment={"PYTHONPATH": _path_with(tmp_path)})
-    worker = WorkerProcess(spec)
-    try:
-        with pytest.raises(MeasurementError, match="said nothing"):
-            case = Case(workload="hanging:make", batch_size=1, engine="python")
-            worker.ask(Build(arm="a", case=case, seed=0), Built, 1.0)
-        with pytest.raises(MeasurementError, match="said nothing"):  # no late reply is taken for this one's
-            worker.ask(Build(arm="b", case=case, seed=0), Built, HANG_S)
-    finally:
-        worker.kill()
 
 
 def _path_with(folder: Path) -> str:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rtxbench.engines.failures import memory_complaint
-from rtxbench.errors import MeasurementError
+from rtxbench.errors import WorkerLostError
 from rtxbench.records import Observation, RatioRecord, Record
 from rtxbench.trials.context import TrialContext, train_arms
 from rtxbench.trials.deployment import measure_deployment
@@ -152,7 +152,7 @@ def test_a_worker_that_dies_of_memory_counts_as_not_fitting() -> None:
     def ask(request: TrialRequest) -> TrialReply:
         assert isinstance(request, Probe)
         if request.batch_size > 100:
-            raise MeasurementError("the trial worker died (exit status -9).", next_step="x")
+            raise WorkerLostError("the trial worker died (exit status -9).", next_step="x")
         return probed(request, True)
 
     tries, ended = largest_batch(context(ask))
@@ -163,7 +163,7 @@ def test_a_worker_that_dies_of_memory_counts_as_not_fitting() -> None:
 
 def test_another_fault_ends_the_search_with_its_reason() -> None:
     """A failure that is not a lack of memory is reported, not taken for one."""
-    found = context(lambda request: TrialFailed(key=request.key, kind="ValueError", message="broken", next_step="x"))
+    found = context(lambda request: TrialFailed(key=request.key, message="broken", next_step="x"))
     measure = largest_batch(found)
     assert measure == ([], "broken")
 
@@ -173,7 +173,7 @@ def test_a_search_that_ended_early_has_no_largest_batch() -> None:
 
     def ask(request: TrialRequest) -> TrialReply:
         if isinstance(request, Probe) and request.batch_size > 64:
-            return TrialFailed(key=request.key, kind="ValueError", message="broken", next_step="x")
+            return TrialFailed(key=request.key, message="broken", next_step="x")
         return answer(request)
 
     found = context(ask)
@@ -370,7 +370,7 @@ def test_what_died_beside_others_is_trained_alone() -> None:
     def crowded(requests: Sequence[TrialRequest]) -> Iterator[tuple[int, TrialReply]]:
         for index, request in enumerate(requests):
             assert isinstance(request, Train)
-            died = TrialFailed(key=request.key, kind="died", message="killed", next_step="")
+            died = TrialFailed(key=request.key, worker_lost=True, message="killed", next_step="")
             yield index, died if request.key == "a/1" else trained(request)
 
     side_by_side = dataclasses.replace(context(ask), ask_side_by_side=crowded)
@@ -449,7 +449,7 @@ def test_logical_devices_are_named_so() -> None:
 @pytest.mark.parametrize("topic", sorted(TRIALS))
 def test_a_worker_that_always_fails_leaves_reasons_and_no_figures(topic: str) -> None:
     """Nothing is lost and nothing is made up when every request fails."""
-    found = context(lambda request: TrialFailed(key=request.key, kind="X", message="no device", next_step="x"))
+    found = context(lambda request: TrialFailed(key=request.key, message="no device", next_step="x"))
     TRIALS[topic](found)
     assert found.records
     assert all(isinstance(record, Observation) and record.reason and not record.values for record in found.records)

@@ -58,4 +58,8 @@ def test_workers_elsewhere_get_this_rtxbench(tmp_path: Path, monkeypatch: pytest
     root = Path(interpreters.rtxbench.__file__).parent.parent
     assert spec.environment["PYTHONPATH"].split(":")[0] == str(root)
     monkeypatch.delenv("RTXBENCH_PYTHON_TORCH")
+    monkeypatch.setenv("PYTHONPATH", str(root))
     assert "PYTHONPATH" not in worker_spec("tensorflow").environment
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setattr(interpreters.sysconfig, "get_paths", dict)  # a source tree that is nowhere installed
+    assert worker_spec("tensorflow").environment["PYTHONPATH"] == str(root)

@@ -11,14 +11,13 @@ MirroredStrategy. A rank that dies breaks the collective of the others, which en
 
 import atexit
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -26,13 +25,13 @@ from rtxbench.engines.base import Finding
 from rtxbench.engines.torch.replica import ReplicaStep, build_replica, translated_errors
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
+from rtxbench.processes import ChildProcess
 from rtxbench.records import Case
 
 __all__ = ["DdpStep", "main"]
 
 _END: Final = 0  # broadcast in place of a number of steps
 _JOIN_LIMIT = timedelta(minutes=5)
-_STDERR_TAIL_BYTES: Final = 2000
 
 
 class DdpStep:
@@ -61,7 +60,7 @@ class DdpStep:
         """Every rank has PyTorch imported before this one waits in a collective, where a dead rank would go unseen."""
         deadline = time.monotonic() + _JOIN_LIMIT.total_seconds()
         while not all(_ready_file(meeting, number).exists() for number in range(1, self._case.device_count)):
-            if any(rank.poll() is not None for rank in self._ranks) or time.monotonic() > deadline:
+            if any(rank.status() is not None for rank in self._ranks) or time.monotonic() > deadline:
                 raise MeasurementError("a rank did not start.", next_step="Run `rtxbench doctor`.")
             time.sleep(0.05)
 
@@ -100,26 +99,20 @@ class DdpStep:
     def close(self) -> None:
         """End every rank and leave the group."""
         atexit.unregister(self.close)
-        if all(rank.poll() is None for rank in self._ranks):
+        if all(rank.status() is None for rank in self._ranks):
             _broadcast(self._torch, self._case, _END)
         for rank in self._ranks:
-            try:
-                rank.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                rank.kill()
-                rank.wait()
+            rank.wait(limit_s=10)
+            rank.end()
         self._torch.distributed.destroy_process_group()
         self._folder.cleanup()
 
     def _explained(self, error: MeasurementError) -> MeasurementError:
-        """The collective's own message names no cause; the rank that died printed one."""
-        dead = [rank for rank in self._ranks if rank.poll() not in (None, 0)]
+        """Name the cause: the collective's own message has none, the rank that died printed one."""
+        dead = [rank for rank in self._ranks if rank.status() not in (None, 0)]
         if not dead:
             return error
-        log = cast(Any, dead[0]).log
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-        last = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
-        return MeasurementError(f"a rank of {self._case.label} died: {last[0]}", next_step=error.next_step)
+        return MeasurementError(f"a rank of {self._case.label} died ({dead[0].ending()}).", next_step=error.next_step)
 
 
 def _check(torch: Any, case: Case) -> None:
@@ -141,18 +134,15 @@ def _ready_file(meeting: Path, rank: int) -> Path:
     return meeting.with_name(f"ready-{rank}")
 
 
-def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> "subprocess.Popen[bytes]":
-    log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> ChildProcess:
     arguments = [msgspec.json.encode(case).decode(), str(seed), str(rank), str(meeting)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rtxbench.engines.torch.ddp", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        env={**os.environ, "KERAS_BACKEND": "torch"},
+    # In this process's group: a rank must not outlive rank 0, which the coordinator may kill.
+    return ChildProcess(
+        [sys.executable, "-P", "-m", "rtxbench.engines.torch.ddp", *arguments],
+        {**os.environ, "KERAS_BACKEND": "torch"},
+        piped=False,
+        own_group=False,
     )
-    cast(Any, process).log = log
-    return process
 
 
 def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> ReplicaStep:
