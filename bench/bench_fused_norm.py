@@ -17,7 +17,6 @@ from legacy_steps import LEGACY_STEPS
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.session import Session
 from rtxbench.records import Case
-from rtxbench.store import LEGACY_GROUPS
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import WorkerSpec
 
@@ -51,7 +50,7 @@ def test_fused_normalisation_against_legacy_keras(
         Arm(Case(workload=workload, batch_size=BATCH_SIZE, variant="fused-norm"), ours),
         Arm(plain, ours),
     ]
-    outcome = bench_session.measure_arms(LEGACY_GROUPS + workload, arms)
+    outcome = bench_session.measure_arms(f"fused-norm/{workload}", arms, purpose="rival")
     benchmark.pedantic(lambda: None, rounds=1)
     assert not [record.reason for record in outcome.cases.values() if record.status == "failed"]
     fused, _ = outcome.ratios

@@ -18,7 +18,7 @@ from harness_steps import bare_steps, fit_steps
 from rtxbench.measure.arms import Arm, start_workers
 from rtxbench.measure.session import Session
 from rtxbench.records import Case, Observation, RatioRecord
-from rtxbench.store import HARNESS_GROUPS, PLANTED_SLOWDOWN_RATIO, new_record_id, now
+from rtxbench.store import PLANTED_SLOWDOWN_RATIO, new_record_id, now
 from rtxbench.workers.process import WorkerProcess, WorkerSpec
 from rtxbench.workers.protocol import Block
 from rtxbench.workloads import workload_named
@@ -37,7 +37,7 @@ BY_HAND = WorkerSpec(
 
 def ratio_of(session: Session, name: str, arms: Sequence[Arm], **options: object) -> list[RatioRecord]:
     """Measure and show the ratios; a failed arm fails the bench with its reason."""
-    outcome = session.measure_arms(HARNESS_GROUPS + name, arms, **options)  # type: ignore[arg-type]
+    outcome = session.measure_arms(name, arms, purpose="harness", **options)  # type: ignore[arg-type]
     failed = [record.reason for record in outcome.cases.values() if record.status == "failed"]
     assert not failed, failed
     for record in outcome.ratios:
@@ -126,6 +126,7 @@ def test_the_recorder_costs_nothing(bench_session: Session, benchmark, monkeypat
             record_id=new_record_id(),
             run_id=bench_session.run_id,
             topic="overhead",
+            purpose="harness",
             metric="recorder_core_ratio",
             values=(share,),
             replicate="run",

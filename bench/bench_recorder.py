@@ -53,6 +53,7 @@ def test_samples_come_on_time_while_every_core_is_busy(bench_session: Session, b
                 record_id=new_record_id(),
                 run_id=bench_session.run_id,
                 topic="overhead",
+                purpose="harness",
                 metric=metric,
                 values=values,
                 replicate="sample",

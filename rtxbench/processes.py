@@ -41,15 +41,20 @@ class ChildProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._folder = tempfile.TemporaryDirectory(prefix="rtxbench-worker-", ignore_cleanup_errors=True)
         self._own_group = own_group
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else self._log,
-            stderr=self._log,
-            env={**environment, "TMPDIR": self._folder.name},
-            cwd=directory,
-            start_new_session=own_group,
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else self._log,
+                stderr=self._log,
+                env={**environment, "TMPDIR": self._folder.name},
+                cwd=directory,
+                start_new_session=own_group,
+            )
+        except OSError:
+            self._log.close()
+            self._folder.cleanup()
+            raise
 
     @property
     def pid(self) -> int:

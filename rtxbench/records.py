@@ -251,6 +251,11 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """How the engine ran the step where engines differ, for example ``attention`` → its kernel."""
 
 
+Purpose: TypeAlias = Literal["result", "harness", "rival"]
+"""What a record is for: a result; a check of the instrument itself, which is nobody's training speed; or a
+measurement against a rival, which is no case of rtxbench."""
+
+
 class CaseRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="case"):
     """One finished case: measured, skipped or failed, with its reason."""
 
@@ -258,6 +263,7 @@ class CaseRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="case
     run_id: str
     group: str
     """Cases of one group were interleaved in the same launches."""
+    purpose: Purpose = "result"
     case: Case
     status: Literal["measured", "skipped", "failed"]
     finished_at: str
@@ -274,6 +280,7 @@ class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="rat
     record_id: str
     run_id: str
     group: str
+    purpose: Purpose = "result"
     baseline: Case
     candidate: Case
     baseline_record: str
@@ -308,6 +315,7 @@ class Observation(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="obs
     """Claim id or tool that measured it: ``equal-quality``, ``deployment``, ``ceiling``, ``overhead`` …"""
     metric: str
     values: tuple[Figure, ...]
+    purpose: Purpose = "result"
     replicate: str
     """What one value is: ``seed``, ``request``, ``launch``, ``repeat``."""
     finished_at: str

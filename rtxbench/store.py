@@ -9,6 +9,7 @@ leaves behind.
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -19,18 +20,14 @@ import msgspec
 from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.foreign import decoded_lines, malformed
 from rtxbench.plausible import record_problem
-from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, RatioRecord, Record, Run
+from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, Purpose, RatioRecord, Record, Run
 
 __all__ = [
-    "HARNESS_GROUPS",
-    "LEGACY_GROUPS",
     "PLANTED_SLOWDOWN_RATIO",
     "LoadedRun",
     "RunWriter",
     "disk_errors",
     "find_result_files",
-    "is_harness",
-    "is_result",
     "load_readable",
     "load_results",
     "load_run",
@@ -39,12 +36,8 @@ __all__ = [
     "one_file_per_run",
 ]
 
-HARNESS_GROUPS: Final = "harness/"
-"""Groups so named hold rtxbench against itself (bench/bench_harness.py): checks of the instrument, no results."""
-LEGACY_GROUPS: Final = "fused-norm/legacy/"
-"""Groups so named hold Keras 3 against legacy Keras (bench/bench_fused_norm.py): a rival, no case of rtxbench."""
 PLANTED_SLOWDOWN_RATIO: Final = 0.05
-"""Slow-down planted in the candidate of the group ``harness/planted``."""
+"""Slow-down planted in the candidate of the harness's group ``planted``."""
 
 _MAX_LINE_BYTES = 16 * 2**20
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -72,32 +65,12 @@ class LoadedRun(NamedTuple):
     """True when the last line was unfinished and left out (the run was killed while writing it)."""
 
     def of_kind(self, kind: type[_AnyRecord]) -> tuple[_AnyRecord, ...]:
-        """The run's results of one kind, in file order: neither checks of the instrument nor a rival's figures."""
-        return tuple(record for record in self.records if isinstance(record, kind) and is_result(record))
+        """Select the run's results of one kind, in file order: no checks of the instrument, no rival's figures."""
+        return tuple(record for record in self.records if isinstance(record, kind) and record.purpose == "result")
 
-    @property
-    def harness(self) -> tuple[Record, ...]:
-        """The records that check the instrument, in file order; only the report's section on trust reads them."""
-        return tuple(record for record in self.records if is_harness(record))
-
-    @property
-    def legacy(self) -> tuple[Record, ...]:
-        """The records of the bench against legacy Keras, in file order; the section on engines reads them."""
-        return tuple(record for record in self.records if _is_of(record, LEGACY_GROUPS))
-
-
-def is_result(record: Record) -> bool:
-    """Whether a record is of what rtxbench measured: neither a check of the instrument nor against a rival."""
-    return not _is_of(record, (HARNESS_GROUPS, LEGACY_GROUPS))
-
-
-def is_harness(record: Record) -> bool:
-    """Whether a record is a check of the instrument: a planted slow-down is nobody's training speed."""
-    return _is_of(record, HARNESS_GROUPS)
-
-
-def _is_of(record: Record, groups: str | tuple[str, ...]) -> bool:
-    return not isinstance(record, Observation) and record.group.startswith(groups)
+    def meant_for(self, purpose: Purpose) -> tuple[Record, ...]:
+        """Select the records of one purpose, in file order."""
+        return tuple(record for record in self.records if record.purpose == purpose)
 
 
 class RunWriter:
@@ -158,22 +131,17 @@ class RunWriter:
             os.fsync(self._descriptor)
 
 
-class disk_errors:  # noqa: N801 (reads as a statement: `with disk_errors(path):`)
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
     """Translate the operating system's errors once, naming the file and the cure."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, OSError):
-            raise MeasurementError(
-                f"cannot write {self._path}: {error.strerror}.",
-                next_step="Free some disk space or choose another folder with --results; "
-                "records already written are intact.",
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise MeasurementError(
+            f"cannot write {path}: {error.strerror}.",
+            next_step="Free some disk space or choose another folder with --results; "
+            "records already written are intact.",
+        ) from error
 
 
 def find_result_files(paths: Iterable[Path]) -> list[Path]:
@@ -302,7 +270,7 @@ def load_run(path: Path) -> LoadedRun:
             problem = record_problem(value, header)
             if problem is not None:
                 raise malformed(path, line.number, problem)
-            records.append(value)
+            records.append(_with_purpose(value))
     header = _header(path, header)
     _check_ids(path, records)
     return LoadedRun(header, tuple(records), path, truncated)
@@ -315,6 +283,22 @@ def _header(path: Path, line: Line | None) -> Run:
             next_step="Pass files written by rtxbench (results/<machine>/<run>.jsonl).",
         )
     return line
+
+
+_PURPOSES_BY_GROUP: Final[tuple[tuple[str, Purpose], ...]] = (("harness/", "harness"), ("fused-norm/legacy/", "rival"))
+_HARNESS_TOPIC: Final = "overhead"
+
+
+def _with_purpose(record: Record) -> Record:
+    """Give a record of before 2026-11-21 its purpose, which was told by its group's name, or by its topic."""
+    if record.purpose != "result":
+        return record
+    if isinstance(record, Observation):
+        return msgspec.structs.replace(record, purpose="harness") if record.topic == _HARNESS_TOPIC else record
+    for prefix, purpose in _PURPOSES_BY_GROUP:
+        if record.group.startswith(prefix):
+            return msgspec.structs.replace(record, group=record.group.removeprefix(prefix), purpose=purpose)
+    return record
 
 
 def _check_ids(path: Path, records: Iterable[Record]) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from rtxbench.errors import MeasurementError, RecordError
-from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Cpu, Environment, Run
+from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Cpu, Environment, Observation, Run
 from rtxbench.store import RunWriter, load_results, load_run
 
 
@@ -184,3 +184,41 @@ def test_a_folder_is_searched_for_regular_files_only(tmp_path: Path) -> None:
     os.mkfifo(path.with_name("pipe.jsonl"))
     path.with_name("folder.jsonl").mkdir()
     assert [loaded.path for loaded in load_results([tmp_path])] == [path]
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("harness/bare-loop/mlp", ("bare-loop/mlp", "harness")),
+        ("fused-norm/legacy/resnet50", ("resnet50", "rival")),
+        ("fused-norm/resnet14-64px", ("fused-norm/resnet14-64px", "result")),
+    ],
+)
+def test_a_record_that_carried_its_purpose_in_its_group_keeps_it(
+    tmp_path: Path, group: str, expected: tuple[str, str]
+) -> None:
+    """Files of before records had a purpose load with it, and with the group's plain name."""
+    with RunWriter(tmp_path, header()) as writer:
+        writer.append(msgspec.structs.replace(skipped(1), group=group))
+    (record,) = load_run(writer.path).records
+    assert isinstance(record, CaseRecord)
+    assert (record.group, record.purpose) == expected
+
+
+def test_an_old_observation_of_the_recorders_cost_is_a_check(tmp_path: Path) -> None:
+    """It had no group to carry its purpose in, and stood among the results."""
+    cost = Observation(
+        record_id="o1",
+        run_id="run-1",
+        topic="overhead",
+        metric="recorder_core_ratio",
+        values=(0.01,),
+        replicate="run",
+        finished_at="2026-01-01T00:00:00+00:00",
+    )
+    with RunWriter(tmp_path, header()) as writer:
+        writer.append(cost)
+        writer.append(msgspec.structs.replace(cost, record_id="o2", topic="ceiling"))
+    loaded = load_run(writer.path)
+    assert [record.record_id for record in loaded.of_kind(Observation)] == ["o2"]
+    assert [record.record_id for record in loaded.meant_for("harness")] == ["o1"]

@@ -21,8 +21,8 @@ from rtxbench.measure.profiles import Profile
 from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, ratio_records, skipped_record
 from rtxbench.placement import placement_named
-from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, RatioRecord, Record, Run
-from rtxbench.store import RunWriter, is_result, new_record_id
+from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, Purpose, RatioRecord, Record, Run
+from rtxbench.store import RunWriter, new_record_id
 from rtxbench.workers.interpreters import worker_spec
 
 __all__ = ["GroupOutcome", "Session"]
@@ -103,7 +103,7 @@ class Session:
         if self._writer is None:
             self._writer = RunWriter(self._results_dir, self._header())
         self._writer.append(record)
-        if isinstance(record, CaseRecord) and record.status == "measured" and is_result(record):
+        if isinstance(record, CaseRecord) and record.status == "measured" and record.purpose == "result":
             self._measured_cases.append(record)
 
     @property
@@ -144,32 +144,35 @@ class Session:
         arms: Sequence[Arm],
         launch_done: LaunchDone = lambda number, pairing: None,
         start: LaunchSource | None = None,
+        purpose: Purpose = "result",
     ) -> GroupOutcome:
-        """Measure arms of any make, baseline first, as group ``name`` and store their records.
+        """Measure arms of any make, baseline first, as group ``name`` and store their records for a purpose.
 
         Where the environment made the figures invalid (throttling, a foreign process, a starved host), the group is
         measured again as often as the profile allows; every attempt is stored with its flags, and the last returned.
         """
         for attempt in range(1 + self.profile.retries):
-            outcome = self._measure_once(name, arms, launch_done, start)
+            outcome = self._measure_once(name, arms, launch_done, start, purpose)
             if outcome.interrupted or attempt == self.profile.retries or not _invalid(outcome):
                 break
         return outcome
 
     def _measure_once(
-        self, name: str, arms: Sequence[Arm], launch_done: LaunchDone, start: LaunchSource | None
+        self, name: str, arms: Sequence[Arm], launch_done: LaunchDone, start: LaunchSource | None, purpose: Purpose
     ) -> GroupOutcome:
         pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch, start=start)
         self._note_libraries(pairing)
         trace, adaptive = self._trace(), self.profile.adaptive
         by_key = {
-            result.arm.key: case_record(
-                self.run_id, name, result, trace, self._uuids(result.arm.case), adaptive=adaptive
+            result.arm.key: replace(
+                case_record(self.run_id, name, result, trace, self._uuids(result.arm.case), adaptive=adaptive),
+                purpose=purpose,
             )
             for result in pairing.results
         }
         uuids = sorted({uuid for arm in arms for uuid in self._uuids(arm.case)})
-        ratios = ratio_records(self.run_id, name, pairing, by_key, trace, uuids, adaptive=adaptive)
+        found = ratio_records(self.run_id, name, pairing, by_key, trace, uuids, adaptive=adaptive)
+        ratios = [replace(record, purpose=purpose) for record in found]
         records: list[Record] = [*by_key.values(), *ratios]
         for record in records:
             self.append(record)

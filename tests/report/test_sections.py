@@ -182,7 +182,7 @@ def test_a_run_of_checks_alone_hides_no_results_recording(context: Context) -> N
     """A later run that held rtxbench against itself, with what explains it, has no timed blocks to draw."""
     earlier = context.runs[1]
     record = next(r for r in earlier.of_kind(CaseRecord) if r.measurement)
-    checks = (structs.replace(record, group="harness/a-a"), *earlier.of_kind(Observation)[:1])
+    checks = (structs.replace(record, group="a-a", purpose="harness"), *earlier.of_kind(Observation)[:1])
     later = earlier._replace(run=structs.replace(earlier.run, run_id="20991231T000000-checks"), records=checks)
     section = timeline_section(replace(context, runs=(*context.runs, later)))
     assert section is not None

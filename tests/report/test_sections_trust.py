@@ -9,13 +9,14 @@ from msgspec import structs
 
 from rtxbench.advice.own_machines import owned_machines
 from rtxbench.catalog.cards import load_cards
+from rtxbench.frames import observations_frame
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord, Record
 from rtxbench.report.base import Context, Paragraph, Section, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.render.output import build_context, write_report
 from rtxbench.report.sections.trust import trust_section
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
-from rtxbench.store import LoadedRun, is_harness
+from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.judge import judge
 from tests.synthetic import BIG_GPU, CPU_ONLY, records_of, run_header
@@ -39,6 +40,7 @@ def pair(run_id: str, group: str, log_ratios: tuple[float, ...], candidate: Case
                 case,
                 record_id=f"{group}-{name}",
                 group=group,
+                purpose="harness",
                 measurement=structs.replace(measurement, throughput_per_s=rate),
             )
         )
@@ -48,6 +50,7 @@ def pair(run_id: str, group: str, log_ratios: tuple[float, ...], candidate: Case
             ratio,
             record_id=f"{group}-{candidate.workload if candidate else ''}-ratio",
             group=group,
+            purpose="harness",
             candidate=candidate or ratio.candidate,
             baseline_record=f"{group}-a",
             candidate_record=f"{group}-b",
@@ -70,6 +73,7 @@ def harness_run(planted: tuple[float, ...]) -> LoadedRun:
         record_id="cost",
         run_id=run.run_id,
         topic="overhead",
+        purpose="harness",
         metric="recorder_core_ratio",
         values=(0.007,),
         replicate="run",
@@ -77,13 +81,11 @@ def harness_run(planted: tuple[float, ...]) -> LoadedRun:
         estimate=launch_estimate((0.007,)),
     )
     records = [
-        *pair(run.run_id, "harness/bare-loop/mlp", around(0.99)),
-        *pair(run.run_id, "harness/bare-loop/mlp", around(0.80), Case(workload="harness_steps:fit_mlp", batch_size=1))[
-            2:
-        ],
-        *pair(run.run_id, "harness/a-a", around(1.0)),
-        *pair(run.run_id, "harness/planted", planted),
-        *pair(run.run_id, "harness/recorder", around(0.999)),
+        *pair(run.run_id, "bare-loop/mlp", around(0.99)),
+        *pair(run.run_id, "bare-loop/mlp", around(0.80), Case(workload="harness_steps:fit_mlp", batch_size=1))[2:],
+        *pair(run.run_id, "a-a", around(1.0)),
+        *pair(run.run_id, "planted", planted),
+        *pair(run.run_id, "recorder", around(0.999)),
         cost,
     ]
     return LoadedRun(run, tuple(records), Path("harness.jsonl"), truncated=False)
@@ -117,6 +119,7 @@ def test_no_harness_record_reaches_frames_verdicts_or_advice(both: Context) -> N
     alone = [results_run()]
     assert both.cases.equals(build_context(alone, ()).cases)
     assert both.ratios.equals(build_context(alone, ()).ratios)
+    assert observations_frame(both.runs).equals(observations_frame(alone))
     assert list(both.verdicts) == judge(alone, load_claims())
     for precision in ("float32", "mixed_bfloat16"):
         asked = partial(owned_machines, "mlp", precision, cards=load_cards())
@@ -124,11 +127,13 @@ def test_no_harness_record_reaches_frames_verdicts_or_advice(both: Context) -> N
 
 
 def test_records_that_are_no_harness_would_have(both: Context) -> None:
-    """The same pair under an ordinary name is judged and tabled: the test above can fail."""
+    """The same records meant as results are judged and tabled: the test above can fail."""
     run = harness_run(around(1 / 1.05))
-    renamed = run._replace(
-        records=tuple(structs.replace(r, group="tensor-cores/mlp") if is_harness(r) else r for r in run.records)
-    )
+    records: list[Record] = []
+    for record in run.records:
+        meant = structs.replace(record, purpose="result")
+        records.append(meant if isinstance(meant, Observation) else structs.replace(meant, group="tensor-cores/mlp"))
+    renamed = run._replace(records=tuple(records))
     context = build_context([results_run(), renamed], load_claims())
     assert len(context.cases) > len(both.cases)
     assert context.verdicts != both.verdicts

@@ -39,7 +39,7 @@ class _Pair(NamedTuple):
 def engines_section(context: Context) -> Section | None:
     """Engines on the same hardware and batch, scaling over devices, fused normalisation. ``None`` without any."""
     pairs = _latest_pairs(context, lambda loaded: loaded.of_kind(RatioRecord))
-    against_legacy = _latest_pairs(context, lambda loaded: loaded.legacy)
+    against_legacy = _latest_pairs(context, lambda loaded: loaded.meant_for("rival"))
     blocks: list[Block] = []
     for machine, heading in machine_headings(context, {pair.machine for pair in (*pairs, *against_legacy)}):
         title = machine_title(context.machines[machine])

@@ -154,16 +154,13 @@ def runs_section(context: Context) -> Section:
 
 
 def _run_row(loaded: LoadedRun) -> tuple[Cell | str, ...]:
+    checks, rivals = loaded.meant_for("harness"), loaded.meant_for("rival")
     counts = [
         plural(len(loaded.of_kind(CaseRecord)), "case"),
         plural(len(loaded.of_kind(RatioRecord)), "ratio"),
         plural(len(loaded.of_kind(Observation)), "observation"),
-        *(
-            [plural(len(loaded.harness), "check of the instrument", "checks of the instrument")]
-            if loaded.harness
-            else []
-        ),
-        *([f"{len(loaded.legacy)} against legacy Keras"] if loaded.legacy else []),
+        *([plural(len(checks), "check of the instrument", "checks of the instrument")] if checks else []),
+        *([f"{len(rivals)} against legacy Keras"] if rivals else []),
     ]
     run = loaded.run
     return (

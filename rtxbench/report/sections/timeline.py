@@ -78,7 +78,7 @@ def timeline_section(context: Context) -> Section | None:
     latest: dict[str, tuple[LoadedRun, Path]] = {}
     for loaded in context.runs:
         path = loaded.path.with_suffix(".trace.jsonl")
-        only_checks = (loaded.harness or loaded.legacy) and not loaded.of_kind(CaseRecord)
+        only_checks = any(r.purpose != "result" for r in loaded.records) and not loaded.of_kind(CaseRecord)
         if path.exists() and not only_checks:
             latest[loaded.run.environment.machine] = (loaded, path)
     if not latest:

@@ -11,7 +11,7 @@ from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Par
 from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
 from rtxbench.report.drawing.style import SERIES_COLORS
 from rtxbench.report.labels import anchor, interval_text, machine_headings, machine_title, plural
-from rtxbench.store import HARNESS_GROUPS, PLANTED_SLOWDOWN_RATIO, LoadedRun
+from rtxbench.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent, format_ratio
 
 __all__ = ["trust_section"]
@@ -77,7 +77,7 @@ def _latest(runs: Sequence[LoadedRun]) -> list[RatioRecord]:
     latest = {
         (record.group, record.candidate, record.baseline): record
         for loaded in runs
-        for record in loaded.harness
+        for record in loaded.meant_for("harness")
         if isinstance(record, RatioRecord)
     }
     return list(latest.values())
@@ -86,13 +86,13 @@ def _latest(runs: Sequence[LoadedRun]) -> list[RatioRecord]:
 def _check_of(record: RatioRecord) -> _Check:
     if record.candidate.workload.startswith(_BY_FIT):
         return _FIT
-    name = record.group.removeprefix(HARNESS_GROUPS).split("/")[0]
+    name = record.group.split("/")[0]
     return _CHECKS.get(name, _Check(name, None, "a check this report does not know"))
 
 
 def _workload(record: RatioRecord) -> str:
     """The workload behind the pair; a bare loop's own name is that of its function."""
-    names = (record.group.removeprefix(HARNESS_GROUPS).partition("/")[2], record.candidate.workload)
+    names = (record.group.partition("/")[2], record.candidate.workload)
     return next(name for name in names if name)
 
 
@@ -183,9 +183,9 @@ def _is_void(record: RatioRecord) -> bool:
 def _failures(runs: Sequence[LoadedRun]) -> list[Block]:
     """Checks that could not be made, each reason once."""
     reasons = dict.fromkeys(
-        f"{record.group.removeprefix(HARNESS_GROUPS)}, {record.case.workload}: {record.reason or 'no reason recorded'}"
+        f"{record.group}, {record.case.workload}: {record.reason or 'no reason recorded'}"
         for loaded in runs
-        for record in loaded.harness
+        for record in loaded.meant_for("harness")
         if isinstance(record, CaseRecord) and record.status != "measured"
     )
     return [Paragraph(f"This check failed: {reason}", "caution") for reason in reasons]
@@ -196,8 +196,8 @@ def _cost_blocks(title: str, runs: Sequence[LoadedRun]) -> list[Block]:
     latest = {
         record.metric: record
         for loaded in runs
-        for record in loaded.of_kind(Observation)
-        if record.topic == "overhead" and record.metric in _COSTS and record.values
+        for record in loaded.meant_for("harness")
+        if isinstance(record, Observation) and record.metric in _COSTS and record.values
     }
     if not latest:
         return []
