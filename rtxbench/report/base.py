@@ -5,7 +5,7 @@ How to add a section
 1. Write a module of your own under ``rtxbench/report/``, for example ``report/memory.py``, with one function
    ``memory_section(context: Context) -> Section | None``. ``None`` means there is nothing to say about these
    results; the section is then left out of the page. Import pandas, numpy and matplotlib inside functions.
-2. Add the function to `rtxbench.report.sections.table.SECTIONS`, at the place where a reader should meet it.
+2. Add the function to `rtxbench.report.sections.table.VIEWS`, at the place where a reader should meet it.
 3. Test it as a plain function: build a `Context` (``tests/report/test_sections.py`` shows how) and assert on
    the blocks it returns. Then look at the page.
 
@@ -20,18 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
+from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import Environment, Verdict, VerdictState
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.external_evidence import Statement
 
 __all__ = [
+    "Answer",
+    "Answers",
     "Block",
     "Cell",
     "Code",
@@ -39,14 +43,21 @@ __all__ = [
     "Context",
     "Definitions",
     "Figure",
+    "Interval",
+    "IntervalGroup",
+    "Intervals",
     "Origin",
     "Paragraph",
     "Section",
     "SectionFunction",
     "Subheading",
     "Table",
+    "Todo",
+    "Todos",
     "VerdictCard",
     "VerdictCards",
+    "View",
+    "ViewPlan",
 ]
 
 Origin: TypeAlias = Literal["measured", "published", "predicted"]
@@ -68,8 +79,27 @@ class Context:
     """`rtxbench.frames.ratios_frame` of the runs."""
     observations: pd.DataFrame
     """`rtxbench.frames.observations_frame` of the runs."""
+    here: str = ""
+    """Slug of the machine the reader asks about; the others stand beside it."""
+    foreign: bool = False
+    """Whether none of the results is of the reader's machine: they came with the project or from others."""
 
     @property
+    def focus(self) -> str:
+        """The machine the first screen is about: the reader's own, else the one with the most records."""
+        if self.here in self.machines:
+            return self.here
+        counts = dict.fromkeys(self.machines, 0)
+        for loaded in self.runs:
+            counts[loaded.run.environment.machine] += len(loaded.records)
+        return max(counts, key=lambda machine: counts[machine])
+
+    @cached_property
+    def diagnoser(self) -> Diagnoser:
+        """What limits each case; built once, because reading every observation takes time."""
+        return Diagnoser(self.runs)
+
+    @cached_property
     def machines(self) -> dict[str, Environment]:
         """Machine slug → its environment as of its latest run, in the order the machines first appear."""
         return {loaded.run.environment.machine: loaded.run.environment for loaded in self.runs}
@@ -125,6 +155,8 @@ class Cell:
     """Draw the text as the badge of this verdict state."""
     target: str = ""
     """Id of the section or card on this page that the text leads to."""
+    share_ratio: float | None = None
+    """Length of a bar behind the text, 0 to 1 of the cell: the value beside the longest it is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +225,88 @@ class VerdictCards:
     summary: str = ""
 
 
-Block: TypeAlias = Paragraph | Subheading | Code | Definitions | Table | Figure | VerdictCards
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One question, answered in one line. ``word`` is what a person says: yes, no, likely, it depends."""
+
+    word: str
+    state: VerdictState
+    question: str
+    figure: str = ""
+    """Ratios, counts and ranges behind the word."""
+    why: str = ""
+    target: str = ""
+    """Id of the evidence on this page."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The first screen's lines, in the order to be read."""
+
+    rows: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Todo:
+    """One thing to do on this machine, derived from its records."""
+
+    text: str
+    why: str
+    target: str = ""
+    """Id of the evidence on this page."""
+
+
+@dataclass(frozen=True)
+class Todos:
+    """What to do, the most rewarding first."""
+
+    items: tuple[Todo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """One ratio with its interval, drawn as a bar on the axis of its block."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    threshold: float | None = None
+    tone: str = ""
+    """Precision or verdict state, for the colour; the label says the same in words."""
+    weak: bool = False
+    """Drawn hollow: no verdict could rest on it."""
+    caution: str = ""
+    """Small print: what weakens it."""
+    facets: tuple[str, ...] = ()
+    """What the page's filter may choose it by: model, precision, engine."""
+
+
+@dataclass(frozen=True)
+class IntervalGroup:
+    """Ratios that answer one question, under one heading."""
+
+    title: str
+    rows: tuple[Interval, ...]
+    id: str = ""
+    """Anchor, where something leads here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Ratios on one logarithmic axis: a line at 1×, a dashed mark at each threshold, ticks above and below.
+
+    HTML draws them as rows that fit any width; Markdown writes them as a table.
+    """
+
+    caption: str
+    groups: tuple[IntervalGroup, ...]
+    better: str = "Right of 1× the first named is faster."
+
+
+Block: TypeAlias = (
+    Paragraph | Subheading | Code | Definitions | Table | Figure | VerdictCards | Answers | Todos | Intervals
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,3 +324,21 @@ class Section:
 
 
 SectionFunction: TypeAlias = Callable[[Context], Section | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewPlan:
+    """A view before it is made: which sections it asks."""
+
+    id: str
+    title: str
+    sections: tuple[SectionFunction, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One of the page's views. ``id`` is its anchor."""
+
+    id: str
+    title: str
+    sections: tuple[Section, ...]

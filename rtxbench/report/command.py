@@ -1,17 +1,28 @@
 """The report's command line, the same behind ``python -m rtxbench.report`` and ``rtxbench report``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rtxbench.report.render.output import Report
+    from rtxbench.store import LoadedRun
 
 __all__ = ["report_command"]
 
 
 def report_command(
     results: Annotated[
-        list[Path] | None, typer.Argument(help="Results files or folders, of one machine or several. Default: results/")
+        list[Path] | None,
+        typer.Argument(help="Results files or folders. Default: this machine's records under results/."),
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="PATH-OR-URL", help="Compare with these results too (repeatable)."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every machine under results/, not this one alone.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("report"),
     claims: Annotated[
         Path | None,
@@ -19,24 +30,53 @@ def report_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print written files and verdicts as JSON.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every written file.")] = False,
 ) -> None:
-    """Write the report: one self-contained HTML page, Markdown, CSV and figures."""
+    """Write the report on this machine: one self-contained HTML page, Markdown, CSV and figures.
+
+    Examples: `rtxbench report --open`; `rtxbench report --all`; `rtxbench report --with friends/results`.
+    """
     from rtxbench.report.drawing.pool import drawing_processes
-    from rtxbench.report.render.output import build_context, load_runs, write_report
+    from rtxbench.report.render.output import build_context, write_report
+    from rtxbench.report.sections.answers import tally_sentence
     from rtxbench.verdicts.claims import load_claims
 
-    runs = load_runs(results or [])
+    runs, here, foreign = _chosen(results or [], beside or [], every=every)
     judged = load_claims() + (load_claims(claims) if claims else [])
     with drawing_processes() as processes:
-        report = write_report(build_context(runs, judged), out, processes=processes)
+        context = build_context(runs, judged, here=here, foreign=foreign)
+        report = write_report(context, out, processes=processes)
     if as_json:
         _print_json(report.files, report.verdicts)
     else:
-        _print_paths(report.files, report.notes)
+        _print_summary(report, tally_sentence(context), verbose=verbose)
     if show:
         import webbrowser
 
         webbrowser.open(report.files[0].resolve().as_uri())
+
+
+def _chosen(
+    results: Sequence[Path], beside: Sequence[str], *, every: bool
+) -> "tuple[tuple[LoadedRun, ...], str, bool]":
+    """The runs to report on, the reader's machine, and whether none of them is of it.
+
+    Named results are taken as they are. Otherwise this machine's own come alone, and others only where it has none.
+    """
+    from rtxbench.report.render.output import DEFAULT_RESULTS, load_runs
+    from rtxbench.report.render.shared import fetched
+
+    with fetched(beside) as others:
+        if results:
+            return load_runs([*results, *others]), "", False
+        from rtxbench.hardware.environment import describe
+
+        here = describe().machine
+        own = DEFAULT_RESULTS / here
+        if own.is_dir() and not every:
+            return load_runs([own, *others]), here, False
+        runs = load_runs([DEFAULT_RESULTS, *others] if others else [])
+    return runs, here, all(loaded.run.environment.machine != here for loaded in runs)
 
 
 def _print_json(files: tuple[Path, ...], verdicts: tuple[object, ...]) -> None:
@@ -46,8 +86,10 @@ def _print_json(files: tuple[Path, ...], verdicts: tuple[object, ...]) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def _print_paths(files: tuple[Path, ...], notes: tuple[str, ...]) -> None:
-    for note in notes:
+def _print_summary(report: "Report", sentence: str, *, verbose: bool) -> None:
+    """Print notes, the written files where asked for, the answers in a sentence, and where the page is."""
+    for note in report.notes:
         typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
-    for path in files:
+    for path in report.files if verbose else ():
         typer.echo(path)
+    typer.echo(f"{sentence} Page: {report.files[0]}")

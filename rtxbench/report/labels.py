@@ -55,11 +55,11 @@ def _without_maker(name: str) -> str:
 
 
 def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:
-    """Each wanted machine with the blocks that introduce it: none where the report has only one machine."""
-    for machine, environment in context.machines.items():
+    """Yield each wanted machine, the reader's first, with its heading; none where the report has only one machine."""
+    several = len(context.machines) > 1
+    for machine in sorted(context.machines, key=lambda machine: machine != context.focus):
         if machine in wanted:
-            several = len(context.machines) > 1
-            yield machine, (Subheading(machine_title(environment)),) if several else ()
+            yield machine, (Subheading(machine_title(context.machines[machine])),) if several else ()
 
 
 def plural(count: int, singular: str, several: str | None = None) -> str:

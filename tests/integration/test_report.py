@@ -13,10 +13,12 @@ import pytest
 from msgspec import structs
 
 from rtxbench.errors import RecordError, UsageError
-from rtxbench.records import Case, CaseRecord, Cpu, Environment, Flag, Gpu
+from rtxbench.records import CaseRecord, Cpu, Environment, Flag, Gpu
+from rtxbench.report.base import ViewPlan
 from rtxbench.report.render.html import render_html
-from rtxbench.report.render.output import Report, build_context, load_runs, write_report
+from rtxbench.report.render.output import Report, build_context, load_runs, make_views, write_report
 from rtxbench.report.render.text import render_markdown
+from rtxbench.report.sections.answers import answers_section
 from rtxbench.report.sections.guide import guide_section
 from rtxbench.report.sections.inventory import machines_section, runs_section, unmeasured_section
 from rtxbench.report.sections.ratios import ratios_section
@@ -32,7 +34,8 @@ from tests.waiting import HANG_S
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden"
 BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
-CORE = (
+CORE_SECTIONS = (
+    answers_section,
     verdicts_section,
     ratios_section,
     throughput_section,
@@ -43,6 +46,10 @@ CORE = (
     guide_section,
 )
 """The sections that every report has; the others have tests of their own."""
+CORE = (
+    ViewPlan(id="answers", title="Answers", sections=CORE_SECTIONS[:1]),
+    ViewPlan(id="evidence", title="Evidence", sections=CORE_SECTIONS[1:]),
+)
 
 
 def browser() -> str | None:
@@ -91,10 +98,10 @@ def same_as_golden(name: str, text: str) -> None:
 def test_markdown_and_page_are_as_agreed(results: Path) -> None:
     """The whole text of both reports, from fixed records; drawings are left out, as they vary by library version."""
     context = context_of(results)
-    sections = [section for make in CORE if (section := make(context)) is not None]
-    names = [figure.name for section in sections for figure in section.figures]
-    same_as_golden("report.md", render_markdown("rtxbench report", sections, "figures"))
-    same_as_golden("report.html", render_html(context, sections, dict.fromkeys(names, "<svg></svg>"), ("report.md",)))
+    views = make_views(context, CORE)
+    names = [figure.name for view in views for section in view.sections for figure in section.figures]
+    same_as_golden("report.md", render_markdown("rtxbench report", views, "figures"))
+    same_as_golden("report.html", render_html(context, views, dict.fromkeys(names, "<svg></svg>"), ("report.md",)))
 
 
 def test_every_named_file_is_written_and_every_figure_is_an_image(report: Report) -> None:
@@ -211,7 +218,7 @@ def test_two_claims_of_one_name_are_refused(results: Path) -> None:
 def hostile_results(folder: Path) -> Path:
     """Results in which every free text is hostile, as a stranger's file may be."""
     environment = Environment(
-        machine=HOSTILE.replace("/", ""),
+        machine="hostile",  # a name is a folder, and the loader refuses any other
         cpu=Cpu(name=HOSTILE, physical_cores=1, logical_cores=1, memory_bytes=1, features=(HOSTILE,)),
         gpus=(Gpu(uuid=HOSTILE, name=HOSTILE, index=0, driver=HOSTILE, missing={HOSTILE: HOSTILE}),),
         operating_system=HOSTILE,
@@ -222,15 +229,21 @@ def hostile_results(folder: Path) -> Path:
     )
     run = structs.replace(run_header(environment, "hostile"), command=(HOSTILE, HOSTILE), profile=HOSTILE)
     source = next(write_results(folder.parent / "source", (CPU_ONLY,), traces=False).rglob("*.jsonl"))
-    case = Case(workload=HOSTILE, batch_size=1, precision=HOSTILE, variant=HOSTILE)
     flag = Flag(code=HOSTILE, severity="warn", detail=HOSTILE)
     with RunWriter(folder, run) as writer:
         for number, line in enumerate(source.read_bytes().splitlines()[1:8]):
             record = msgspec.json.decode(line, type=CaseRecord) if b'"kind":"case"' in line else None
             if record is not None:
+                case = structs.replace(record.case, workload=HOSTILE, precision=HOSTILE, variant=HOSTILE)
                 writer.append(
                     structs.replace(
-                        record, record_id=f"{HOSTILE}{number}", case=case, reason=HOSTILE, group=HOSTILE, flags=(flag,)
+                        record,
+                        record_id=f"{HOSTILE}{number}",
+                        run_id="hostile",
+                        case=case,
+                        reason=HOSTILE,
+                        group=HOSTILE,
+                        flags=(flag,),
                     )
                 )
     return folder

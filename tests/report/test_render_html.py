@@ -9,9 +9,10 @@ import pytest
 from msgspec import structs
 
 from rtxbench.records import Estimate, Verdict, VerdictState
-from rtxbench.report.base import Context, Paragraph, Section, VerdictCard
+from rtxbench.report.base import Context, Paragraph, Section, VerdictCard, View
 from rtxbench.report.drawing.style import INK, STATE_COLORS, theme
-from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html, strips
+from rtxbench.report.render.axis import strips
+from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html
 from tests.synthetic import CPU_ONLY, write_results
 from tests.synthetic_report import context_of
 
@@ -48,7 +49,9 @@ def test_hostile_text_in_any_block_is_shown_not_run(context: Context) -> None:
         ),
         VerdictCards((hostile,)),
     )
-    page = render_html(context, [Section(id="s", title=HOSTILE, blocks=blocks)], {}, ())
+    page = render_html(
+        context, [View(id="v", title="v", sections=(Section(id="s", title=HOSTILE, blocks=blocks),))], {}, ()
+    )
     assert "<script" not in page
     assert "<img" not in page
     assert "{{7*7}}" in page
@@ -61,14 +64,21 @@ def test_a_label_breaks_between_its_words_and_an_option_nowhere(context: Context
 
     rows = ((Cell("mlp-wide/float32/cpu/b64", mono=True), "run `rtxbench trace --json a/b<br>`"),)
     table = Table(caption="", columns=(Column("Case"), Column("How")), rows=rows)
-    page = render_html(context, [Section(id="s", title="t", blocks=(table,))], {}, ())
+    page = render_html(
+        context, [View(id="v", title="v", sections=(Section(id="s", title="t", blocks=(table,)),))], {}, ()
+    )
     assert "<code>mlp-<wbr>wide/<wbr>float32/<wbr>cpu/<wbr>b64</code>" in page
     assert "<code>rtxbench trace --json a/<wbr>b&lt;br&gt;</code>" in page
 
 
 def test_the_page_names_nothing_outside_itself(context: Context) -> None:
     """No address, script or style sheet is loaded; the policy forbids it besides."""
-    page = render_html(context, [Section(id="s", title="t", blocks=(Paragraph("x"),))], {}, ("report.md",))
+    page = render_html(
+        context,
+        [View(id="v", title="v", sections=(Section(id="s", title="t", blocks=(Paragraph("x"),)),))],
+        {},
+        ("report.md",),
+    )
     assert "default-src 'none'" in page
     assert "base-uri 'none'; form-action 'none'" in page
     assert not re.findall(r"<script|<link(?! rel=\"icon\" href=\"data:,\")|@import|src=", page)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtxbench.report.base import Cell, Code, Column, Section, Table
+from rtxbench.report.base import Cell, Code, Column, Section, Table, View
 from rtxbench.report.render.text import escape_markdown, render_csv, render_markdown
 
 
@@ -33,7 +33,9 @@ def test_no_cell_breaks_out_of_its_table(cells: list[str]) -> None:
     """Whatever a cell holds, every row of the table has as many columns as its head, on one line."""
     mono = tuple(Cell(text, note=text, mono=number % 2 == 0) for number, text in enumerate(cells))
     table = Table(caption="", columns=tuple(Column("c") for _ in cells), rows=(mono,))
-    text = render_markdown("t", [Section(id="s", title="s", blocks=(table,))], "figures")
+    text = render_markdown(
+        "t", [View(id="v", title="v", sections=(Section(id="s", title="s", blocks=(table,)),))], "figures"
+    )
     row = text.strip().split("\n")[-1]
     bars = sum(1 for i, c in enumerate(row) if c == "|" and (len(row[:i]) - len(row[:i].rstrip("\\"))) % 2 == 0)
     assert row.startswith("| ")
@@ -42,7 +44,9 @@ def test_no_cell_breaks_out_of_its_table(cells: list[str]) -> None:
 
 def test_a_code_block_cannot_be_closed_from_inside() -> None:
     """The fence is longer than any run of backticks in the text."""
-    text = render_markdown("t", [Section(id="s", title="s", blocks=(Code("````\n# out"),))], "figures")
+    text = render_markdown(
+        "t", [View(id="v", title="v", sections=(Section(id="s", title="s", blocks=(Code("````\n# out"),)),))], "figures"
+    )
     assert "`````\n````\n# out\n`````" in text
 
 

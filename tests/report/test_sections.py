@@ -127,7 +127,7 @@ def test_forest_rows_carry_the_claims_threshold(context: Context) -> None:
     section = ratios_section(context)
     assert section is not None
     tables = [block for block in section.blocks if isinstance(block, Table)]
-    needed = {row[3] for table in tables for row in table.rows}
+    needed = {row[2] for table in tables for row in table.rows}
     assert needed == {"", "1.10×"}
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from rtxbench.catalog.published import curated
 from rtxbench.errors import UsageError
 from rtxbench.records import Case, Environment, Verdict
+from rtxbench.report.base import View
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import build_context
 from rtxbench.report.render.text import render_markdown
@@ -159,8 +160,8 @@ def test_the_report_shows_each_statement_under_its_kind() -> None:
     context = build_context(context_runs(), card_claims())
     section = verdicts_section(context)
     assert section is not None
-    page = render_html(context, [section], {}, ())
-    text = render_markdown("t", [section], "figures")
+    page = render_html(context, [View(id="v", title="v", sections=(section,))], {}, ())
+    text = render_markdown("t", [View(id="v", title="v", sections=(section,))], "figures")
     for statement in statements(CARDS):
         assert f'<span class="origin {statement.origin}">' in page
         assert f"- *({statement.origin})* " in text

@@ -7,17 +7,18 @@ here could not reach the network.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from rtxbench.records import Verdict
-from rtxbench.report.base import Cell, Context, Section, VerdictCard
+from rtxbench.report.base import Cell, Context, View
 from rtxbench.report.drawing.style import GRID, INK, MUTED, PAPER
-from rtxbench.report.labels import code_spans, estimate_text, plural
+from rtxbench.report.labels import code_spans, estimate_text, machine_title, plural, ratio_text
+from rtxbench.report.render.axis import interval_axis, scale_text, strips
+from rtxbench.report.render.facets import Facets, view_style
+from rtxbench.report.sections.answers import answer_word, machine_facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,29 +37,49 @@ STATE_MARKS: Final[Mapping[str, str]] = {
 """One sign per verdict state, so that colour is never the only difference."""
 
 
-def render_html(context: Context, sections: Sequence[Section], svgs: Mapping[str, str], files: Sequence[str]) -> str:
-    """The whole page.
+def render_html(context: Context, views: Sequence[View], svgs: Mapping[str, str], files: Sequence[str]) -> str:
+    """Render the whole page.
 
     Args:
         context: what the report is about.
-        sections: in order.
+        views: in order; the first is shown until a link leads elsewhere.
         svgs: figure name → SVG text as matplotlib wrote it.
         files: names of the files beside the page, relative to it.
     """
     from markupsafe import Markup
 
     template = _environment().get_template("page.html.j2")
+    machine = context.machines[context.focus]
+    facets = Facets(views)
     return template.render(
-        title="Training on RTX cards: claims against measurements",
-        measured=f"Measured on {plural(len(context.machines), 'machine')}, {_dates(context)}",
+        title=machine_title(machine),
+        facts=machine_facts(machine),
+        measured=f"measured {_dates(context)}",
         counts=_counts(context),
-        tally=_tally(context),
-        sections=sections,
+        views=views,
         figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
         style=Markup(_resource("page.css")),
+        view_style=view_style,
+        facet_style=facets.style,
+        facet_chips=facets.chips,
+        facet_numbers=facets.numbers,
+        heading_id=_heading_ids(views),
         files=files,
         versions=sorted({loaded.run.rtxbench_version for loaded in context.runs}),
     )
+
+
+def _heading_ids(views: Sequence[View]) -> Callable[[str], str]:
+    """Give every heading an anchor of its own, made of its words and, where taken, a number."""
+    taken = {section.id for view in views for section in view.sections}
+
+    def id_of(text: str) -> str:
+        words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "part"
+        name = next(n for n in (f"h-{words}", *(f"h-{words}-{i}" for i in range(2, 10_000))) if n not in taken)
+        taken.add(name)
+        return name
+
+    return id_of
 
 
 @cache
@@ -80,7 +101,10 @@ def _environment() -> Environment:
         as_cell=_as_cell,
         strips=strips,
         estimate_text=estimate_text,
-        scale_text=_scale_text,
+        ratio_text=ratio_text,
+        scale_text=scale_text,
+        interval_axis=interval_axis,
+        answer_word=answer_word,
     )
     return environment
 
@@ -116,75 +140,20 @@ def _as_cell(value: Cell | str) -> Cell:
 
 
 def _dates(context: Context) -> str:
-    days = sorted(loaded.run.started_at[:10] for loaded in context.runs)
+    own = [loaded.run for loaded in context.runs if loaded.run.environment.machine == context.focus]
+    days = sorted(run.started_at[:10] for run in own)
     return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
 
 
-def _counts(context: Context) -> list[tuple[str, str]]:
-    """Number and noun, for the strip under the title."""
+def _counts(context: Context) -> str:
+    """What the report is made from, for the foot of the page."""
     status = context.cases["status"].value_counts()
-    numbers = [
-        (len(context.machines), "machine", "machines"),
-        (len(context.runs), "run", "runs"),
-        (int(status.get("measured", 0)), "case measured", "cases measured"),
-        (len(context.ratios), "paired comparison", "paired comparisons"),
-        (int(status.get("skipped", 0)), "skipped", "skipped"),
-        (int(status.get("failed", 0)), "failed", "failed"),
-    ]
-    return [(f"{number:,}", one if number == 1 else many) for number, one, many in numbers]
-
-
-def _tally(context: Context) -> list[tuple[str, int]]:
-    """How many claims reached each state, over all machines, in the order of `STATE_MARKS`."""
-    states = [verdict.state for verdict in context.verdicts if not verdict.subject]
-    return [(state, states.count(state)) for state in STATE_MARKS if state in states]
-
-
-class Strip(NamedTuple):
-    """Where a verdict's interval, point and threshold lie on its card's common scale, 0 to 100."""
-
-    low: float
-    high: float
-    value: float
-    one: float
-    threshold: float | None
-
-
-def strips(card: VerdictCard) -> list[Strip | None]:
-    """One strip for the whole verdict and one per part, on one logarithmic scale; ``None`` without an estimate."""
-    verdicts = (card.verdict, *card.parts)
-    domain = _domain(verdicts)
-    return [_strip(verdict, domain) for verdict in verdicts]
-
-
-def _domain(verdicts: Iterable[Verdict]) -> tuple[float, float]:
-    values = [1.0]
-    for verdict in verdicts:
-        if verdict.estimate is not None:
-            parts = (verdict.estimate.value, verdict.estimate.low, verdict.estimate.high, verdict.threshold_ratio)
-            values += [part for part in parts if part is not None and part > 0]
-    return math.log(min(values)) - 0.04, math.log(max(values)) + 0.04
-
-
-def _strip(verdict: Verdict, domain: tuple[float, float]) -> Strip | None:
-    estimate = verdict.estimate
-    if estimate is None or estimate.value <= 0:
-        return None
-    start, end = domain
-
-    def at(value: float | None) -> float:
-        position = math.log(value if value is not None and value > 0 else estimate.value)
-        return round(100 * (position - start) / (end - start), 2)
-
-    threshold = verdict.threshold_ratio
-    return Strip(
-        at(estimate.low), at(estimate.high), at(estimate.value), at(1.0), None if threshold is None else at(threshold)
+    numbers = (
+        plural(len(context.runs), "run"),
+        plural(int(status.get("measured", 0)), "case measured", "cases measured"),
+        plural(len(context.ratios), "paired comparison"),
     )
-
-
-def _scale_text(card: VerdictCard) -> str:
-    start, end = _domain((card.verdict, *card.parts))
-    return f"logarithmic, {math.exp(start):.2f}× to {math.exp(end):.2f}×"
+    return f"Made from {', '.join(numbers)}"
 
 
 _ANCHOR: Final = re.compile(r"[a-z0-9-]+")

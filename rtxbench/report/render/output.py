@@ -13,17 +13,17 @@ import msgspec
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
-from rtxbench.report.base import Context, SectionFunction
+from rtxbench.report.base import Context, View, ViewPlan
 from rtxbench.report.drawing.pool import Drawing
-from rtxbench.report.labels import plural
+from rtxbench.report.labels import machine_title, plural
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
-from rtxbench.report.sections.table import SECTIONS
+from rtxbench.report.sections.table import VIEWS
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 
-__all__ = ["DEFAULT_OUT", "DEFAULT_RESULTS", "Report", "build_context", "load_runs", "write_report"]
+__all__ = ["DEFAULT_OUT", "DEFAULT_RESULTS", "Report", "build_context", "load_runs", "make_views", "write_report"]
 
 DEFAULT_RESULTS: Final = Path("results")
 DEFAULT_OUT: Final = Path("report")
@@ -67,8 +67,16 @@ def _nothing(what: str) -> RecordError:
     )
 
 
-def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context:
+def build_context(
+    runs: Sequence[LoadedRun], claims: Sequence[Claim], *, here: str = "", foreign: bool = False
+) -> Context:
     """The runs as frames, and every claim judged on them.
+
+    Args:
+        runs: what to report on.
+        claims: what to judge.
+        here: slug of the reader's machine, if it is known.
+        foreign: whether no run is of the reader's machine, which the page then says.
 
     Raises:
         UsageError: two claims share an id.
@@ -83,13 +91,15 @@ def build_context(runs: Sequence[LoadedRun], claims: Sequence[Claim]) -> Context
         cases=cases_frame(runs),
         ratios=ratios_frame(runs),
         observations=observations_frame(runs),
+        here=here,
+        foreign=foreign,
     )
 
 
 def write_report(
     context: Context,
     out: Path,
-    section_functions: Sequence[SectionFunction] = SECTIONS,
+    plans: Sequence[ViewPlan] = VIEWS,
     processes: Executor | None = None,
 ) -> Report:
     """Write page, Markdown, CSV, verdicts and figures into ``out``, which is created.
@@ -97,7 +107,7 @@ def write_report(
     Args:
         context: what the report is about.
         out: folder.
-        section_functions: what the page shows, in order.
+        plans: the page's views and what each shows, in order.
         processes: where to draw (`rtxbench.report.drawing.pool.drawing_processes`); in this one where ``None``.
 
     Raises:
@@ -105,20 +115,17 @@ def write_report(
     """
     with _writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
-    drawing, sections = Drawing(processes), []
-    for make in section_functions:
-        if (section := make(context)) is not None:
-            drawing.begin(section.figures)
-            sections.append(section)
+    drawing = Drawing(processes)
+    views = make_views(context, plans, drawing)
     texts = {
-        "report.md": render_markdown("rtxbench report", sections, _FIGURES),
+        "report.md": render_markdown(_title(context), views, _FIGURES),
         "verdicts.json": _verdicts_json(context.verdicts),
         "cases.csv": render_csv(context.cases),
         "ratios.csv": render_csv(context.ratios),
         "observations.csv": render_csv(context.observations),
     }
     drawn = drawing.finish()
-    page = render_html(context, sections, {name: figure.svg for name, figure in drawn.items()}, tuple(texts))
+    page = render_html(context, views, {name: figure.svg for name, figure in drawn.items()}, tuple(texts))
     contents = {name: text.encode() for name, text in {_PAGE: page, **texts}.items()}
     for name, figure in drawn.items():
         contents[f"{_FIGURES}/{name}.svg"] = figure.svg.encode()
@@ -127,6 +134,25 @@ def write_report(
         for name, data in contents.items():
             (out / name).write_bytes(data)
     return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
+
+
+def make_views(context: Context, plans: Sequence[ViewPlan], drawing: Drawing | None = None) -> tuple[View, ...]:
+    """Make every view that has something to say, and begin to draw its figures as each section is finished."""
+    views = []
+    for plan in plans:
+        sections = []
+        for make in plan.sections:
+            if (section := make(context)) is not None:
+                sections.append(section)
+                if drawing is not None:
+                    drawing.begin(section.figures)
+        if sections:
+            views.append(View(id=plan.id, title=plan.title, sections=tuple(sections)))
+    return tuple(views)
+
+
+def _title(context: Context) -> str:
+    return f"{machine_title(context.machines[context.focus])}: rtxbench report"
 
 
 def _verdicts_json(verdicts: Sequence[Verdict]) -> str:

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rtxbench.records import Verdict
 from rtxbench.report.base import (
+    Answers,
     Block,
     Cell,
     Code,
     Definitions,
     Figure,
+    Intervals,
     Paragraph,
-    Section,
     Subheading,
     Table,
+    Todos,
     VerdictCard,
     VerdictCards,
+    View,
 )
-from rtxbench.report.labels import code_spans, estimate_text
+from rtxbench.report.labels import code_spans, estimate_text, ratio_text
+from rtxbench.units import format_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +41,13 @@ _LINE_START: Final = re.compile(r"^(\s*)([#+\-=]|\d+[.)])(?=\s|=|-|$)")
 _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")
 
 
-def render_markdown(title: str, sections: Sequence[Section], figure_folder: str) -> str:
+def render_markdown(title: str, views: Sequence[View], figure_folder: str) -> str:
     """The report as GitHub-flavoured Markdown; figures are linked as PNG under ``figure_folder``."""
     parts = [f"# {escape_markdown(title)}"]
-    for section in sections:
-        parts.append(f"## {escape_markdown(section.title)}")
-        parts += [_RENDERERS[type(block)](block, figure_folder) for block in section.blocks]
+    for view in views:
+        for section in view.sections:
+            parts.append(f"## {escape_markdown(section.title or view.title)}")
+            parts += [_RENDERERS[type(block)](block, figure_folder) for block in section.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -152,6 +157,36 @@ def _part(part: Verdict) -> str:
     return f"| {escape_markdown(part.subject)} | **{part.state}** | {figure} |"
 
 
+def _answers(block: Any, _folder: str) -> str:
+    lines = []
+    for row in block.rows:
+        figure = f" {escape_markdown(row.figure)}." if row.figure else ""
+        lines.append(f"- **{row.word}**: {escape_markdown(row.question)}.{figure} {escape_markdown(row.why)}".rstrip())
+    return "\n".join(lines)
+
+
+def _todos(block: Any, _folder: str) -> str:
+    return "\n".join(
+        f"{number}. **{escape_markdown(item.text)}**: {escape_markdown(item.why)}."
+        for number, item in enumerate(block.items, 1)
+    )
+
+
+def _intervals(block: Any, _folder: str) -> str:
+    parts = [escape_markdown(f"{block.caption} {block.better}")]
+    for group in block.groups:
+        rows = [_interval_row(row) for row in group.rows]
+        table = ["| comparison | ratio [interval] | needed | caution |", "|---|--:|--:|---|", *rows]
+        parts += [f"### {escape_markdown(group.title)}", "\n".join(table)]
+    return "\n\n".join(parts)
+
+
+def _interval_row(row: Any) -> str:
+    needed = "" if row.threshold is None else format_ratio(row.threshold)
+    cells = (row.label, ratio_text(row.value, row.low, row.high), needed, row.caution)
+    return "| " + " | ".join(map(escape_markdown, cells)) + " |"
+
+
 _RENDERERS: Final[dict[type[Block], Callable[[Any, str], str]]] = {
     Paragraph: _paragraph,
     Subheading: _subheading,
@@ -160,6 +195,9 @@ _RENDERERS: Final[dict[type[Block], Callable[[Any, str], str]]] = {
     Table: _table,
     Figure: _figure,
     VerdictCards: _verdict_cards,
+    Answers: _answers,
+    Todos: _todos,
+    Intervals: _intervals,
 }
 
 

@@ -1,19 +1,25 @@
-"""Paired comparisons: how much faster, with which certainty, against which threshold."""
+"""Every paired comparison, ordered by the question it answers: one chart per machine, and a table for the details."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
-from rtxbench.records import Case, RatioRecord
-from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
-from rtxbench.report.drawing.style import precision_color
+from rtxbench.records import RatioRecord
+from rtxbench.report.base import (
+    Block,
+    Cell,
+    Column,
+    Context,
+    Interval,
+    IntervalGroup,
+    Intervals,
+    Paragraph,
+    Section,
+    Table,
+)
 from rtxbench.report.labels import (
-    anchor,
     interval_text,
     machine_headings,
     machine_title,
@@ -21,16 +27,38 @@ from rtxbench.report.labels import (
     ratio_text,
 )
 from rtxbench.units import format_percent, format_ratio
+from rtxbench.wording import name_of, say_metric, say_pair
 
-__all__ = ["ratios_section"]
+__all__ = ["case_words", "differing", "ratios_section"]
 
-_ROWS_PER_FIGURE: Final = 32
+
+class _Question(NamedTuple):
+    """One question that paired comparisons answer."""
+
+    id: str
+    title: str
+    fields: frozenset[str]
+    """Pairs that differ in any of these answer it, unless an earlier question took them."""
+
+
+_QUESTIONS: Final = (
+    _Question("engine", "Which engine is faster?", frozenset({"engine", "compiler"})),
+    _Question("devices", "Do several devices train faster?", frozenset({"device_count"})),
+    _Question("gpu", "Is the GPU faster than the CPU?", frozenset({"placement"})),
+    _Question("model", "Does a cheaper model or another layer train faster?", frozenset({"workload", "variant"})),
+    _Question("precision", "Does a lower precision train faster?", frozenset({"precision"})),
+    _Question("batch", "Does a larger batch train faster?", frozenset({"batch_size"})),
+)
+"""The first whose fields differ takes a pair."""
+_ORDER: Final = ("precision", "devices", "gpu", "batch", "model", "engine", "quality")
+"""The order on the page: what people ask first comes first."""
+_QUALITY: Final = _Question("quality", "Is the result as good, and as soon?", frozenset())
 
 
 def ratios_section(context: Context) -> Section | None:
-    """Every paired ratio, latest per pair: a forest plot and a table per machine. ``None`` where there is none."""
-    pairs = _latest(context)
-    if not pairs:
+    """Chart every paired ratio, the latest of each pair, by question; then list them. ``None`` without any."""
+    latest = _latest(context)
+    if not latest:
         return None
     thresholds = {
         record: verdict.threshold_ratio
@@ -40,128 +68,105 @@ def ratios_section(context: Context) -> Section | None:
     }
     blocks: list[Block] = [
         Paragraph(
-            "Two cases measured in turn in the same processes, so that whatever the machine does meanwhile happens to "
-            "both. Above 1× the first named is better. The interval covers process launches, not steps."
+            "Each row is A instead of B, timed alternately in one process so that disturbances hit both. The bar is "
+            "the 95 % interval over fresh starts of the program. Dashed: what the claim needs. Hollow: not reliable "
+            "enough for a verdict; the small print says why."
         )
     ]
-    for machine, heading in machine_headings(context, {pair["machine"] for pair in pairs}):
-        blocks.extend(heading)
-        of_machine = [pair for pair in pairs if pair["machine"] == machine]
+    anchored = True
+    for machine, heading in machine_headings(context, latest):
+        records = latest[machine]
+        plain = not context.machines[machine].gpus
+        charted = [record for record in records if record.ratio.value > 0 and not _is_check(record)]
+        groups = _groups(charted, thresholds, plain=plain, anchored=anchored)
+        anchored = anchored and not groups
         title = machine_title(context.machines[machine])
-        blocks.extend(_figures(title, machine, of_machine, thresholds))
-        blocks.append(_table(title, of_machine, thresholds))
+        blocks += heading
+        blocks += [Intervals(caption="", groups=tuple(groups), better=_BETTER)] if groups else []
+        blocks.append(_table(title, records, thresholds, plain=plain))
     return Section(id="ratios", title="Comparisons", blocks=tuple(blocks))
 
 
-def _latest(context: Context) -> list[dict[str, Any]]:
-    """Rows of the ratios frame with their records' cases, the latest of each pair and machine."""
-    records = {
-        (loaded.run.run_id, record.record_id): record
-        for loaded in context.runs
-        for record in loaded.of_kind(RatioRecord)
-    }
-    latest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in rows(context.ratios):
-        record = records[row["run_id"], row["record_id"]]
-        key = (row["machine"], row["candidate"], row["baseline"], row["metric"])
-        latest[key] = {**row, "candidate_case": record.candidate, "baseline_case": record.baseline}
-    return list(latest.values())
+_BETTER: Final = "Right of 1×, the first named is better."
 
 
-def _figures(
-    title: str, machine: str, pairs: Sequence[dict[str, Any]], thresholds: Mapping[str, float]
-) -> list[Figure]:
-    figures = []
-    for metric in dict.fromkeys(pair["metric"] for pair in pairs):
-        chosen = [pair for pair in pairs if pair["metric"] == metric and pair["ratio"] > 0 and not _is_check(pair)]
-        chunks = _chunks(_groups(chosen, thresholds))
-        for number, chunk in enumerate(chunks):
-            suffix = f"-{number + 1}" if len(chunks) > 1 else ""
-            figures.append(_figure(title, anchor(f"ratios-{metric}-{machine}{suffix}"), metric, chunk))
-    return figures
+def case_words(text: str, *, plain: bool) -> str:
+    """Leave out where a case ran on a machine that has one kind of device only."""
+    return text.removesuffix(", on the CPU") if plain else text
 
 
-def _figure(title: str, name: str, metric: str, groups: Sequence[ForestGroup]) -> Figure:
-    words = metric.replace("_", " ")
-    spoken = "; ".join(
-        f"{group.title}: " + ", ".join(f"{row.label} {format_ratio(row.value)}" for row in group.rows)
-        for group in groups
-    )
-    return Figure(
-        name=name,
-        build=partial(forest, tuple(groups), f"{words} ratio, first ÷ second (logarithmic axis)"),
-        alt=f"Ratios of {words} on {title} with intervals. {spoken}.",
-        caption=(
-            f"Paired {words} ratios on {title}. Dot: geometric mean over launches or seeds; bar: its 95 % interval. "
-            "Solid line: no difference. Dashed mark: what the claim needs, where one rests on this pair. *: with a "
-            "caution, listed in the table. Pale: not steady, void, or one launch only; no verdict rests on it."
-        ),
-    )
+def differing(record: RatioRecord) -> frozenset[str]:
+    """The fields in which the two cases of a pair differ."""
+    names = record.baseline.__struct_fields__
+    return frozenset(name for name in names if getattr(record.baseline, name) != getattr(record.candidate, name))
 
 
-def _groups(pairs: Sequence[dict[str, Any]], thresholds: Mapping[str, float]) -> list[ForestGroup]:
-    by_comparison: dict[str, list[dict[str, Any]]] = {}
-    for pair in pairs:
-        by_comparison.setdefault(pair["comparison"], []).append(pair)
+def _latest(context: Context) -> dict[str, list[RatioRecord]]:
+    """Machine → the latest record of each pair and metric; the reader's own machine comes first."""
+    latest: dict[str, dict[object, RatioRecord]] = {context.focus: {}}
+    for loaded in context.runs:
+        for record in loaded.of_kind(RatioRecord):
+            key = (record.candidate, record.baseline, record.metric)
+            latest.setdefault(loaded.run.environment.machine, {})[key] = record
+    return {machine: list(records.values()) for machine, records in latest.items() if records}
+
+
+def _question(record: RatioRecord) -> _Question:
+    if record.metric != "throughput":
+        return _QUALITY
+    changed = differing(record)
+    return next((question for question in _QUESTIONS if changed & question.fields), _QUALITY)
+
+
+def _groups(
+    records: Sequence[RatioRecord], thresholds: Mapping[str, float], *, plain: bool, anchored: bool
+) -> list[IntervalGroup]:
+    by_question: dict[_Question, list[RatioRecord]] = {}
+    for record in records:
+        by_question.setdefault(_question(record), []).append(record)
     return [
-        ForestGroup(comparison, tuple(_row(pair, members, thresholds) for pair in members))
-        for comparison, members in by_comparison.items()
+        IntervalGroup(
+            question.title,
+            tuple(_row(record, thresholds, plain=plain) for record in sorted(by_question[question], key=_by_ratio)),
+            id=question.id if anchored else "",
+        )
+        for question in sorted(by_question, key=lambda question: _ORDER.index(question.id))
     ]
 
 
-def _row(pair: dict[str, Any], members: Sequence[dict[str, Any]], thresholds: Mapping[str, float]) -> ForestRow:
-    namesakes = sum(member["workload"] == pair["workload"] for member in members)
-    case: Case = pair["candidate_case"]
-    return ForestRow(
-        label=pair["workload"] if namesakes == 1 else _without_precision(case),
-        value=pair["ratio"],
-        low=pair["ratio_low"],
-        high=pair["ratio_high"],
-        threshold=thresholds.get(pair["record_id"]),
-        color=precision_color(case.precision),
-        marked=bool(_cautions(pair)),
-        weak=pair["invalid"] or not pair["warmup_ok"] or pair["ratio_low"] is None,
+def _by_ratio(record: RatioRecord) -> tuple[str, float]:
+    return (record.metric, -record.ratio.value)
+
+
+def _row(record: RatioRecord, thresholds: Mapping[str, float], *, plain: bool) -> Interval:
+    case = record.candidate
+    void = any(flag.severity == "invalid" for flag in record.flags)
+    return Interval(
+        label=case_words(say_pair(case, record.baseline, record.metric), plain=plain),
+        value=record.ratio.value,
+        low=record.ratio.low,
+        high=record.ratio.high,
+        threshold=thresholds.get(record.record_id),
+        tone=case.precision,
+        weak=void or not record.warmup_ok or record.ratio.low is None,
+        caution=_cautions(record),
+        facets=(name_of(case.workload), name_of(case.precision), name_of(case.engine)),
     )
 
 
-def _without_precision(case: Case) -> str:
-    return " ".join(part for part in case.label.split("/") if part != case.precision)
+def _is_check(record: RatioRecord) -> bool:
+    return any(is_functional_check(case.placement) for case in (record.candidate, record.baseline))
 
 
-def _chunks(groups: Sequence[ForestGroup]) -> list[list[ForestGroup]]:
-    """Groups in figures of a readable height; a group too long for one figure is continued in the next."""
-    pieces = [
-        ForestGroup(
-            group.title if start == 0 else f"{group.title} (continued)", group.rows[start : start + _ROWS_PER_FIGURE]
-        )
-        for group in groups
-        for start in range(0, len(group.rows), _ROWS_PER_FIGURE)
-    ]
-    chunks: list[list[ForestGroup]] = []
-    for piece in pieces:
-        if not chunks or sum(len(group.rows) for group in chunks[-1]) + len(piece.rows) > _ROWS_PER_FIGURE:
-            chunks.append([])
-        chunks[-1].append(piece)
-    return chunks
-
-
-def _is_check(pair: dict[str, Any]) -> bool:
-    return any(is_functional_check(pair[side].placement) for side in ("candidate_case", "baseline_case"))
-
-
-def _cautions(pair: dict[str, Any]) -> str:
-    parts = [pair["flags"]] if pair["flags"] else []
-    if not pair["warmup_ok"]:
-        parts.append("not steady when timed")
-    if pair["ratio_low"] is None:
-        parts.append(f"one {pair['replicate']}, so no interval")
-    if _is_check(pair):
-        parts.append("functional check, no evidence of speed")
+def _cautions(record: RatioRecord) -> str:
+    parts = list(dict.fromkeys(flag.code.replace("-", " ") for flag in record.flags))
+    parts += [] if record.warmup_ok else ["not steady when timed"]
+    parts += [f"one {record.replicate}, so no interval"] if record.ratio.low is None else []
+    parts += ["functional check, no evidence of speed"] if _is_check(record) else []
     return "; ".join(parts)
 
 
 _COLUMNS: Final = (
-    Column("Workload"),
     Column("Comparison"),
     Column("Ratio", numeric=True),
     Column("Needed", numeric=True),
@@ -170,27 +175,24 @@ _COLUMNS: Final = (
 )
 
 
-def _table(title: str, pairs: Sequence[dict[str, Any]], thresholds: Mapping[str, float]) -> Table:
+def _table(title: str, records: Sequence[RatioRecord], thresholds: Mapping[str, float], *, plain: bool) -> Table:
     return Table(
-        caption=f"{plural(len(pairs), 'comparison')} on {title}",
+        caption=f"{plural(len(records), 'comparison')} on {title}, with launches and smallest effects",
         columns=_COLUMNS,
-        rows=tuple(_table_row(pair, thresholds.get(pair["record_id"])) for pair in pairs),
+        rows=tuple(_table_row(record, thresholds.get(record.record_id), plain=plain) for record in records),
         folded=True,
     )
 
 
-def _table_row(pair: dict[str, Any], threshold: float | None) -> tuple[Cell | str, ...]:
-    smallest = pair["smallest_effect_ratio"]
-    interval = interval_text(pair["ratio_low"], pair["ratio_high"], pair["confidence_ratio"])
-    several = f"{pair['replicate']}es" if pair["replicate"] == "launch" else f"{pair['replicate']}s"
+def _table_row(record: RatioRecord, threshold: float | None, *, plain: bool) -> tuple[Cell | str, ...]:
+    ratio, smallest = record.ratio, record.smallest_effect_ratio
+    several = "launches" if record.replicate == "launch" else f"{record.replicate}s"
+    interval = interval_text(ratio.low, ratio.high, ratio.confidence)
+    metric = "" if record.metric == "throughput" else say_metric(record.metric)
     return (
-        Cell(pair["workload"], note="" if pair["metric"] == "throughput" else pair["metric"].replace("_", " ")),
-        Cell(pair["comparison"], note=f"{pair['candidate']} ÷ {pair['baseline']}"),
-        Cell(
-            ratio_text(pair["ratio"], None, None),
-            note=f"{interval}, {plural(pair['replicates'], pair['replicate'], several)}",
-        ),
+        Cell(case_words(say_pair(record.candidate, record.baseline), plain=plain), note=metric),
+        Cell(ratio_text(ratio.value, None, None), note=f"{interval}, {plural(ratio.n, record.replicate, several)}"),
         "" if threshold is None else format_ratio(threshold),
         "" if smallest is None else format_percent(smallest),
-        _cautions(pair),
+        _cautions(record),
     )

@@ -1,6 +1,9 @@
-"""Which sections a report has, in the order a reader meets them. `rtxbench.report.base` says how to add one."""
+"""Which views the page has and which sections each shows. `rtxbench.report.base` says how to add one."""
 
-from rtxbench.report.base import SectionFunction
+from typing import Final
+
+from rtxbench.report.base import SectionFunction, ViewPlan
+from rtxbench.report.sections.answers import answers_section
 from rtxbench.report.sections.engines import engines_section
 from rtxbench.report.sections.gate import gate_section
 from rtxbench.report.sections.guide import guide_section
@@ -15,23 +18,30 @@ from rtxbench.report.sections.trust import trust_section
 from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.report.sections.why import why_section
 
-__all__ = ["SECTIONS"]
+__all__ = ["SECTIONS", "VIEWS"]
 
-SECTIONS: tuple[SectionFunction, ...] = (
-    verdicts_section,
-    ratios_section,
-    claims_section,
-    throughput_section,
-    engines_section,
-    why_section,
-    timeline_section,
-    trust_section,
-    purchase_section,
-    gate_section,
-    history_section,
-    unmeasured_section,
-    machines_section,
-    runs_section,
-    guide_section,
+VIEWS: Final = (
+    ViewPlan(id="answers", title="Answers", sections=(answers_section,)),
+    ViewPlan(id="evidence", title="Evidence", sections=(verdicts_section, ratios_section, claims_section, why_section)),
+    ViewPlan(id="cards", title="Which card", sections=(purchase_section,)),
+    ViewPlan(
+        id="appendix",
+        title="Appendix",
+        sections=(
+            throughput_section,
+            engines_section,
+            timeline_section,
+            trust_section,
+            gate_section,
+            history_section,
+            unmeasured_section,
+            machines_section,
+            runs_section,
+            guide_section,
+        ),
+    ),
 )
-"""Verdicts first, the reading guide last."""
+"""The answer first, what it rests on second; what few readers need comes last."""
+
+SECTIONS: Final[tuple[SectionFunction, ...]] = tuple(make for view in VIEWS for make in view.sections)
+"""Every section of every view."""

@@ -18,7 +18,8 @@ from rtxbench.report.base import (
     VerdictCard,
     VerdictCards,
 )
-from rtxbench.report.labels import anchor, estimate_text, machine_title, one_line, plural
+from rtxbench.report.labels import estimate_text, machine_title, one_line, plural
+from rtxbench.report.sections.answers import answer_word, card_id
 from rtxbench.verdicts.external_evidence import statements
 
 __all__ = ["verdicts_section"]
@@ -34,18 +35,23 @@ _KINDS: Final = (
 
 
 def verdicts_section(context: Context) -> Section | None:
-    """A table of claims by machine, then one card per claim and machine. ``None`` where nothing was judged."""
+    """Each verdict with its evidence, folded under its answer; ``None`` where nothing was judged.
+
+    Where there are several machines, a table of claims by machine comes first.
+    """
     if not context.verdicts:
         return None
-    cards = tuple(_card(context, group) for group in _groups(context.verdicts))
-    targets = {key: card.id for card in cards for key in card.covers}
-    blocks: list[Block] = []
-    for kind, heading in _KINDS:
-        of_kind = [v for v in context.verdicts if not v.subject and _kind(context, v.claim) == kind]
-        if of_kind:
-            blocks += [Subheading(heading), _overview(context, of_kind, targets)]
-    blocks += [Subheading("Each verdict with its evidence"), *_evidence(cards)]
-    return Section(id="verdicts", title="Verdicts", blocks=(_lead(context), *blocks))
+    groups = sorted(_groups(context.verdicts), key=lambda group: group[0].machine != context.focus)
+    cards = tuple(_card(context, group) for group in groups)
+    blocks: list[Block] = [_lead(context)]
+    if len(context.machines) > 1:
+        targets = {key: card.id for card in cards for key in card.covers}
+        for kind, heading in _KINDS:
+            of_kind = [v for v in context.verdicts if not v.subject and _kind(context, v.claim) == kind]
+            if of_kind:
+                blocks += [Subheading(heading), _overview(context, of_kind, targets)]
+        blocks.append(Subheading("Each verdict with its evidence"))
+    return Section(id="verdicts", title="Verdicts", blocks=(*blocks, *_evidence(cards)))
 
 
 def _evidence(cards: Sequence[VerdictCard]) -> list[Block]:
@@ -54,18 +60,13 @@ def _evidence(cards: Sequence[VerdictCard]) -> list[Block]:
     rest = tuple(card for card in cards if card.verdict.state in _UNDECIDABLE)
     blocks: list[Block] = [VerdictCards(decided)] if decided else []
     if rest:
-        blocks.append(
-            VerdictCards(rest, summary=f"{plural(len(rest), 'verdict')} without a measurement: why, and what to run")
-        )
+        blocks.append(VerdictCards(rest, summary=f"{plural(len(rest), 'question')} not tested here, and what to run"))
     return blocks
 
 
 def _lead(context: Context) -> Paragraph:
-    if len(context.machines) == 1:
-        return Paragraph("One verdict per claim, for this machine only. Select a verdict to see its evidence.")
-    return Paragraph(
-        "One verdict per claim and machine; a verdict never crosses machines. Select one for its evidence."
-    )
+    text = "Each verdict is for one machine. Click it for the measurements."
+    return Paragraph(text if len(context.machines) > 1 else "Click a verdict for its measurements.")
 
 
 def _kind(context: Context, claim: str) -> str:
@@ -85,26 +86,26 @@ def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
 
 
 def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Table:
-    """Claims down, machines across: state, and the estimate where there is one."""
+    """Claims down, machines across: the answer, and the estimate where there is one."""
     machines = [machine for machine in context.machines if any(v.machine == machine for v in wholes)]
+    machines.sort(key=lambda machine: machine != context.focus)
     by_cell = {(verdict.claim, verdict.machine): verdict for verdict in wholes}
     rows: list[tuple[Cell | str, ...]] = []
     for claim in dict.fromkeys(verdict.claim for verdict in wholes):
         cells = [_overview_cell(by_cell.get((claim, machine)), targets) for machine in machines]
-        if len(machines) == 1 and (only := by_cell.get((claim, machines[0]))):
-            cells.append(only.explanation)
-        rows.append((Cell(_title(context, claim), note=claim), *cells))
-    columns = [Column("Claim"), *(Column(machine_title(context.machines[machine])) for machine in machines)]
-    if len(machines) == 1:
-        columns = [Column("Claim"), Column("Verdict"), Column("Why")]
-    return Table(caption="", columns=tuple(columns), rows=tuple(rows))
+        rows.append((_title(context, claim), *cells))
+    columns = (Column("Claim"), *(Column(machine_title(context.machines[machine])) for machine in machines))
+    return Table(caption="", columns=columns, rows=tuple(rows))
 
 
 def _overview_cell(verdict: Verdict | None, targets: Mapping[tuple[str, str], str]) -> Cell | str:
     if verdict is None:
         return ""
     return Cell(
-        verdict.state, state=verdict.state, note=estimate_text(verdict), target=targets[verdict.claim, verdict.machine]
+        answer_word(verdict),
+        state=verdict.state,
+        note=estimate_text(verdict),
+        target=targets[verdict.claim, verdict.machine],
     )
 
 
@@ -116,7 +117,7 @@ def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
     whole = group[0]
     claim = context.claims.get(whole.claim)
     return VerdictCard(
-        id=anchor(f"verdict-{whole.claim}-{whole.machine}"),
+        id=card_id(whole.claim, whole.machine),
         verdict=whole,
         title=_title(context, whole.claim),
         claim=one_line(claim.says) if claim else "",
