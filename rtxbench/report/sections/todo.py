@@ -56,7 +56,7 @@ def _records(runs: Sequence[LoadedRun]) -> _Machine:
         for record in loaded.of_kind(Observation):
             if record.values and record.labels:
                 observed[record.topic, record.metric, tuple(sorted(record.labels.items()))] = record
-        harness |= {(r.group, r.candidate): r for r in loaded.harness if isinstance(r, RatioRecord)}
+        harness |= {(r.group, r.candidate): r for r in loaded.meant_for("harness") if isinstance(r, RatioRecord)}
     return _Machine("", tuple(ratios.values()), tuple(observed.values()), tuple(harness.values()))
 
 
