@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from rtxbench.lookup import named
 
-__all__ = ["PRECISIONS", "Precision", "precision_named", "reduced_precision_of", "why_not"]
+__all__ = ["PRECISIONS", "Precision", "precision_named", "reduced_precision_of", "why_not", "why_unproven"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,12 @@ class Precision:
     that stay in float32 must not silently run in TF32 either."""
     loss_scaling: bool = False
     """Whether gradients underflow without a scaled loss."""
+    product_error: tuple[float, float]
+    """Least and greatest relative error of a matrix product in this format against float64: the proof that it was one.
+    Measured on this project's machines, and simulated for TF32 (2.9e-4 rounded, 7.7e-4 truncated)."""
+    convolution_error: tuple[float, float]
+    """The same for a convolution. A library may compute one allowed to round to TF32 without rounding, and a strict
+    one by Winograd's method, which loses a digit."""
     products: Literal["vector", "matrix"]
     """Unit that computes the matrix products on an NVIDIA GPU: CUDA cores, or Tensor Cores."""
     compute_capability: float = 0.0
@@ -54,6 +60,8 @@ PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
             Precision(
                 name="float32",
                 policy="float32",
+                product_error=(0.0, 2e-6),
+                convolution_error=(0.0, 2e-5),
                 products="vector",
                 format="float32",
                 peak="fp32_flop_per_s",
@@ -65,6 +73,8 @@ PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
                 name="tf32",
                 policy="float32",
                 tf32=True,
+                product_error=(5e-5, 1e-3),
+                convolution_error=(0.0, 1e-3),
                 products="matrix",
                 compute_capability=8.0,
                 format="TF32",
@@ -77,6 +87,8 @@ PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
                 name="mixed_float16",
                 policy="mixed_float16",
                 loss_scaling=True,
+                product_error=(1e-4, 1e-3),
+                convolution_error=(1e-4, 1e-3),
                 products="matrix",
                 compute_capability=7.0,
                 format="float16",
@@ -90,6 +102,8 @@ PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
             Precision(
                 name="mixed_bfloat16",
                 policy="mixed_bfloat16",
+                product_error=(1e-3, 1e-2),
+                convolution_error=(1e-3, 1e-2),
                 products="matrix",
                 compute_capability=8.0,
                 format="bfloat16",
@@ -143,3 +157,32 @@ def why_not(
     since = _ARCHITECTURES.get(row.compute_capability, "")
     least = f"{row.compute_capability} ({since})" if since else f"{row.compute_capability}"
     return f"{row.format} Tensor Cores need compute capability {least} or newer; this GPU has {compute_capability}."
+
+
+def why_unproven(precision: str, numerics: Mapping[str, float]) -> str | None:
+    """Say in what the measured errors contradict the precision's name; ``None`` where they fit it or none is known.
+
+    Args:
+        precision: as a record names it; one that this version lacks is not judged.
+        numerics: ``matmul_relative_error`` and ``convolution_relative_error``, where they were measured.
+    """
+    row = PRECISIONS.get(precision)
+    if row is None:
+        return None
+    for what, key, (least, greatest) in (
+        ("matrix product", "matmul_relative_error", row.product_error),
+        ("convolution", "convolution_relative_error", row.convolution_error),
+    ):
+        error = numerics.get(key)
+        if error is not None and not least <= error <= greatest:
+            looks = " or ".join(other.format for other in PRECISIONS.values() if _fits(other, key, error)) or "none"
+            expected = f"at most {greatest:.0e}" if least == 0 else f"{least:.0e} to {greatest:.0e}"
+            return (
+                f"a {what} errs by {error:.1e} against float64; {row.format} errs by {expected} (it looks like {looks})"
+            )
+    return None
+
+
+def _fits(row: Precision, key: str, error: float) -> bool:
+    least, greatest = row.product_error if key == "matmul_relative_error" else row.convolution_error
+    return least <= error <= greatest

@@ -58,6 +58,7 @@ def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         "state_bytes": step.state_bytes().value,
         "peak": engine.peak_memory(),
         "matmul_error": engine.matmul_error(case).value,
+        "convolution_error": engine.convolution_error(case).value,
         "versions": engine.versions(),
         "notes": step.notes(),
         "other_engines": sorted({"tensorflow", "jax", "torch"} & sys.modules.keys() - {engine.name}),

@@ -140,9 +140,7 @@ def compile_step(case: Case, card: str, limit_s: float = 900.0) -> CompiledStep:
             # Without a card nothing can be timed, so the autotuner must not try.
             "XLA_FLAGS": f"--xla_gpu_autotune_level=0 --xla_dump_to={folder}",
         }
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=limit_s
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=limit_s)
         if done.returncode != 0:
             raise RuntimeError(f"{case.label} on {card}: {done.stderr.strip().splitlines()[-1:]}")
         return msgspec.json.decode(done.stdout.splitlines()[-1], type=CompiledStep)
@@ -195,13 +193,13 @@ def _lowered(jax: Any, case: Case, card: Card) -> tuple[Any, float | None]:
     from jax.sharding import SingleDeviceSharding
 
     from rtxbench.engines.jax import engine
+    from rtxbench.engines.jax.counts import step_flops
     from rtxbench.engines.keras_model import build_parts
+    from rtxbench.precision import precision_named
     from rtxbench.workloads import workload_named
 
     xla_bridge._discover_and_register_pjrt_plugins()
-    topology = topologies.get_topology_desc(
-        "", platform="cuda", target_config=target_config(card), topology="1x1x1"
-    )
+    topology = topologies.get_topology_desc("", platform="cuda", target_config=target_config(card), topology="1x1x1")
     sharding = SingleDeviceSharding(topology.devices[0])
     workload = workload_named(case.workload)
     with jax.default_device(jax.devices("cpu")[0]), keras.device("cpu:0"):
@@ -214,9 +212,10 @@ def _lowered(jax: Any, case: Case, card: Card) -> tuple[Any, float | None]:
 
     state = jax.tree.map(lambda leaf: shaped(leaf, False), engine._state_of(parts))
     batch = jax.tree.map(lambda leaf: shaped(leaf, True), (inputs, labels))
-    with jax.default_matmul_precision(engine._matmul_precision(case)):
-        lowered = jax.jit(engine._training_step(jax, parts), donate_argnums=0).lower(state, *batch)
-    return lowered, None
+    with jax.default_matmul_precision(engine._matmul_precision(precision_named(case.precision).tf32)):
+        step = engine._training_step(jax, parts)
+        lowered = jax.jit(step, donate_argnums=0).lower(state, *batch)
+        return lowered, step_flops(jax, lowered, step, (state, *batch)).value
 
 
 def main(encoded: str, card: str, dump: str) -> None:

@@ -87,6 +87,9 @@ class Engine(Protocol):
         float16, 2e-3 for bfloat16.
         """
 
+    def convolution_error(self, case: Case) -> Finding:
+        """The same for a convolution, which libraries compute by kernels of their own."""
+
     def peak_memory(self) -> Finding:
         """The allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
 

@@ -16,7 +16,14 @@ from rtxbench.records import Case
 from rtxbench.workloads import Workload
 from rtxbench.workloads.variants import variant_named
 
-__all__ = ["ModelParts", "adam_for", "attention_kernel", "build_parts", "matmul_relative_error"]
+__all__ = [
+    "ModelParts",
+    "adam_for",
+    "attention_kernel",
+    "build_parts",
+    "convolution_relative_error",
+    "matmul_relative_error",
+]
 
 Array = NDArray[Any]
 
@@ -117,3 +124,22 @@ def matmul_relative_error(multiply: Callable[[Array, Array], Array]) -> Finding:
     got = np.asarray(multiply(left, right), np.float64)
     error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
     return Finding(error, "512×512 matrix product against float64, relative Frobenius norm")
+
+
+def convolution_relative_error(convolve: Callable[[Array, Array], Array]) -> Finding:
+    """Relative Frobenius error of a 3×3 convolution (8 images of 16×16, 64 → 64 channels) against float64.
+
+    Libraries choose another kernel for it than for a product, and may round where a product does not.
+
+    Args:
+        convolve: takes float32 images (n, height, width, channels) and a kernel (3, 3, inputs, outputs), convolves
+            without padding in the precision under test, returns the output, channels last.
+    """
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((8, 16, 16, 64)).astype(np.float32)
+    kernel = rng.standard_normal((3, 3, 64, 64)).astype(np.float32)
+    patches = np.lib.stride_tricks.sliding_window_view(images.astype(np.float64), (3, 3), axis=(1, 2))
+    exact = np.einsum("nyxchw,hwco->nyxo", patches, kernel.astype(np.float64), optimize=True)
+    got = np.asarray(convolve(images, kernel), np.float64)
+    error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
+    return Finding(error, "3×3 convolution of 64 channels against float64, relative Frobenius norm")

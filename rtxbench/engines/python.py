@@ -69,6 +69,10 @@ class _PythonEngine:
         """Not known of a user's step."""
         return Finding(None, _UNKNOWN)
 
+    def convolution_error(self, case: Case) -> Finding:
+        """Not known of a user's step."""
+        return Finding(None, _UNKNOWN)
+
     def peak_memory(self) -> Finding:
         """Not known of a user's step."""
         return Finding(None, _UNKNOWN)

@@ -62,7 +62,10 @@ def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
     throughput = ratio_estimate([log(case.batch_size) - value for value in logs], adaptive=adaptive)
     described = result.described
     assert described is not None
-    error = described.matmul_relative_error
+    errors = {
+        "matmul_relative_error": described.matmul_relative_error,
+        "convolution_relative_error": described.convolution_relative_error,
+    }
     workload = WORKLOADS.get(case.workload)
     return Measurement(
         launches=launches,
@@ -73,7 +76,7 @@ def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
         flops_per_step=described.flops_per_step,
         flops_method=described.flops_method,
         tokens_per_example=workload.tokens_per_example if workload else None,
-        numerics={} if error is None else {"matmul_relative_error": error},
+        numerics={name: error for name, error in errors.items() if error is not None},
         notes=described.notes,
     )
 

@@ -75,6 +75,8 @@ class Worker:
         if not request.thorough:
             return Described(loss=step.loss(), peak_memory_bytes=peak.value, missing=missing)
         flops, error = step.flops(), self._engine.matmul_error(case)
+        convolution = self._engine.convolution_error(case)
+        missing |= {} if convolution.value is not None else {"convolution_relative_error": convolution.how}
         missing |= {} if flops.value is not None else {"flops_per_step": flops.how}
         missing |= {} if error.value is not None else {"matmul_relative_error": error.how}
         return Described(
@@ -84,6 +86,7 @@ class Worker:
             flops_method=flops.how if flops.value is not None else None,
             notes=step.notes() if isinstance(step, Noted) else {},
             matmul_relative_error=error.value,
+            convolution_relative_error=convolution.value,
             missing=missing,
         )
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from rtxbench.placement import is_functional_check
+from rtxbench.precision import why_unproven
 from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observation, RatioRecord
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
@@ -208,6 +209,13 @@ def _case_problem(arm: str, case: CaseRecord) -> Problem | None:
             "loss-not-finite",
             f"The {arm}'s loss was not finite, so it did not train.",
             "Lower the learning rate or use a precision with more range (mixed_bfloat16).",
+        )
+    contradiction = why_unproven(case.case.precision, case.measurement.numerics)
+    if contradiction is not None:
+        return Problem(
+            "precision-contradicted",
+            f"The {arm} did not compute in {case.case.precision}: {contradiction}.",
+            "Unset NVIDIA_TF32_OVERRIDE and ONEDNN_DEFAULT_FPMATH_MODE, run `rtxbench doctor`, and measure again.",
         )
     return _flag_problem(case.flags)
 

@@ -86,6 +86,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     flops_per_step: float | None = None
     flops_method: str | None = None
     matmul_relative_error: float | None = None
+    convolution_relative_error: float | None = None
     notes: dict[str, str] = {}
     missing: dict[str, str] = {}
 

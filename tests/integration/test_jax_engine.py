@@ -1,15 +1,20 @@
 """The JAX engine on this machine's CPU: it trains, in the precision it says, on one device and on two."""
 
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+from rtxbench.precision import why_unproven
 from tests.engine_facts import facts, require
 
 require("jax")
 
 XLA = {"compiler": "xla"}
+PROOFS = ("matmul", "convolution")
 # Forward, weight gradients, and the one input gradient that is needed.
 MLP_FLOPS = 2 * 32 * (2 * 784 * 512 + 3 * 512 * 10)
 
@@ -42,6 +47,15 @@ def test_the_error_of_a_product_tells_the_precision(one_device: dict[str, Any]) 
     assert one_device["float32"]["matmul_error"] < 1e-6
     assert 1e-4 < one_device["float16"]["matmul_error"] < 1e-3
     assert 1e-3 < one_device["bfloat16"]["matmul_error"] < 1e-2
+
+
+def test_the_errors_of_product_and_convolution_fit_the_precision(one_device: dict[str, Any]) -> None:
+    """Point 4: what is measured here lies inside the bounds that verdicts ask for, in no other precision's."""
+    for name, precision in (("float32", "float32"), ("bfloat16", "mixed_bfloat16"), ("float16", "mixed_float16")):
+        errors = {f"{what}_relative_error": one_device[name][f"{what}_error"] for what in PROOFS}
+        assert why_unproven(precision, errors) is None, (name, errors)
+        others = {"float32", "mixed_bfloat16", "mixed_float16"} - {precision}
+        assert all(why_unproven(other, errors) for other in others)
 
 
 def test_precisions_start_from_equal_weights(one_device: dict[str, Any]) -> None:
@@ -144,3 +158,36 @@ def test_a_transformer_takes_a_finite_step() -> None:
     (fact,) = facts("jax", XLA | {"workload": "gpt2-mini", "batch_size": 2, "precision": "mixed_bfloat16"})
     assert fact["losses"][-1] < fact["losses"][0]
     assert "dropout" in fact["notes"]["attention"]
+
+
+def test_tf32_leaves_products_at_the_default_precision_and_strict_float32_does_not() -> None:
+    """Fault 3: XLA's Triton products use TF32 at DEFAULT alone; HIGH, which "tensorfloat32" stands for, is float32."""
+    code = (
+        "import jax\nfrom rtxbench.engines import load_engine\nengine = load_engine('jax')\n"
+        "for allowed in (True, False):\n"
+        "    engine.set_tf32(allowed)\n"
+        "    text = jax.jit(lambda a: a @ a).lower(jax.numpy.ones((8, 8))).as_text()\n"
+        "    print(text.split('precision = [')[1].split(',')[0] if 'precision = [' in text else 'DEFAULT')\n"
+    )
+    assert _printed(code) == ["DEFAULT", "HIGHEST"]
+
+
+def test_flops_are_counted_where_the_device_counts_none() -> None:
+    """Fault 14: a GPU's backend counts nothing on a lowered program; lowered for the host, the step has its count."""
+    code = (
+        "from rtxbench.engines import load_engine\nfrom rtxbench.records import Case\nengine = load_engine('jax')\n"
+        "step = engine.build(Case(workload='mlp', batch_size=32, engine='jax', compiler='xla'), 0)\n"
+        "step.activate()\nprint(step.flops().value)\n"
+        "class OnAGpu:\n    def cost_analysis(self): return None\n"
+        "step._program.lowered = OnAGpu()\nprint(step.flops().value)\n"
+    )
+    counted, on_a_gpu = _printed(code)
+    assert float(counted) > 1e6
+    assert counted == on_a_gpu
+
+
+def _printed(code: str) -> list[str]:
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rtxbench.errors import UnavailableError
+from rtxbench.precision import why_unproven
 from rtxbench.records import Case
 
 tensorflow = pytest.importorskip("tensorflow", reason="the TensorFlow engine needs TensorFlow")
@@ -40,7 +41,13 @@ def test_training_lowers_the_loss(engine) -> None:
 )
 def test_the_error_of_a_product_tells_the_precision(engine, precision: str, low: float, high: float) -> None:
     """float32, float16 and bfloat16 differ from float64 by amounts that no two of them share."""
-    assert low <= engine.matmul_error(case(precision=precision)).value <= high
+    measured = case(precision=precision)
+    errors = {
+        "matmul_relative_error": engine.matmul_error(measured).value,
+        "convolution_relative_error": engine.convolution_error(measured).value,
+    }
+    assert low <= errors["matmul_relative_error"] <= high
+    assert why_unproven(precision, errors) is None
 
 
 def test_equal_seeds_start_every_precision_from_equal_weights(engine) -> None:

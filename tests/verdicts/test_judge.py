@@ -208,6 +208,12 @@ def change_last(records: list[Record], **changes: object) -> list[Record]:
     return [*records[:-1], msgspec.structs.replace(records[-1], **changes)]
 
 
+def with_numerics(records: list[Record], number: int, **numerics: float) -> list[Record]:
+    measurement = msgspec.structs.replace(records[number].measurement, numerics=numerics)  # type: ignore[union-attr]
+    changed = msgspec.structs.replace(records[number], measurement=measurement)
+    return [*records[:number], changed, *records[number + 1 :]]
+
+
 INVALID = (Flag(code="hw-slowdown", severity="invalid", detail="3 % of samples"),)
 GOOD = paired(FLOAT32, FLOAT16, 2.0)
 UNFINISHED = (Flag(code="not-converged", severity="invalid", detail="augmented was still improving"),)
@@ -221,6 +227,7 @@ PRECONDITIONS = {
         *GOOD[1:],
     ],
     "failed-arm": [msgspec.structs.replace(GOOD[0], status="failed", reason="out of memory"), *GOOD[1:]],
+    "precision-contradicted": with_numerics(GOOD, 0, matmul_relative_error=3e-4),
     "inconsistent-record": change_last(GOOD, log_ratios=tuple(0.1 + value for value in SPREAD)),
 }
 
@@ -274,6 +281,29 @@ def test_an_open_subject_leans_with_its_80_percent_interval(ratio: float, leanin
     verdict = whole(paired(FLOAT32, FLOAT16, ratio, spread=spread), SPEED)
     assert (verdict.state, verdict.leaning) == ("inconclusive", leaning)
     assert verdict.next_command == "rtxbench run"
+
+
+@pytest.mark.parametrize(
+    ("arm", "numerics", "words"),
+    [
+        (0, {"matmul_relative_error": 3e-7, "convolution_relative_error": 3e-4}, "a convolution errs by 3.0e-04"),
+        (1, {"matmul_relative_error": 3e-7}, "it looks like float32"),
+    ],
+)
+def test_a_precision_that_its_numbers_contradict_gives_no_verdict(
+    arm: int, numerics: dict[str, float], words: str
+) -> None:
+    """Point 4: a strict convolution that rounded, and a float16 arm that multiplied in float32, void the comparison."""
+    verdict = whole(with_numerics(GOOD, arm, **numerics), SPEED)
+    assert (verdict.state, verdict.reason) == ("inconclusive", "precision-contradicted")
+    assert words in verdict.explanation
+
+
+def test_proven_precisions_keep_their_verdict() -> None:
+    """Point 4, the control: errors that fit the labels change nothing."""
+    proven = with_numerics(GOOD, 0, matmul_relative_error=3e-7, convolution_relative_error=8e-7)
+    proven = with_numerics(proven, 1, matmul_relative_error=3e-4, convolution_relative_error=3e-4)
+    assert whole(proven, SPEED).state == "supported"
 
 
 def test_good_evidence_is_supported_with_its_records() -> None:

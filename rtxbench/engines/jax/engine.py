@@ -5,8 +5,8 @@ when it is first activated; what the precision switch said then is part of the p
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.failures import translated
+from rtxbench.engines.jax.counts import bytes_accessed, step_flops
 from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
-from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
+from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
 from rtxbench.engines.refusals import refuse
 from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import UnavailableError
@@ -73,7 +74,7 @@ class _JaxStep:
 
     def flops(self) -> Finding:
         """XLA's cost analysis of the lowered program."""
-        return _flops(self._program.prepare().lowered)
+        return self._program.prepare().flops()
 
     def notes(self) -> dict[str, str]:
         """How the model's attention is computed."""
@@ -109,7 +110,8 @@ class _Program:
         self.device = device
         self.initial_state = _state_of(parts)
         self.lowered: Any = None
-        self.call: Callable[..., Any] = _training_step(jax, parts)
+        self._step: Callable[..., Any] = _training_step(jax, parts)
+        self.call = self._step
         self.traffic_bytes: float | None = None
         self._memory: Any = None
 
@@ -128,13 +130,17 @@ class _Program:
     def _compile(self) -> None:
         # The next state lies where this one does, or a split model would come back in one piece.
         placed = self._jax.tree.map(lambda leaf: leaf.sharding, self.initial_state)
-        jitted = self._jax.jit(self.call, donate_argnums=0, out_shardings=(placed, None))
+        jitted = self._jax.jit(self._step, donate_argnums=0, out_shardings=(placed, None))
         self.lowered = jitted.lower(self.initial_state, *self.batch)
-        self.traffic_bytes = _bytes_accessed(self.lowered)
+        self.traffic_bytes = bytes_accessed(self.lowered)
         if self.case.compiler != "none":
             compiled = self.lowered.compile()
             self.call, self._memory = compiled, compiled.memory_analysis()
-            self.traffic_bytes = _bytes_accessed(compiled)
+            self.traffic_bytes = bytes_accessed(compiled)
+
+    def flops(self) -> Finding:
+        """FLOPs of one step over all devices."""
+        return step_flops(self._jax, self.lowered, self._step, (self.initial_state, *self.batch))
 
     def peak_memory(self) -> Finding:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
@@ -154,7 +160,8 @@ class _JaxEngine:
 
     def versions(self) -> dict[str, str]:
         """XLA's platform version, and the XLA and JAX switches that are set."""
-        versions = {"xla_platform": str(self.jax.devices()[0].client.platform_version).splitlines()[0]}
+        platform = str(self.jax.devices()[0].client.platform_version)
+        versions = {"xla_platform": " ".join(platform.split())}  # on a GPU its second line holds the CUDA version
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
@@ -197,17 +204,36 @@ class _JaxEngine:
 
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, dispatched as one operation under the case's precision switch."""
-        jnp = self.jax.numpy
-        dtype = precision_named(case.precision).dtype
 
         def multiply(left: Any, right: Any) -> Any:
             return jnp.matmul(jnp.asarray(left, dtype), jnp.asarray(right, dtype)).astype("float32")
 
+        jnp = self.jax.numpy
+        with self._as_trained(case) as dtype:
+            return matmul_relative_error(multiply)
+
+    def convolution_error(self, case: Case) -> Finding:
+        """Against float64, dispatched as one operation under the case's precision switch."""
+
+        def convolve(images: Any, kernel: Any) -> Any:
+            operands = (jnp.asarray(images, dtype), jnp.asarray(kernel, dtype))
+            layout = ("NHWC", "HWIO", "NHWC")
+            output = self.jax.lax.conv_general_dilated(*operands, (1, 1), "VALID", dimension_numbers=layout)
+            return output.astype("float32")
+
+        jnp = self.jax.numpy
+        with self._as_trained(case) as dtype:
+            return convolution_relative_error(convolve)
+
+    @contextmanager
+    def _as_trained(self, case: Case) -> Iterator[str]:
+        """The case's device and precision switch; yields the type of its products."""
+        precision = precision_named(case.precision)
         with (
             self.jax.default_device(self._device(case)),
-            self.jax.default_matmul_precision(_matmul_precision(precision_named(case.precision).tf32)),
+            self.jax.default_matmul_precision(_matmul_precision(precision.tf32)),
         ):
-            return matmul_relative_error(multiply)
+            yield precision.dtype
 
     def peak_memory(self) -> Finding:
         """The compiler's plan of the active program: XLA allocates what it planned."""
@@ -228,8 +254,12 @@ class _JaxEngine:
 
 
 def _matmul_precision(tf32: bool) -> str:
-    """Name JAX's setting. Its own default on Ampere and newer is TF32; strict float32 must be asked for."""
-    return "tensorfloat32" if tf32 else "highest"
+    """Name JAX's setting. Its own default on Ampere and newer is TF32; strict float32 must be asked for.
+
+    ``"tensorfloat32"`` is not the name to use: it stands for ``Precision.HIGH``, which XLA's Triton products compute
+    in plain float32 (TF32 there only at DEFAULT), so that the arm would be TF32 or not as the autotuner likes.
+    """
+    return "default" if tf32 else "highest"
 
 
 def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
@@ -258,22 +288,6 @@ def _state_of(parts: ModelParts) -> Any:
     model, optimizer, _ = parts
     groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
     return tuple([variable.value for variable in group] for group in groups)
-
-
-def _bytes_accessed(program: Any) -> float | None:
-    """Of a lowered program each operation's own traffic, of a compiled one each fusion's."""
-    analysis = program.cost_analysis() or {}
-    count = analysis.get("bytes accessed")
-    return float(count) if count and count > 0 else None
-
-
-def _flops(lowered: Any) -> Finding:
-    """The count on the program as lowered: after optimisation, library calls on a GPU count as nothing."""
-    analysis = lowered.cost_analysis() or {}
-    flops = analysis.get("flops")
-    if not flops or flops < 0:
-        return Finding(None, "XLA's cost analysis gave no count for this program")
-    return Finding(float(flops), "XLA cost analysis of the lowered training step, elementwise operations included")
 
 
 def _translated_errors(jax: Any) -> AbstractContextManager[None]:

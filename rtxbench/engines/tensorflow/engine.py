@@ -1,12 +1,13 @@
 """The reference engine: Keras 3 on TensorFlow, a custom training loop of concrete functions.
 
 A step is one call of a concrete function (about a quarter of ``fit``'s own cost per step), the batch is resident on
-the device, and ``run`` returns only when every device has finished. One strategy per process: two poison it.
+the device, and ``run`` returns only when every device has finished. One strategy per process: two poison it. Token ids
+and labels are the exception: TensorFlow keeps int32 tensors in the host's memory and copies them each step.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.failures import translated
-from rtxbench.engines.keras_model import ModelParts, build_parts, matmul_relative_error
+from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.step_work import StepWork
@@ -24,7 +25,7 @@ from rtxbench.precision import precision_named
 from rtxbench.records import Case
 from rtxbench.workloads import Workload, workload_named
 
-__all__ = ["STRATEGIES", "create"]
+__all__ = ["STRATEGIES", "create", "split_batch"]
 
 _SWITCHES = ("ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS")
 
@@ -50,12 +51,21 @@ class _TensorFlowStep:
     """One built case. Holds the concrete function and everything it captured."""
 
     def __init__(
-        self, engine: "_TensorFlowEngine", case: Case, function: Callable[[], Any], concrete: Any, parts: ModelParts
+        self,
+        engine: "_TensorFlowEngine",
+        case: Case,
+        function: Callable[[], Any],
+        concrete: Any,
+        parts: ModelParts,
+        scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._engine = engine
         self._tf = engine.tf
         self._tf32 = precision_named(case.precision).tf32
         self._function = function
+        self._scope = scope
+        """Where the function is called. Tracing forgets the device in force, so the call must name it: products would
+        else run on the process's default device, the GPU, for a case of the CPU."""
         self._concrete = concrete
         self._parts = parts
         self._fused = case.compiler == "xla"
@@ -68,7 +78,7 @@ class _TensorFlowStep:
     def run(self, steps: int) -> None:
         """Call the traced function so often and wait for every device."""
         function = self._function
-        with self._engine.translated_errors():
+        with self._engine.translated_errors(), self._scope():
             for _ in range(steps):
                 self._loss = function()
             self._tf.test.experimental.sync_devices()
@@ -147,28 +157,23 @@ class _TensorFlowEngine:
         def one_step(x: Any, y: Any) -> Any:
             return step(x, y)
 
-        def call_on_device() -> Any:
-            return concrete(inputs, labels)
+        def scope() -> Any:
+            return tf.device(self._device_name(case))
 
-        with tf.device(self._device_name(case)):
+        with scope():
             concrete = one_step.get_concrete_function(inputs, labels)
-        return _TensorFlowStep(self, case, call_on_device, concrete, parts)
+        return _TensorFlowStep(self, case, lambda: concrete(inputs, labels), concrete, parts, scope)
 
     def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
         tf = self.tf
         strategy = self._strategy(case)
         replicas = strategy.num_replicas_in_sync
         whole = workload.batch(case.batch_size, np.random.default_rng(seed))
-        share = case.batch_size // replicas
         with strategy.scope():
             parts = build_parts(workload, case, seed)
         step = _gradient_step(tf, parts, replicas=replicas, jit=case.compiler == "xla")
 
-        def local(context: Any) -> Any:
-            first = context.replica_id_in_sync_group * share
-            return tf.nest.map_structure(lambda array: tf.constant(array[first : first + share]), whole)
-
-        batch = strategy.experimental_distribute_values_from_function(local)
+        batch = split_batch(tf, strategy, whole)
 
         @tf.function  # type: ignore[untyped-decorator]
         def one_step(x: Any, y: Any) -> Any:
@@ -215,18 +220,34 @@ class _TensorFlowEngine:
 
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, on the case's device with its TF32 switch, which is put back."""
-        tf = self.tf
-        precision = precision_named(case.precision)
-        dtype = precision.dtype
 
         def multiply(left: Any, right: Any) -> Any:
-            with tf.device(self._device_name(case)):
-                return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype)), tf.float32).numpy()
+            return tf.cast(tf.matmul(tf.cast(left, dtype), tf.cast(right, dtype)), tf.float32).numpy()
 
-        kept = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf = self.tf
+        with self._as_trained(case) as dtype:
+            return matmul_relative_error(multiply)
+
+    def convolution_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch, which is put back."""
+
+        def convolve(images: Any, kernel: Any) -> Any:
+            output = tf.nn.conv2d(tf.cast(images, dtype), tf.cast(kernel, dtype), strides=1, padding="VALID")
+            return tf.cast(output, tf.float32).numpy()
+
+        tf = self.tf
+        with self._as_trained(case) as dtype:
+            return convolution_relative_error(convolve)
+
+    @contextmanager
+    def _as_trained(self, case: Case) -> Iterator[str]:
+        """The case's device and TF32 switch; yields the type of its products."""
+        precision = precision_named(case.precision)
+        kept = self.tf.config.experimental.tensor_float_32_execution_enabled()
         self.set_tf32(precision.tf32)
         try:
-            return matmul_relative_error(multiply)
+            with self.tf.device(self._device_name(case)):
+                yield precision.dtype
         finally:
             self.set_tf32(kept)
 
@@ -277,6 +298,29 @@ def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = Fal
         return loss
 
     return step
+
+
+def split_batch(tf: Any, strategy: Any, whole: Any) -> Any:
+    """Give each replica its share of a batch, on that replica's own device.
+
+    Args:
+        tf: the module.
+        strategy: over whose replicas.
+        whole: nested numpy arrays with the batch axis first.
+    """
+    devices = strategy.extended.worker_devices
+
+    def local(context: Any) -> Any:
+        number = context.replica_id_in_sync_group
+
+        def share(array: Any) -> Any:
+            size = len(array) // len(devices)
+            return tf.constant(array[number * size : (number + 1) * size])
+
+        with tf.device(devices[number]):  # without it every share lies on the first device, and crosses over each step
+            return tf.nest.map_structure(share, whole)
+
+    return strategy.experimental_distribute_values_from_function(local)
 
 
 def _to_tensors(tf: Any, batch: Any) -> Any:

@@ -5,8 +5,11 @@
     rank 0 (the worker) ── broadcast: n steps ──► every rank runs n steps; gradients are all-reduced inside backward
                         ◄─ all-reduce: loss ────  every rank; it is also the barrier that ends the block
 
-NCCL between GPUs, gloo between CPU processes. Each replica normalises over its own share of the batch, as under
-MirroredStrategy. A rank that dies breaks the collective of the others, which ends them.
+Gradients and losses go by NCCL between GPUs, by gloo between CPU processes. What a rank waits for, the number of steps,
+goes by gloo in the host's memory in either case: a collective of NCCL is a kernel that spins on the waiting rank's GPU,
+beside whatever other arm is being timed there, and its watchdog ends a rank that waits for minutes. Each replica
+normalises over its own share of the batch, as under MirroredStrategy. A rank that dies breaks the collective of the
+others, which ends them.
 """
 
 import atexit
@@ -32,6 +35,8 @@ __all__ = ["DdpStep", "main"]
 
 _END: Final = 0  # broadcast in place of a number of steps
 _JOIN_LIMIT = timedelta(minutes=5)
+_WAIT_LIMIT = timedelta(days=1)
+"""For the next block: other arms warm up and are timed meanwhile."""
 
 
 class DdpStep:
@@ -51,7 +56,7 @@ class DdpStep:
         self._ranks = [_start_rank(case, seed, rank, meeting) for rank in range(1, case.device_count)]
         try:
             self._await_ranks(meeting)
-            self._replica = _join(torch, case, seed, 0, meeting)
+            self._replica, self._control = _join(torch, case, seed, 0, meeting)
         except MeasurementError as error:
             raise self._explained(error) from error
         atexit.register(self.close)
@@ -71,7 +76,7 @@ class DdpStep:
         """Run ``steps`` steps on every rank; returns when all have finished the last one."""
         try:
             with translated_errors():
-                _broadcast(self._torch, self._case, steps)
+                _broadcast(self._torch, self._control, steps)
                 _run_together(self._torch, self._replica, self._case, steps)
         except MeasurementError as error:
             raise self._explained(error) from error
@@ -100,7 +105,7 @@ class DdpStep:
         """End every rank and leave the group."""
         atexit.unregister(self.close)
         if all(rank.status() is None for rank in self._ranks):
-            _broadcast(self._torch, self._case, _END)
+            _broadcast(self._torch, self._control, _END)
         for rank in self._ranks:
             rank.wait(limit_s=10)
             rank.end()
@@ -145,8 +150,8 @@ def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> ChildProcess
     )
 
 
-def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> ReplicaStep:
-    """Meet the other ranks and build this one's replica."""
+def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> tuple[ReplicaStep, Any]:
+    """Meet the other ranks and build this one's replica; with it the group by which rank 0 says what to do next."""
     cuda = _on_gpus(case)
     if not cuda:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.device_count))
@@ -158,6 +163,7 @@ def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> Replic
             world_size=case.device_count,
             timeout=_JOIN_LIMIT,
         )
+        control = torch.distributed.new_group(backend="gloo", timeout=_WAIT_LIMIT)
     if cuda:
         torch.cuda.set_device(rank)
     share = case.batch_size // case.device_count
@@ -171,13 +177,12 @@ def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> Replic
     devices = [rank] if cuda else None
     replica.activate()
     replica.wrap(lambda model: torch.nn.parallel.DistributedDataParallel(model, device_ids=devices))
-    return replica
+    return replica, control
 
 
-def _broadcast(torch: Any, case: Case, steps: int = _END) -> int:
-    device = "cuda" if _on_gpus(case) else "cpu"
-    message = torch.tensor([steps], dtype=torch.int64, device=device)
-    torch.distributed.broadcast(message, src=0)
+def _broadcast(torch: Any, control: Any, steps: int = _END) -> int:
+    message = torch.tensor([steps], dtype=torch.int64, device="cpu")
+    torch.distributed.broadcast(message, src=0, group=control)
     return int(message.item())
 
 
@@ -195,8 +200,8 @@ def main(arguments: Sequence[str]) -> None:
     encoded, seed, rank, meeting = arguments
     case = msgspec.json.decode(encoded, type=Case)
     _ready_file(Path(meeting), int(rank)).touch()
-    replica = _join(torch, case, int(seed), int(rank), Path(meeting))
-    while steps := _broadcast(torch, case):
+    replica, control = _join(torch, case, int(seed), int(rank), Path(meeting))
+    while steps := _broadcast(torch, control):
         _run_together(torch, replica, case, steps)
     torch.distributed.destroy_process_group()
 

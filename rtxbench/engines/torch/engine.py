@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.base import Device, Engine, Finding, TrainStep
-from rtxbench.engines.keras_model import matmul_relative_error
+from rtxbench.engines.keras_model import convolution_relative_error, matmul_relative_error
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.torch.ddp import DdpStep
 from rtxbench.engines.torch.replica import build_replica, set_tf32, translated_errors
@@ -70,17 +70,30 @@ class _TorchEngine:
 
     def matmul_error(self, case: Case) -> Finding:
         """Against float64, on the case's device with its TF32 switch."""
-        torch = self._torch
-        precision = precision_named(case.precision)
-        dtype = getattr(torch, precision.dtype)
-        device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
 
         def multiply(left: Any, right: Any) -> Any:
-            matrices = [torch.as_tensor(matrix, device=device).to(dtype) for matrix in (left, right)]
-            return torch.matmul(*matrices).float().cpu().numpy()
+            return self._torch.matmul(tensor(left), tensor(right)).float().cpu().numpy()
 
-        self.set_tf32(precision.tf32)
+        tensor = self._as_trained(case)
         return matmul_relative_error(multiply)
+
+    def convolution_error(self, case: Case) -> Finding:
+        """Against float64, on the case's device with its TF32 switch."""
+
+        def convolve(images: Any, kernel: Any) -> Any:
+            operands = (tensor(images.transpose(0, 3, 1, 2)), tensor(kernel.transpose(3, 2, 0, 1)))
+            return self._torch.nn.functional.conv2d(*operands).float().cpu().numpy().transpose(0, 2, 3, 1)
+
+        tensor = self._as_trained(case)
+        return convolution_relative_error(convolve)
+
+    def _as_trained(self, case: Case) -> Callable[[Any], Any]:
+        """Throw the case's TF32 switch; returns what makes a tensor of its type on its device."""
+        precision = precision_named(case.precision)
+        self.set_tf32(precision.tf32)
+        dtype = getattr(self._torch, precision.dtype)
+        device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
+        return lambda array: self._torch.as_tensor(array.copy(), device=device).to(dtype)
 
     def peak_memory(self) -> Finding:
         """The allocator's peak on the busiest GPU; a CPU's keeps none."""
