@@ -11,19 +11,22 @@ page. Nothing is tuned on what it is scored on:
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from rtxbench.advice.prediction.batches import fitting_batch
+from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, anchor_counts, card_conformal, fit_ranges
+from rtxbench.advice.prediction.ratios import PairError, PairErrors
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
+    Case,
     Floats,
     Masks,
     Points,
     anchored,
-    conformal_log_half_width,
     leave_one_card_out,
 )
 from rtxbench.catalog.cards import Card
@@ -35,6 +38,7 @@ __all__ = [
     "memory_scaled_batches",
     "nested_card_folds",
     "nested_model_folds",
+    "order_counts",
     "pick_method",
     "score",
 ]
@@ -56,6 +60,8 @@ class Folds(NamedTuple):
     log_half_width: Floats
     picked: Mapping[str, str]
     """Held-out unit → method and settings picked without it."""
+    refused: Masks | None = None
+    """Where nothing is said (n): without the card, the model's errors were too large."""
 
 
 def score(points: Points, folds: Folds, chosen: Masks | None = None) -> Score:
@@ -89,16 +95,20 @@ def pick_method(points: Points) -> tuple[str, Mapping[str, float]]:
 def nested_card_folds(points: Points) -> Folds:
     """Leave one card out, with method, settings and range picked among the other cards."""
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
+    refused, anchors = np.zeros(len(points), dtype=bool), anchor_counts(points)
     picked = {}
     for card in np.unique(points.card):
         out = points.card == card
-        train = points.take(~out)
+        train, query = points.take(~out), points.take(out)
         name, settings = pick_method(train)
         inner = leave_one_card_out(train, name, settings) - train.log_throughput
-        predicted[out] = anchored(train, points.take(out), METHODS[name].fit(train, settings))
-        half_width[out] = conformal_log_half_width(inner)
+        ranges = fit_ranges(train, inner, anchor_counts(train))
+        predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
+        asked = zip(query.model, anchors[out], strict=True)
+        half_width[out] = [ranges.log_half_width(str(model), int(count)) for model, count in asked]
+        refused[out] = [ranges.spread(str(model)) > LARGEST_SPREAD for model in query.model]
         picked[str(card)] = _named(name, settings)
-    return Folds(predicted, half_width, picked)
+    return Folds(np.where(refused, np.nan, predicted), half_width, picked, refused & ~np.isnan(predicted))
 
 
 def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Folds:
@@ -110,7 +120,8 @@ def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Fol
         out = points.model == model
         best = min(errors, key=lambda name: float(np.nanmedian(np.abs(errors[name][~out]))))
         predicted[out] = predictions[best][out]
-        half_width[out] = conformal_log_half_width(errors[best][~out])
+        known = ~out & ~np.isnan(errors[best])
+        half_width[out] = card_conformal(np.abs(errors[best][known]), points.card[known])
         picked[str(model)] = best
     return Folds(predicted, half_width, picked)
 
@@ -151,23 +162,40 @@ def class_transfer(points: Points) -> Iterator[Transfer]:
 
 
 def memory_scaled_batches(points: Points, cards: Mapping[str, Card], log_half_width: Floats) -> Folds:
-    """Leave one card out where the held-out card's batch is not looked up but scaled by memory from its anchors'.
+    """Leave one card out where the held-out card's batch is not looked up but is the one that fits, from its anchors'.
 
     That is what happens for a card nobody measured: its largest batch is not known either. ``log_half_width`` is the
     range stated for each point (n) by `nested_card_folds`.
     """
     name, settings = CHOSEN_METHOD
     predicted = np.full(len(points), np.nan)
-    memory = np.log([cards[str(card)].memory_bytes for card in points.card])
     for card in np.unique(points.card):
         out = points.card == card
         train, query = points.take(~out), points.take(out)
-        per_byte = dataclasses.replace(train, log_throughput=train.log_batch - memory[~out])
-        scaled = anchored(per_byte, query, lambda points: np.zeros(len(points))) + memory[out]
-        known = ~np.isnan(scaled)
-        query = dataclasses.replace(query, log_batch=np.where(known, scaled, query.log_batch))
+        query = dataclasses.replace(query, log_batch=_fitting(cards[str(card)], train, query, cards))
         predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
     return Folds(predicted, log_half_width, {})
+
+
+def order_counts(errors: Sequence[PairError], widths: PairErrors, spread: Callable[[str], float]) -> tuple[int, int]:
+    """Pairs of which the predicted ratio's range holds 1, and those among them in the right order."""
+    undecided = [
+        error
+        for error in errors
+        if abs(error.log_ratio) < widths.log_half_width(abs(error.log_ratio), spread(error.model))
+    ]
+    return len(undecided), sum(error.log_ratio * (error.log_ratio - error.log_error) > 0 for error in undecided)
+
+
+def _fitting(card: Card, train: Points, query: Points, cards: Mapping[str, Card]) -> Floats:
+    """Log of the batch each query point (n) would be assumed to run at."""
+    found = query.log_batch.copy()
+    for i, group in enumerate(query.group):
+        anchors = train.take(train.group == group)
+        if len(anchors):
+            case = Case(str(query.stack[i]), str(query.model[i]), str(query.precision[i]))
+            found[i] = np.log(max(1, fitting_batch(card, case, anchors, cards)))
+    return found
 
 
 def _one_class(points: Points) -> Points:

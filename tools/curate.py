@@ -1,4 +1,4 @@
-"""Build the package's published data from a raw collection: ``python -m tools.curate RAW_CSV OUT_CSV_GZ``.
+"""Build the package's published data from raw collections: ``python -m tools.curate RAW_CSV… OUT_CSV_GZ``.
 
 The raw file holds one public measurement per row as it was printed. Curation never changes a value and drops no
 row: it names the card as the catalogue does, names the software stack, and replaces the printed precision by the
@@ -13,7 +13,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rtxbench.catalog.published import Published
@@ -26,6 +26,9 @@ CARD_NAMES: Mapping[str, str] = {
     "RTX 3080": "GeForce RTX 3080 10GB",  # 10 GB: batches lie between those of the 8 GB and the 11 GB card
     "RTX 3090": "GeForce RTX 3090",
     "RTX 4090": "GeForce RTX 4090",
+    "RTX 5090": "GeForce RTX 5090",
+    "RTX PRO 4500": "RTX PRO 4500 Blackwell",
+    "RTX PRO 6000 Server Edition": "RTX PRO 6000 Blackwell Server Edition",
     "RTX A4000": "RTX A4000",
     "RTX A5000": "RTX A5000",
     "RTX A6000": "RTX A6000",
@@ -54,6 +57,8 @@ STACKS: tuple[tuple[str, str, str], ...] = (
     ("tf-issue-44116", "20.08", "tensorflow-ngc-20.08"),
     ("tf-issue-44116", "20.09", "tensorflow-ngc-20.09"),
     ("puget-1974", "", "tensorflow-ngc-2020"),
+    ("nikolasent-2025-02", "", "pytorch-2.6-timm-1.0.14"),
+    ("exxact-lora-2026-06", "", "transformers-ddp-2026"),
 )
 
 PRECISION_LABELS: Mapping[str, str] = {
@@ -64,8 +69,20 @@ PRECISION_LABELS: Mapping[str, str] = {
     # NVIDIA's TensorFlow 1.15/2.4 builds on Ampere compute "fp32" in TF32 unless it is switched off.
     "fp32_label(tf32 possible)": "tf32",
     "fp32": "float32",
+    "bf16": "mixed_bfloat16",
     "unspecified in excerpt": "unknown",
 }
+
+SOURCE_PRECISIONS: Mapping[tuple[str, str], str] = {
+    # PyTorch's default, which timm's benchmark leaves alone: convolutions in TF32.
+    ("nikolasent-2025-02", "fp32"): "tf32",
+}
+"""Where a source's label means something else than the same label elsewhere."""
+
+BATCHES: Mapping[str, str] = {
+    "256 or the largest multiple of 32 that fits": "256",
+}
+"""Batches printed in words."""
 
 
 def stack_of(source: str, framework: str) -> str:
@@ -89,7 +106,8 @@ def curate_row(raw: Mapping[str, str]) -> dict[str, str]:
     for table, key in ((CARD_NAMES, raw["gpu"]), (PRECISION_LABELS, raw["precision"])):
         if key not in table:
             raise UsageError(f"unknown label {key!r} in the raw data.", next_step="Add it to the table in curate.py.")
-    precision = PRECISION_LABELS[raw["precision"]]
+    label = PRECISION_LABELS[raw["precision"]]
+    precision = SOURCE_PRECISIONS.get((raw["source"], raw["precision"]), label)
     if raw["task"] == "infer" and raw["precision"] == "fp16":
         precision = "float16"  # a forward pass alone keeps no float32 master weights
     return {
@@ -103,7 +121,7 @@ def curate_row(raw: Mapping[str, str]) -> dict[str, str]:
         "task": raw["task"],
         "precision": precision,
         "precision_as_printed": raw["precision"],
-        "batch_size": raw["batch"].removesuffix(".0"),
+        "batch_size": BATCHES.get(raw["batch"], raw["batch"].removesuffix(".0")),
         "card": CARD_NAMES[raw["gpu"]],
         "card_as_printed": raw["gpu"],
         "device_count": raw["gpu_count"],
@@ -113,10 +131,12 @@ def curate_row(raw: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def curate(raw_path: Path, out_path: Path) -> int:
-    """Write every row of ``raw_path`` to ``out_path`` (gzip, byte-identical for equal input); returns the count."""
-    with raw_path.open(encoding="utf-8", newline="") as stream:
-        rows = [curate_row(row) for row in csv.DictReader(stream)]
+def curate(raw_paths: Sequence[Path], out_path: Path) -> int:
+    """Write every row of ``raw_paths`` to ``out_path`` (gzip, byte-identical for equal input); returns the count."""
+    rows = []
+    for path in raw_paths:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows += [curate_row(row) for row in csv.DictReader(stream)]
     text = io.StringIO()
     writer = csv.DictWriter(text, Published._fields, lineterminator="\n")
     writer.writeheader()
@@ -126,5 +146,5 @@ def curate(raw_path: Path, out_path: Path) -> int:
 
 
 if __name__ == "__main__":
-    count = curate(Path(sys.argv[1]), Path(sys.argv[2]))
-    sys.stdout.write(f"{count} rows written to {sys.argv[2]}\n")
+    *raw, out = map(Path, sys.argv[1:])
+    sys.stdout.write(f"{curate(raw, out)} rows written to {out}\n")

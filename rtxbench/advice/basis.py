@@ -29,15 +29,20 @@ class Basis(NamedTuple):
 
 
 def choose_basis(
-    question: Question, rows: Sequence[Published], forecaster: Forecaster, owned: Sequence[Owned]
+    question: Question,
+    rows: Sequence[Published],
+    forecaster: Forecaster,
+    owned: Sequence[Owned],
+    classes: Sequence[str] = ("geforce",),
 ) -> Basis | None:
-    """The published stack asked for, or the newest in which GeForce cards can be predicted, or one's own.
+    """The published stack asked for, or the newest that speaks of most of the classes asked about, or one's own.
 
     Args:
         question: names the workload, the precision and, if wanted, the stack; ``own`` is one's own measurement.
         rows: the published figures.
         forecaster: knows from which cards a stack can be predicted.
         owned: the machines measured here.
+        classes: card classes asked about.
 
     Returns:
         ``None`` where nothing was published or measured for this workload and precision.
@@ -55,9 +60,10 @@ def choose_basis(
                 next_step=f"Stacks that have one: {', '.join(known) or 'none'}.",
             )
         return known[question.stack]
-    usable = [b for b in published.values() if len(forecaster.anchors(b.case, "geforce"))]
+    reach = {s: sum(len(forecaster.anchors(b.case, name)) > 0 for name in classes) for s, b in published.items()}
+    usable = [basis for stack, basis in published.items() if reach[stack]]
     if usable:
-        return max(usable, key=lambda basis: max(row.date for row in basis.rows))
+        return max(usable, key=lambda basis: (reach[basis.case.stack], max(row.date for row in basis.rows)))
     return own or next(iter(published.values()), None)
 
 
@@ -96,8 +102,13 @@ def _published_name(workload: str) -> str:
     return stand_ins[0].model if stand_ins else workload
 
 
-def no_basis_note(question: Question, rows: Sequence[Published]) -> str:
+def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[Owned] = ()) -> str:
     """Why there is no figure to stand on, and what to ask instead."""
+    if owned and all(machine.card is None for machine in owned):
+        return (
+            f"nothing is published of training {question.workload}, and of your {owned[0].name} the catalogue has no "
+            "figures to scale from: add its line with --cards-file, or ask about resnet50 or bert-base"
+        )
     precisions = sorted(
         {
             row.precision

@@ -3,11 +3,21 @@
 Every assumption is a field of `Assumptions` and is printed beside the figures.
 """
 
+from typing import Protocol
+
 import msgspec
 
 from rtxbench.errors import UsageError
 
-__all__ = ["Assumptions", "break_even_examples", "break_even_hours_per_day", "cost_per_million", "energy_per_example_j"]
+__all__ = [
+    "Assumptions",
+    "break_even_examples",
+    "break_even_hours_per_day",
+    "cost_per_million",
+    "economics",
+    "energy_per_example_j",
+    "rent_hours",
+]
 
 _DAYS_PER_YEAR = 365.25
 _JOULES_PER_KWH = 3.6e6
@@ -99,3 +109,49 @@ def break_even_hours_per_day(
 def _electricity_per_example(power_w: float, throughput_per_s: float, assumptions: Assumptions) -> float:
     energy_j = energy_per_example_j(power_w + assumptions.host_w, throughput_per_s)
     return energy_j / _JOULES_PER_KWH * assumptions.electricity_per_kwh
+
+
+def rent_hours(
+    price: float, power_w: float, speed_ratio: float, price_per_hour: float, assumptions: Assumptions
+) -> float | None:
+    """Hours on a rented card after which buying another has cost less for the same examples; ``None`` if it never does.
+
+    Args:
+        price: of the card to buy.
+        power_w: its mean draw while it trains.
+        speed_ratio: its throughput ÷ the rented card's.
+        price_per_hour: of renting, machine and electricity included.
+        assumptions: electricity, resale and the rest of the machine's draw.
+    """
+    electricity_per_hour = (power_w + assumptions.host_w) / 1000 * assumptions.electricity_per_kwh / speed_ratio
+    saved = price_per_hour - electricity_per_hour
+    return price * (1 - assumptions.resale_ratio) / saved if saved > 0 else None
+
+
+def economics(option: "Costed", assumptions: Assumptions) -> dict[str, float | None]:
+    """Energy, throughput per price and cost per million of an option, each with the range its throughput has."""
+    throughput, power, price = option.throughput_per_s, option.power_w, option.price_amount
+    if throughput is None:
+        return {}
+    low, high = option.low_per_s or throughput, option.high_per_s or throughput
+
+    def energy(speed: float) -> float | None:
+        return None if power is None else energy_per_example_j(power, speed)
+
+    def cost(speed: float) -> float | None:
+        return None if price is None or power is None else cost_per_million(price, power, speed, assumptions)
+
+    def per_price(speed: float) -> float | None:
+        return None if price is None else speed / price
+
+    return {
+        "energy_per_example_j": energy(throughput),
+        "energy_low_j": energy(high),
+        "energy_high_j": energy(low),
+        "throughput_per_price": per_price(throughput),
+        "throughput_per_price_low": per_price(low),
+        "throughput_per_price_high": per_price(high),
+        "cost_per_million": cost(throughput),
+        "cost_low": cost(high),
+        "cost_high": cost(low),
+    }

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from rtxbench.advice.memory.models import MODELS, NETWORKS, model_named
 from rtxbench.advice.memory.need import (
     Line,
@@ -19,6 +21,7 @@ from rtxbench.advice.memory.need import (
 )
 from rtxbench.advice.question import Memory, Question, split_memory_model
 from rtxbench.catalog.cards import Card
+from rtxbench.catalog.published import workload_of
 from rtxbench.records import CaseRecord
 from rtxbench.store import LoadedRun
 
@@ -61,8 +64,13 @@ def compiled_peaks() -> tuple[CompiledPeak, ...]:
         )
 
 
-def memory_basis(question: Question, runs: Sequence[LoadedRun]) -> MemoryBasis | None:
+def memory_basis(question: Question, runs: Sequence[LoadedRun], tokens: int | None = None) -> MemoryBasis | None:
     """The best basis there is for what was asked; ``None`` where nothing is known of the workload's memory.
+
+    Args:
+        question: what a buyer asks.
+        runs: one's own records, whose measured peaks come first.
+        tokens: sequence length of the ranked figures, so that speed and memory speak of the same examples.
 
     Raises:
         UsageError: unknown model, method or optimizer.
@@ -70,11 +78,13 @@ def memory_basis(question: Question, runs: Sequence[LoadedRun]) -> MemoryBasis |
     if question.memory_model is not None:
         name, method = split_memory_model(question.memory_model)
         return _analytic(name, method, question, asked_batch=question.batch_size or 1)
-    measured = _measured_line(question, runs)
+    workload, published_tokens = workload_of(question.workload)
+    question = replace(question, workload=workload, tokens=question.tokens or tokens or published_tokens)
+    measured = _measured_line(question, runs) if tokens is None else None
     if measured is not None:
         return _from_line(question, measured)
-    if question.workload in MODELS or question.workload in NETWORKS:
-        return _analytic(question.workload, "full", question, asked_batch=question.batch_size)
+    if workload in MODELS or workload in NETWORKS:
+        return _analytic(workload, "full", question, asked_batch=question.batch_size)
     compiled = _compiled_line(question)
     return None if compiled is None else _from_line(question, compiled)
 
@@ -91,6 +101,7 @@ def memory_on(card: Card, basis: MemoryBasis) -> Memory:
         batch_size=batch,
         largest_batch=largest_batch(basis.high_bytes, card.memory_bytes),
         basis=basis.how,
+        card_bytes=card.memory_bytes,
     )
 
 

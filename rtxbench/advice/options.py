@@ -5,18 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
+from rtxbench.advice.aliases import OPTIMIZER_ALIASES, PRECISION_ALIASES, canonical
 from rtxbench.advice.basis import Basis, choose_basis, no_basis_note, published_figure
-from rtxbench.advice.cost import break_even_examples, break_even_hours_per_day, cost_per_million, energy_per_example_j
+from rtxbench.advice.comparison import break_even_between, economics, rent_or_buy, throughput_ratio
+from rtxbench.advice.cost import energy_per_example_j
+from rtxbench.advice.figures import figure_of
 from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
-from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
-from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, rank_options
+from rtxbench.advice.prediction.forecast import Forecaster
+from rtxbench.advice.prediction.scaling_laws import Case
+from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
+from rtxbench.advice.sentence import alternatives, answer_sentence, undecided, would_change
 from rtxbench.catalog.cards import Card, find_card, load_cards
-from rtxbench.catalog.prices import Price, PriceList, load_prices, price_of
-from rtxbench.catalog.published import Published, curated
+from rtxbench.catalog.prices import PriceList, load_prices, price_of
+from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named
 from rtxbench.precision import precision_named
@@ -39,7 +44,7 @@ _SENSOR_NOTE = (
 )
 
 
-class _Desk(NamedTuple):
+class Desk(NamedTuple):
     """Everything an option is made from."""
 
     question: Question
@@ -50,6 +55,11 @@ class _Desk(NamedTuple):
     basis_note: str
     """What the basis is; where there is none, why."""
     memory: MemoryBasis | None
+
+    @property
+    def case(self) -> Case | None:
+        """The case of the ranked figures."""
+        return None if self.basis is None else self.basis.case
 
 
 def advise(
@@ -65,6 +75,7 @@ def advise(
     Raises:
         UsageError: an unknown card, stack, ranking or model; an impossible assumption; a budget below every card.
     """
+    question = _canonical(question)
     question.assumptions.checked()
     precision_named(question.precision)
     _check_workload(question.workload, rows)
@@ -72,24 +83,63 @@ def advise(
     _check_budget(question, wanted, prices)
     forecaster = forecaster or Forecaster(rows, cards)
     owned = owned_machines(question.workload, question.precision, runs, cards)
-    basis = choose_basis(question, rows, forecaster, owned)
-    note = basis.note if basis else no_basis_note(question, rows)
-    desk = _Desk(question, cards, prices, forecaster, basis, note, memory_basis(question, runs))
+    classes = sorted({card.card_class for card in wanted}) if question.cards else ("geforce",)
+    basis = choose_basis(question, rows, forecaster, owned, classes)
+    note = basis.note if basis else no_basis_note(question, rows, owned)
+    memory = memory_basis(question, runs, basis.tokens if basis else None)
+    desk = Desk(question, cards, prices, forecaster, basis, note, memory)
     options = [option for card in wanted for option in _options_of(card, desk)]
+    options = [replace(option, times_yours=_times_yours(option, owned, desk)) for option in options]
     options += [_owned_option(machine, desk) for machine in owned]
-    rank_by = question.rank_by or ("throughput" if question.budget is not None else "value")
-    ranked = rank_options(options, rank_by)
+    return _advice(options, desk)
+
+
+def _advice(options: Sequence[Option], desk: Desk) -> Advice:
+    question, currency, unit = desk.question, desk.prices.currency, _unit(desk.basis)
+    rank_by = question.rank_by or _usual_ranking(options, question)
+    every = rank_options(options, rank_by)
+    ranked = [option for option in every if option.rank is not None]
     return Advice(
         question=question,
-        currency=prices.currency,
-        unit=_unit(basis),
-        basis=basis.case.stack if basis else None,
-        basis_note=note,
+        answer=answer_sentence(ranked, question, rank_by, currency, unit),
+        indistinguishable=undecided(ranked, rank_by, desk),
+        would_change=would_change(every, rank_by, currency),
+        alternatives=alternatives(ranked, rank_by, desk),
+        currency=currency,
+        unit=unit,
+        basis=desk.basis.case.stack if desk.basis else None,
+        basis_note=desk.basis_note,
         ranked_by=rank_by,
-        options=ranked,
+        options=every,
         break_even=_break_even(ranked, desk),
-        notes=_notes(ranked, desk),
+        rent_or_buy=_rent_or_buy(ranked, desk),
+        notes=_notes(every, desk),
     )
+
+
+def _usual_ranking(options: Sequence[Option], question: Question) -> str:
+    """Throughput under a budget, else throughput per price; the price where no speed is known."""
+    if not any(option.throughput_per_s is not None and not option.owned for option in options):
+        return "price"
+    return "throughput" if question.budget is not None else "value"
+
+
+def _canonical(question: Question) -> Question:
+    return replace(
+        question,
+        precision=canonical(question.precision, PRECISION_ALIASES),
+        optimizer=canonical(question.optimizer, OPTIMIZER_ALIASES),
+    )
+
+
+def _times_yours(option: Option, owned: Sequence[Owned], desk: Desk) -> Ratio | None:
+    """The option against the fastest measured card of one's own: by measurement, or by the figures of the stack."""
+    mine = [machine for machine in owned if machine.card is not None]
+    if not mine or desk.basis is None or option.card is None:
+        return None
+    card = max(mine, key=lambda machine: machine.throughput_per_s).card
+    assert card is not None
+    return None if option.card == card.name else throughput_ratio(option, _single(card, desk), desk)
 
 
 def answer(
@@ -117,7 +167,7 @@ def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
 
 def _check_workload(workload: str, rows: Sequence[Published]) -> None:
     """A workload is one of the suite's or a published model's name."""
-    known = [*WORKLOADS, *(row.model for row in rows if row.task == "train")]
+    known = [*WORKLOADS, *WORKLOAD_MODELS, *(row.model for row in rows if row.task == "train")]
     named(dict.fromkeys(known), workload, "workload or published model")
 
 
@@ -135,7 +185,7 @@ def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList)
         )
 
 
-def _options_of(card: Card, desk: _Desk) -> list[Option]:
+def _options_of(card: Card, desk: Desk) -> list[Option]:
     single = _judged(_single(card, desk), card, desk)
     if desk.question.max_devices < 2 or desk.basis is None:
         return [single]
@@ -143,64 +193,14 @@ def _options_of(card: Card, desk: _Desk) -> list[Option]:
     return [single] if pair is None else [single, _judged(pair, card, desk)]
 
 
-def _single(card: Card, desk: _Desk) -> Option:
+def _single(card: Card, desk: Desk) -> Option:
     option = Option(name=card.name, card=card.name, power_w=card.power_limit_w, power_origin="board power (TDP)")
     if desk.basis is None:
-        return msgspec.structs.replace(option, cannot_say=desk.basis_note)
-    case = desk.basis.case
-    published = published_figure(card.name, 1, desk.basis)
-    if published is not None:
-        option = msgspec.structs.replace(option, origin="published", stack=case.stack, **published)
-        asked = desk.question.batch_size
-        if asked is None or asked == option.batch_size:
-            return option
-        return msgspec.structs.replace(option, why=(*option.why, f"nobody published batch {asked}"))
-    if desk.basis.own is not None and desk.basis.own.card == card:
-        return _same_as_own(option, desk.basis.own)
-    return _predicted(option, card, desk.basis, desk)
+        return replace(option, cannot_say=desk.basis_note)
+    return replace(option, **figure_of(card, desk.basis, desk.question, desk.forecaster)._asdict())
 
 
-def _same_as_own(option: Option, own: Owned) -> Option:
-    """Another card like one's own: what one's own gave."""
-    return msgspec.structs.replace(
-        option,
-        origin="measured",
-        stack=own.stack,
-        throughput_per_s=own.throughput_per_s,
-        low_per_s=own.low_per_s,
-        high_per_s=own.high_per_s,
-        batch_size=own.batch_size,
-        why=("measured on yours",),
-        sources=(own.record_id,),
-    )
-
-
-def _predicted(option: Option, card: Card, basis: Basis, desk: _Desk) -> Option:
-    anchors = basis.anchors if basis.anchors is not None else desk.forecaster.anchors(basis.case, card.card_class)
-    batch = desk.question.batch_size if basis.anchors is None else round(math.exp(float(basis.anchors.log_batch[0])))
-    forecast = desk.forecaster.predict(card, basis.case, batch, anchors)
-    if isinstance(forecast, Refusal):
-        return msgspec.structs.replace(option, cannot_say=forecast.reason)
-    return msgspec.structs.replace(
-        option,
-        origin="predicted",
-        stack=basis.case.stack,
-        throughput_per_s=forecast.throughput_per_s,
-        low_per_s=forecast.low_per_s,
-        high_per_s=forecast.high_per_s,
-        batch_size=forecast.batch_size,
-        why=_forecast_words(forecast, card, desk.forecaster.validated_on(card)),
-    )
-
-
-def _forecast_words(forecast: Forecast, card: Card, checked_on: Sequence[str]) -> tuple[str, ...]:
-    words = f"predicted from {' and '.join(forecast.anchors)} at batch {forecast.batch_size}, 90 % range"
-    if len(checked_on) > 1:
-        return (words,)
-    return (words, f"{checked_on[0]} is the only {card.architecture} card the method could be checked on")
-
-
-def _pair(card: Card, single: Option, desk: _Desk) -> Option | None:
+def _pair(card: Card, single: Option, desk: Desk) -> Option | None:
     """Two of the card, where somebody published them in the same stack."""
     published = None if desk.basis is None else published_figure(card.name, 2, desk.basis)
     if published is None or desk.basis is None or single.origin != "published" or not single.throughput_per_s:
@@ -220,29 +220,17 @@ def _pair(card: Card, single: Option, desk: _Desk) -> Option | None:
     )
 
 
-def _judged(option: Option, card: Card, desk: _Desk) -> Option:
+def _judged(option: Option, card: Card, desk: Desk) -> Option:
     """The option with price, energy, cost, memory, and whether it is out of the running."""
     unit_price = price_of(card, desk.prices)
-    price = msgspec.structs.replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
+    price = replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
     memory = memory_on(card, desk.memory) if desk.memory else None
-    option = msgspec.structs.replace(option, price=price, memory=memory, **_economics(option, price, desk.question))
-    return msgspec.structs.replace(option, excluded=_excluded(option, desk), why=(*option.why, *_reasons(option, card)))
+    option = replace(option, price=price, memory=memory)
+    option = replace(option, **economics(option, desk.question.assumptions))
+    return replace(option, excluded=_excluded(option, desk), why=(*option.why, *_reasons(option, card)))
 
 
-def _economics(option: Option, price: Price | None, question: Question) -> dict[str, float | None]:
-    throughput, power = option.throughput_per_s, option.power_w
-    if throughput is None:
-        return {}
-    return {
-        "energy_per_example_j": None if power is None else energy_per_example_j(power, throughput),
-        "throughput_per_price": None if price is None else throughput / price.amount,
-        "cost_per_million": None
-        if price is None or power is None
-        else cost_per_million(price.amount, power, throughput, question.assumptions),
-    }
-
-
-def _excluded(option: Option, desk: _Desk) -> str | None:
+def _excluded(option: Option, desk: Desk) -> str | None:
     budget = desk.question.budget
     if budget is not None and option.price is None:
         return f"no {desk.prices.currency} price is known, so it cannot be held against the budget"
@@ -280,7 +268,7 @@ def _reasons(option: Option, card: Card) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _owned_option(machine: Owned, desk: _Desk) -> Option:
+def _owned_option(machine: Owned, desk: Desk) -> Option:
     power = machine.power_w
     return Option(
         name=f"{machine.name} (yours)",
@@ -306,7 +294,7 @@ def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
     return basis is not None and basis.tokens is not None and machine.tokens not in (None, basis.tokens)
 
 
-def _owned_reasons(machine: Owned, desk: _Desk) -> tuple[str, ...]:
+def _owned_reasons(machine: Owned, desk: Desk) -> tuple[str, ...]:
     reasons = [f"measured here in {machine.stack}, {machine.label}", *filter(None, [machine.scaling])]
     basis = desk.basis
     if basis is not None and basis.own is machine:
@@ -326,31 +314,26 @@ def _unit(basis: Basis | None) -> str:
     return "examples"
 
 
-def _break_even(ranked: Sequence[Option], desk: _Desk) -> tuple[BreakEven, ...]:
-    """The best against every cheaper or dearer ranked single card next to it (up to five)."""
+def _break_even(ranked: Sequence[Option], desk: Desk) -> tuple[BreakEven, ...]:
+    """The best against every cheaper or dearer ranked option next to it (up to five)."""
     rows = [o for o in ranked if o.rank is not None and o.price and o.power_w and o.throughput_per_s]
-    pairs = []
-    for other in rows[1:6]:
-        cheap, dear = sorted((rows[0], other), key=lambda option: option.price.amount if option.price else 0.0)
-        pairs.append(_pair_break_even(cheap, dear, desk.question))
-    return tuple(pairs)
+    pairs = (break_even_between(rows[0], other, desk.question.assumptions, desk) for other in rows[1:6])
+    return tuple(pair for pair in pairs if pair is not None)
 
 
-def _pair_break_even(cheap: Option, dear: Option, question: Question) -> BreakEven:
-    low, high = _ledger(cheap), _ledger(dear)
-    return BreakEven(
-        cheaper=cheap.name,
-        dearer=dear.name,
-        examples=break_even_examples(low, high, question.assumptions),
-        hours_per_day=break_even_hours_per_day(low, high, question.assumptions),
-    )
+def _rent_or_buy(ranked: Sequence[Option], desk: Desk) -> RentOrBuy | None:
+    """The first option against the card that could be rented."""
+    if desk.question.rent is None or not ranked:
+        return None
+    name, price_per_hour = desk.question.rent
+    rented = ranked[0]
+    if name:
+        card = find_card(name, desk.cards)
+        rented = next((o for o in ranked if o.card == card.name and o.devices == 1), _single(card, desk))
+    return rent_or_buy(ranked[0], rented, price_per_hour, desk.question.assumptions, desk)
 
 
-def _ledger(option: Option) -> tuple[float, float, float]:
-    return (option.price.amount if option.price else 0.0, option.power_w or 0.0, option.throughput_per_s or 1.0)
-
-
-def _notes(ranked: Sequence[Option], desk: _Desk) -> tuple[str, ...]:
+def _notes(ranked: Sequence[Option], desk: Desk) -> tuple[str, ...]:
     notes = [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
         notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")

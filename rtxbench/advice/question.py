@@ -10,20 +10,26 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from rtxbench.advice.aliases import METHOD_ALIASES, canonical
 from rtxbench.advice.cost import Assumptions
 from rtxbench.advice.memory.need import FitState
 from rtxbench.catalog.prices import Price
+from rtxbench.errors import UsageError
 from rtxbench.lookup import named
 
 __all__ = [
     "RANKINGS",
     "Advice",
+    "Alternative",
     "BreakEven",
     "Memory",
     "Option",
     "Origin",
     "Question",
+    "Ratio",
+    "RentOrBuy",
     "rank_options",
+    "rent_of",
     "split_memory_model",
 ]
 
@@ -51,6 +57,8 @@ class Question(_Frozen, frozen=True, kw_only=True):
     """Published software stack to stand on; ``None`` picks the newest with enough cards."""
     rank_by: str | None = None
     """Row of `RANKINGS`; ``None``: throughput under a budget, else throughput per price."""
+    rent: tuple[str, float] | None = None
+    """A card that could be rented, and its price per hour; an empty name means the first option's."""
     max_devices: int = 2
     assumptions: Assumptions = Assumptions()
 
@@ -67,6 +75,25 @@ class Memory(_Frozen, frozen=True, kw_only=True):
     largest_batch: int
     """Of the upper end of the need; 0: not one example."""
     basis: str
+    card_bytes: int | None = None
+    """Memory of one device."""
+
+
+class Ratio(_Frozen, frozen=True, kw_only=True):
+    """One throughput ÷ another with the range of the ratio itself, which is narrower than the two ranges suggest."""
+
+    value: float
+    low: float
+    high: float
+    of: str
+    """What it is a multiple of."""
+    basis: str
+    """``measured``, ``published``, ``predicted``, or which of these was mixed."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the range leaves out 1."""
+        return self.low > 1 or self.high < 1
 
 
 class Option(_Frozen, frozen=True, kw_only=True):
@@ -82,13 +109,22 @@ class Option(_Frozen, frozen=True, kw_only=True):
     low_per_s: float | None = None
     high_per_s: float | None = None
     batch_size: int | None = None
+    predicted_by: str | None = None
+    """``law``, ``publisher's ratio``, ``own batch`` or ``scaling of several``; ``None`` where it is not predicted."""
     price: Price | None = None
     """Of all devices together."""
     power_w: float | None = None
     power_origin: str = ""
     energy_per_example_j: float | None = None
+    energy_low_j: float | None = None
+    energy_high_j: float | None = None
     cost_per_million: float | None = None
+    cost_low: float | None = None
+    cost_high: float | None = None
     throughput_per_price: float | None = None
+    throughput_per_price_low: float | None = None
+    throughput_per_price_high: float | None = None
+    times_yours: Ratio | None = None
     memory: Memory | None = None
     owned: bool = False
     comparable: bool = True
@@ -100,6 +136,11 @@ class Option(_Frozen, frozen=True, kw_only=True):
     """What puts it where it is, a sentence each."""
     sources: tuple[str, ...] = ()
 
+    @property
+    def price_amount(self) -> float | None:
+        """What it costs, where that is known."""
+        return None if self.price is None else self.price.amount
+
 
 class BreakEven(_Frozen, frozen=True, kw_only=True):
     """From where the dearer option has cost less than the cheaper one, electricity included."""
@@ -108,14 +149,47 @@ class BreakEven(_Frozen, frozen=True, kw_only=True):
     dearer: str
     examples: float | None
     """``None``: never, at these assumptions."""
+    examples_low: float | None
+    """Where the ratio of the two throughputs is at the favourable end of its range."""
+    examples_high: float | None
+    """At the other end; ``None``: never."""
     hours_per_day: float | None
     """Of the cheaper card's work over the assumed years; ``None``: not within 24 hours a day."""
+    hours_per_day_low: float | None
+    hours_per_day_high: float | None
+
+
+class RentOrBuy(_Frozen, frozen=True, kw_only=True):
+    """From how many hours on a rented card buying the first option costs less for the same work."""
+
+    bought: str
+    rented: str
+    price_per_hour: float
+    hours: float | None
+    """Of the rented card; ``None``: buying never costs less."""
+    hours_low: float | None
+    hours_high: float | None
+
+
+class Alternative(_Frozen, frozen=True, kw_only=True):
+    """Another option with what speaks for it."""
+
+    name: str
+    reason: str
+    text: str
 
 
 class Advice(_Frozen, frozen=True, kw_only=True):
-    """The answer: ranked options first, then those that are not ranked."""
+    """The answer in a sentence, then ranked options, then those that are not ranked."""
 
     question: Question
+    answer: str
+    """Which card, in one sentence with its ranges; what cannot be said where none can be named."""
+    indistinguishable: tuple[str, ...]
+    """Options whose ratio to the first has a range that holds 1."""
+    would_change: tuple[str, ...]
+    """What would put another card first."""
+    alternatives: tuple[Alternative, ...]
     currency: str
     unit: str
     """What one example is: images, sequences …"""
@@ -125,6 +199,7 @@ class Advice(_Frozen, frozen=True, kw_only=True):
     ranked_by: str
     options: tuple[Option, ...]
     break_even: tuple[BreakEven, ...]
+    rent_or_buy: RentOrBuy | None
     notes: tuple[str, ...]
 
 
@@ -134,6 +209,7 @@ RANKINGS: Mapping[str, tuple[str, bool]] = {
     "value": ("throughput_per_price", True),
     "cost": ("cost_per_million", False),
     "energy": ("energy_per_example_j", False),
+    "price": ("price_amount", False),
 }
 """What options may be ranked by."""
 
@@ -154,32 +230,31 @@ def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
 
     compared = [o for o in options if not o.owned and o.excluded is None and figure(o) is not None]
     ordered = sorted(compared, key=lambda option: figure(option) or 0.0, reverse=larger)
-    ranked = [_placed(option, number, ordered) for number, option in enumerate(ordered, start=1)]
+    ranked = [msgspec.structs.replace(option, rank=number) for number, option in enumerate(ordered, start=1)]
     rest = [option for option in options if option not in compared]
     owned = [option for option in rest if option.owned]
     return (*ranked, *owned, *(option for option in rest if not option.owned))
 
 
-def _placed(option: Option, number: int, ordered: Sequence[Option]) -> Option:
-    """The option with its rank, and which neighbours cannot be told from it."""
-    above = ordered[number - 2] if number > 1 else None
-    doubt: tuple[str, ...] = ()
-    if above is not None and _overlap(option, above):
-        doubt = (f"its range overlaps that of {above.name}: the two cannot be told apart",)
-    return msgspec.structs.replace(option, rank=number, why=(*option.why, *doubt))
-
-
-def _overlap(one: Option, other: Option) -> bool:
-    if one.throughput_per_s is None or other.throughput_per_s is None:
-        return False
-    if one.origin == other.origin == "published":
-        return False
-    low, high = one.low_per_s or one.throughput_per_s, one.high_per_s or one.throughput_per_s
-    other_low, other_high = other.low_per_s or other.throughput_per_s, other.high_per_s or other.throughput_per_s
-    return low <= other_high and other_low <= high
-
-
 def split_memory_model(text: str) -> tuple[str, str]:
     """``llama-2-7b:qlora`` → its two parts; the method defaults to full fine-tuning."""
-    name, _, method = text.partition(":")
-    return name, method or "full"
+    name, _, method = text.rpartition(":") if ":" in text else (text, "", "")
+    return name.strip(), canonical(method, METHOD_ALIASES) or "full"
+
+
+def rent_of(text: str) -> tuple[str, float] | None:
+    """``4090=0.40`` or ``0.40`` → the card and its price per hour; ``None`` for nothing.
+
+    Raises:
+        UsageError: the price is no positive number.
+    """
+    if not text.strip():
+        return None
+    name, _, price = text.rpartition("=")
+    try:
+        value = float(price)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise UsageError(f"--rent is {text!r}.", next_step="Give a price per hour, such as 0.40 or 4090=0.40.")
+    return name.strip(), value

@@ -1,30 +1,29 @@
-"""The advice and the catalogue as text for a terminal, and as JSON."""
-
-from __future__ import annotations
+"""The advice as text for a terminal, and as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from rtxbench.advice.question import Advice, BreakEven, Option
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from rtxbench.advice.question import Advice, BreakEven, Option, RentOrBuy
+from rtxbench.advice.sentence import compact, ranged, short_name
 
 __all__ = ["advice_json", "advice_text"]
 
-_PLAIN_WIDTH = 132
+_PLAIN_WIDTH = 80
 """Width where the output is no terminal."""
+_WIDE = 104
+"""Width from which the columns that 80 have no room for are shown too."""
 
 _RANKED_BY: Mapping[str, str] = {
     "throughput": "throughput",
     "value": "throughput per price",
     "cost": "cost per million examples",
     "energy": "energy per example",
+    "price": "price, as no speed is known",
 }
+_ORIGINS: Mapping[str | None, str] = {"published": "pub", "predicted": "pred", "measured": "meas", None: ""}
 
 
 def advice_json(advice: Advice) -> str:
@@ -33,48 +32,58 @@ def advice_json(advice: Advice) -> str:
 
 
 def advice_text(advice: Advice, *, width: int | None = None) -> str:
-    """A ranked table, why the first few are where they are, and what cannot be said.
+    """The answer, three alternatives, a ranked table, and what cannot be said.
 
     Args:
         advice: the answer.
-        width: columns; ``None`` wraps sentences at the terminal's and lets the table be wider.
+        width: columns; ``None`` takes the terminal's, 80 where there is none.
     """
-    from rich.console import Console
-
-    # No markup: names and notes may hold square brackets, which are text here.
-    console = Console(width=width or _PLAIN_WIDTH, force_terminal=False, color_system=None, markup=False)
-    columns = min(console.width, get_terminal_size((_PLAIN_WIDTH, 24)).columns)
-    with console.capture() as captured:
-        for part in _parts(advice):
-            console.print(_wrapped(part, columns) if isinstance(part, str) else part, highlight=False)
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().rstrip().splitlines())
+    columns = width or get_terminal_size((_PLAIN_WIDTH, 24)).columns
+    lines = "\n".join(_parts(advice, max(columns, _PLAIN_WIDTH))).split("\n")
+    wrapped = (line if len(line) <= columns else _wrapped(line, columns) for line in lines)
+    return "\n".join(line.rstrip() for line in wrapped).strip() + "\n"
 
 
-def _wrapped(text: str, columns: int) -> str:
-    """Each line broken between words, what follows indented below it."""
-    return "\n".join(
-        fill(line, columns, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2), break_on_hyphens=False)
-        for line in text.split("\n")
-    )
+def _wrapped(line: str, columns: int) -> str:
+    """The line broken between words, what follows indented below it."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return fill(line, columns, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _parts(advice: Advice) -> Iterable[RenderableType]:
+def _parts(advice: Advice, columns: int) -> Iterable[str]:
     ranked = [option for option in advice.options if option.rank is not None]
+    yield advice.answer
+    yield from _after_the_answer(advice)
     yield _question_line(advice)
     yield f"Stands on: {advice.basis}: {advice.basis_note}" if advice.basis else f"Cannot say: {advice.basis_note}."
     if ranked:
-        yield _ranked_table(advice, ranked)
-    owned = [option for option in advice.options if option.owned]
-    for option in owned:
+        yield "\n" + _table(advice, ranked, columns)
+        yield _legend(advice, ranked)
+    for option in (option for option in advice.options if option.owned):
         yield _owned_line(option)
     if ranked:
         yield "\nWhy, for the first five:"
         yield from (f"  {o.rank}. {o.name}: {'; '.join(o.why)}." for o in ranked[:5])
     yield from _break_even_lines(advice.break_even, advice)
-    yield from _unranked_lines(advice)
+    if advice.rent_or_buy is not None:
+        yield _rent_line(advice.rent_or_buy, advice.currency)
+    yield from _unranked_lines(advice, columns)
     if ranked:
         yield _assumption_line(advice)
     yield from (f"Note: {note}" for note in advice.notes)
+
+
+def _after_the_answer(advice: Advice) -> Iterable[str]:
+    if advice.indistinguishable:
+        names = [short_name(name) for name in advice.indistinguishable]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield f"Not distinguishable from it: {', '.join(names[:5])}{more}."
+    if advice.would_change:
+        yield f"Would change with: {'; '.join(advice.would_change)}."
+    if advice.alternatives:
+        yield "\nAlternatives:"
+        yield from (f"  {alternative.text}" for alternative in advice.alternatives)
+    yield ""
 
 
 def _question_line(advice: Advice) -> str:
@@ -86,36 +95,47 @@ def _question_line(advice: Advice) -> str:
     )
 
 
-def _ranked_table(advice: Advice, ranked: Sequence[Option]) -> RenderableType:
-    from rich import box
-    from rich.table import Table
+def _table(advice: Advice, ranked: Sequence[Option], columns: int) -> str:
+    """Ranked options, one line each, within the columns there are."""
+    head = ["#", "card", "per s", "90 % range", "is", "batch", advice.currency, "/mln", "memory"]
+    rows = [_cells(option) for option in ranked]
+    if columns >= _WIDE:
+        head += ["J each", "/1000", "x yours"]
+        rows = [(*row, *_wide_cells(option)) for row, option in zip(rows, ranked, strict=True)]
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    spare = columns - sum(widths) - len(widths) + 1
+    widths[1] += min(0, spare)
+    return "\n".join(_line(row, widths) for row in (head, *rows))
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("#", justify="right")
-    table.add_column("Card", no_wrap=True)
-    for title in (f"{advice.unit}/s", "90 % range", "figure is"):
-        table.add_column(title, justify="left" if title == "figure is" else "right", no_wrap=True)
-    for title in (advice.currency, "per 1000", "J each", "per million", "memory"):
-        table.add_column(title, justify="left" if title == "memory" else "right", no_wrap=True)
-    for option in ranked:
-        table.add_row(*_cells(option))
-    return table
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    left = {1, 4, 8}
+    cells = (
+        (text if len(text) <= width else text[: width - 1] + "…").ljust(width) if i in left else text.rjust(width)
+        for i, (text, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return " ".join(cells).rstrip()
 
 
 def _cells(option: Option) -> tuple[str, ...]:
     mark = "*" if option.price is not None and option.price.is_launch_price else ""
     return (
-        str(option.rank),
-        option.name,
-        _number(option.throughput_per_s),
+        "" if option.rank is None else str(option.rank),
+        short_name(option.name),
+        compact(option.throughput_per_s).replace(" ", ""),
         _range(option),
-        option.origin or "–",
+        _ORIGINS[option.origin],
+        "" if option.batch_size is None else str(option.batch_size),
         "–" if option.price is None else f"{option.price.amount:,.0f}{mark}",
-        _number(None if option.throughput_per_price is None else 1000 * option.throughput_per_price),
-        _number(option.energy_per_example_j),
-        _number(option.cost_per_million),
+        compact(option.cost_per_million).replace(" ", ""),
         _memory_words(option),
     )
+
+
+def _wide_cells(option: Option) -> tuple[str, ...]:
+    value = None if option.throughput_per_price is None else 1000 * option.throughput_per_price
+    yours = "–" if option.times_yours is None else f"{option.times_yours.value:.2f}"
+    return (compact(option.energy_per_example_j), compact(value), yours)
 
 
 def _memory_words(option: Option) -> str:
@@ -123,12 +143,22 @@ def _memory_words(option: Option) -> str:
     if memory is None:
         return "unknown"
     if memory.state is None or memory.state == "fits":
-        return f"{'fits, ' if memory.state else ''}batch ≤ {memory.largest_batch}"
+        return f"{'fits ' if memory.state else ''}≤ {memory.largest_batch}"
     return memory.state
 
 
+def _legend(advice: Advice, ranked: Sequence[Option]) -> str:
+    unit, currency = advice.unit, advice.currency
+    memory = next((option.memory for option in ranked if option.memory is not None), None)
+    of = f" Memory: largest batch of {memory.model} ({memory.basis})." if memory is not None else ""
+    return (
+        f"per s: {unit} per second, pub(lished), pred(icted) or meas(ured) at that batch; /mln: {currency} a million "
+        f"{unit}, with the range of the speed.{of}"
+    )
+
+
 def _owned_line(option: Option) -> str:
-    name, throughput = option.name.removesuffix(" (yours)"), _number(option.throughput_per_s)
+    name, throughput = option.name.removesuffix(" (yours)"), compact(option.throughput_per_s)
     return f"Yours: {name}: {throughput} examples/s measured; {'; '.join(option.why)}."
 
 
@@ -136,17 +166,38 @@ def _break_even_lines(pairs: Sequence[BreakEven], advice: Advice) -> Iterable[st
     if pairs:
         yield "\nBreak-even, electricity included:"
     for pair in pairs:
-        if pair.examples is None:
-            yield f"  {pair.dearer} never makes up for its price over {pair.cheaper}."
+        cheaper, dearer = short_name(pair.cheaper), short_name(pair.dearer)
+        if pair.examples is None and pair.examples_low is None:
+            yield f"  {dearer} never makes up for its price over {cheaper}."
             continue
-        count = f"{_counted(pair.examples)} {advice.unit}"
         years = f"{advice.question.assumptions.years:g} years"
-        hours = (
-            f"{pair.hours_per_day:.1f} hours a day of the {pair.cheaper} over {years}"
-            if pair.hours_per_day is not None
-            else f"more than 24 hours a day over {years}"
+        yield (
+            f"  {dearer} makes up for its price over {cheaper} after, in {advice.unit}, "
+            f"{_span(pair.examples, pair.examples_low, pair.examples_high)}: {_hours(pair)} a day of the {cheaper} "
+            f"over {years}."
         )
-        yield f"  {pair.dearer} has cost less than {pair.cheaper} after {count} ({hours})."
+
+
+def _span(value: float | None, low: float | None, high: float | None) -> str:
+    middle, least, most = ("never" if count is None else _counted(count) for count in (value, low, high))
+    return middle if least == most else f"{middle} ({least} to {most})"
+
+
+def _hours(pair: BreakEven) -> str:
+    def told(hours: float | None) -> str:
+        return "more than 24" if hours is None else f"{hours:.1f}"
+
+    if pair.hours_per_day == pair.hours_per_day_low == pair.hours_per_day_high:
+        return f"{told(pair.hours_per_day)} hours"
+    return f"{told(pair.hours_per_day)} ({told(pair.hours_per_day_low)} to {told(pair.hours_per_day_high)}) hours"
+
+
+def _rent_line(pair: RentOrBuy, currency: str) -> str:
+    rented = f"renting {short_name(pair.rented)} at {pair.price_per_hour:g} {currency} an hour"
+    if pair.hours is None:
+        return f"\nRent or buy: {rented} costs less than the electricity of {short_name(pair.bought)} alone."
+    hours = ranged(pair.hours, pair.hours_low, pair.hours_high)
+    return f"\nRent or buy: buying {short_name(pair.bought)} costs less than {rented} from {hours} hours of it on."
 
 
 def _counted(examples: float) -> str:
@@ -156,22 +207,24 @@ def _counted(examples: float) -> str:
     return f"{examples:,.0f}"
 
 
-def _unranked_lines(advice: Advice) -> Iterable[str]:
+def _unranked_lines(advice: Advice, columns: int) -> Iterable[str]:
+    """Every other card with what is known of it, then the reasons, each told once."""
+    rest = [option for option in advice.options if option.rank is None and not option.owned]
+    if not rest:
+        return
+    yield "\nNot ranked, with what is known of them:"
+    yield _table(advice, rest, columns)
     reasons: dict[str, list[str]] = {}
-    for option in advice.options:
-        if option.rank is None and not option.owned:
-            reasons.setdefault(_unranked_reason(option), []).append(option.name)
-    if reasons:
-        yield "\nNot ranked:"
-    for reason, names in reasons.items():
-        yield f"  {', '.join(names)}: {reason}."
+    for option in rest:
+        reasons.setdefault(_unranked_reason(option), []).append(short_name(option.name))
+    yield from (f"  {', '.join(names)}: {reason}." for reason, names in reasons.items())
 
 
 def _unranked_reason(option: Option) -> str:
-    if option.cannot_say is not None:
-        return f"cannot say: {option.cannot_say}"
     if option.excluded is not None:
         return "over budget" if option.excluded.startswith("over budget") else option.excluded
+    if option.cannot_say is not None:
+        return f"cannot say: {option.cannot_say}"
     return "no price is known"
 
 
@@ -179,22 +232,11 @@ def _assumption_line(advice: Advice) -> str:
     a = advice.question.assumptions
     return (
         f"\nAssumed: electricity {a.electricity_per_kwh:g} {advice.currency}/kWh, {a.hours_per_day:g} hours a day, "
-        f"{a.years:g} years, resale at {a.resale_ratio:.0%} of the price, {a.host_w:g} W for the rest of the machine. "
-        f"'per 1000': {advice.unit}/s per 1000 {advice.currency}; 'per million': {advice.currency} a million "
-        f"{advice.unit}."
+        f"{a.years:g} years, resale at {a.resale_ratio:.0%} of the price, {a.host_w:g} W for the rest of the machine."
     )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    for least, factor, prefix in ((1e9, 1e9, " G"), (1e6, 1e6, " M"), (1e4, 1e3, " k")):
-        if abs(value) >= least:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _range(option: Option) -> str:
     if option.low_per_s is None or option.high_per_s is None:
         return "–"
-    return f"{_number(option.low_per_s)} to {_number(option.high_per_s)}"
+    return f"{compact(option.low_per_s)} to {compact(option.high_per_s)}".replace(" k", "k")

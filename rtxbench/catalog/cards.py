@@ -286,8 +286,8 @@ def _tensor_rates(
 
 def _factors(card_class: str, chip: str) -> tuple[float, float, float, float] | None:
     if card_class == "datacenter":
-        # L4 and L40S carry Ada chips at the workstation rates.
-        return TENSOR_RATE_FACTORS["workstation" if chip.startswith("AD") else chip] if chip != "GH100" else None
+        # L4, L40S, A10 and A40 carry the workstation chips at their rates; other chips have no formula here.
+        return TENSOR_RATE_FACTORS.get("workstation" if chip.startswith(("AD1", "GA10")) and chip != "GA100" else chip)
     return TENSOR_RATE_FACTORS[card_class]
 
 

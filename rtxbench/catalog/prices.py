@@ -40,6 +40,11 @@ class Price(msgspec.Struct, frozen=True):
     """Shop or note; for a launch price, that it is one."""
     is_launch_price: bool
 
+    @property
+    def age_days(self) -> int:
+        """Days since the price was seen."""
+        return (datetime.date.today() - datetime.date.fromisoformat(self.date)).days
+
 
 class PriceList(NamedTuple):
     """The prices of one file, or none."""
@@ -116,8 +121,24 @@ def _price(row: Mapping[str, Any], where: str, cards: Mapping[str, Card]) -> tup
         raise UsageError(f"{where} ({card}): currency is {currency!r}.", next_step="Use its ISO code, such as EUR.")
     if "shop" not in row and "note" not in row:
         raise UsageError(f"{where} ({card}) names neither shop nor note.", next_step="Say where the price is from.")
+    _check_day(date, card, cards[card], where)
     origin = ", ".join(str(row[key]) for key in ("shop", "note") if key in row)
     return card, Price(float(amount), currency, date.isoformat(), origin, False)
+
+
+def _check_day(date: datetime.date, name: str, card: Card, where: str) -> None:
+    """A day on which somebody could have seen the price.
+
+    Raises:
+        UsageError: it lies in the future, or before the card's launch.
+    """
+    if date > datetime.date.today():
+        raise UsageError(f"{where} ({name}): {date} is yet to come.", next_step="Give the day you saw the price.")
+    if card.launch_date is not None and date.isoformat() < card.launch_date:
+        raise UsageError(
+            f"{where} ({name}): {date} is before the card's launch on {card.launch_date}.",
+            next_step="Give the day you saw the price.",
+        )
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

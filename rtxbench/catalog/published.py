@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 __all__ = [
     "FILTERS",
+    "PUBLISHERS",
     "WORKLOAD_MODELS",
     "Curated",
     "Published",
@@ -27,6 +28,7 @@ __all__ = [
     "curated",
     "load_published",
     "sensor_errors",
+    "workload_of",
 ]
 
 
@@ -82,6 +84,22 @@ WORKLOAD_MODELS: Mapping[str, tuple[PublishedModel, ...]] = {
     ),
 }
 """rtxbench workload → published stand-ins. A workload without a row has no published figure."""
+
+PUBLISHERS: Mapping[str, str] = {
+    # stack: who ran it. Ratios of two cards carry from one stack of a publisher to another.
+    "pytorch-ngc-20.10": "Lambda",
+    "pytorch-1.13-ngc-22.10": "Lambda",
+}
+
+
+def workload_of(model: str) -> tuple[str, int | None]:
+    """Rtxbench's workload a published model stands for, and its tokens an example; the model's own name without one."""
+    for workload, stand_ins in WORKLOAD_MODELS.items():
+        for stand_in in stand_ins:
+            if stand_in.model == model:
+                return workload, stand_in.tokens
+    return model, None
+
 
 _PRE_AMPERE = ("GeForce RTX 2080 Ti", "V100 16GB")
 

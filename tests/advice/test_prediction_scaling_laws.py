@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal, scaled_batch
+from rtxbench.advice.prediction.batches import fitting_batch, scaled_batch
+from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
@@ -176,7 +177,8 @@ def test_conformal_width_by_hand() -> None:
 @pytest.mark.parametrize(
     ("card", "case", "reason"),
     [
-        ("GeForce RTX 5080", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Blackwell GeForce card"),
+        ("GeForce RTX 4070", Case("own", "mlp", "tf32"), "no GeForce card measured"),
+        ("GeForce RTX 4070", Case("pytorch-1.13-ngc-22.10", "waveglow", "tf32"), "paper figures do not decide"),
         ("RTX 6000 Ada Generation", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ada Lovelace workstation"),
         ("A100 PCIe 80GB", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ampere datacenter"),
         ("GeForce RTX 4070", Case("pytorch-1.13-ngc-22.10", "resnet50", "float32"), "in float32"),
@@ -199,8 +201,8 @@ def test_forecast_is_a_range_around_its_value(forecaster: Forecaster) -> None:
     said = forecaster.predict(card, case, None, anchors)
     assert isinstance(said, Forecast)
     assert said.anchors == ("GeForce RTX 3090", "GeForce RTX 4090")
-    assert said.batch_size == scaled_batch(card, anchors, CARDS) == 48
-    assert math.log(said.high_per_s / said.throughput_per_s) == pytest.approx(forecaster.log_half_width)
+    assert said.batch_size == fitting_batch(card, case, anchors, CARDS) < scaled_batch(card, anchors, CARDS) == 48
+    assert math.log(said.high_per_s / said.throughput_per_s) == pytest.approx(said.log_half_width)
     assert said.low_per_s * said.high_per_s == pytest.approx(said.throughput_per_s**2)
 
 

@@ -127,6 +127,18 @@ def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     assert "line 2" in str(caught.value)
 
 
+def test_a_datacenter_card_of_any_chip_is_read(tmp_path: Path) -> None:
+    """A V100 line of one's own is read, its Tensor rates unknown; an A40's follow the workstation formula."""
+    path = tmp_path / "mine.csv"
+    rows = ["V100 16GB,datacenter,GV100", "A40,datacenter,GA102"]
+    blank = [row + ",Ampere,,,,,,16,,900,,15.7" + "," * 13 + "board partner," for row in rows]
+    path.write_text("\n".join(blank) + "\n", encoding="utf-8")
+    cards = load_cards(path)
+    assert cards["V100 16GB"].fp16_flop_per_s is None
+    assert tensor_rate_faults(cards["V100 16GB"]) == []
+    assert cards["A40"].fp16_flop_per_s == pytest.approx(4 * 15.7e12)
+
+
 def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     """A cards file that is not there is said to be not there."""
     with pytest.raises(UsageError, match="cannot read the cards file"):

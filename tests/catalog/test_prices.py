@@ -50,6 +50,8 @@ def test_a_card_without_any_price_has_none() -> None:
     ("text", "message"),
     [
         (GOOD.replace("date = 2025-11-02\n", ""), "has no date"),
+        (GOOD.replace("2025-11-02", "2131-01-01"), "yet to come"),
+        (GOOD.replace("2025-11-02", "2019-01-01"), "before the card's launch"),
         (GOOD.replace("2025-11-02", '"yesterday"'), "has no date"),
         (GOOD.replace('shop = "a shop"', ""), "neither shop nor note"),
         (GOOD.replace("589", "0"), "price is 0"),

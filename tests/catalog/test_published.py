@@ -39,9 +39,9 @@ def row(**changes: object) -> Published:
 
 
 def test_every_row_keeps_its_source() -> None:
-    """Each of the 6,027 rows names source, path, licence, date, framework and both precision labels."""
+    """Each of the 6,061 rows names source, path, licence, date, framework and both precision labels."""
     rows = load_published()
-    assert len(rows) == 6027
+    assert len(rows) == 6061
     for name in ("source", "path", "license", "date", "framework", "stack", "precision", "precision_as_printed"):
         assert all(getattr(r, name) for r in rows), name
 
@@ -95,7 +95,7 @@ def test_listing_is_a_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rtxbench.catalog.published"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("5964 rows kept, 63 dropped")
+    assert done.stdout.startswith("5998 rows kept, 63 dropped")
 
 
 def test_curation_changes_no_value_and_is_reproducible(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_curation_changes_no_value_and_is_reproducible(tmp_path: Path) -> None:
     raw = tmp_path / "raw.csv"
     raw.write_text(",".join(RAW) + "\n" + ",".join(RAW.values()) + "\n", encoding="utf-8")
     first, second = tmp_path / "1.gz", tmp_path / "2.gz"
-    assert curate(raw, first) == curate(raw, second) == 1
+    assert curate([raw], first) == curate([raw], second) == 1
     assert first.read_bytes() == second.read_bytes()
     text = gzip.decompress(first.read_bytes()).decode()
     assert ",mixed_float16,amp_fp16,224,GeForce RTX 4090,RTX 4090,1,throughput,1300.5,images/s" in text

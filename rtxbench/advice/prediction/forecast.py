@@ -1,9 +1,12 @@
 """Predict one card's throughput, or say why not.
 
-A prediction is made only where it was validated: within one software stack, within one card class, for an
-architecture that leave-one-card-out has met in that class, at a precision that has published figures. Everything
-else is a `Refusal` with its reason (docs/prediction.md shows what happens without these rules: across classes the
-median error is 20 to 80 %).
+A prediction is made only where it was validated: within one software stack and one card class, for architectures that
+leave-one-card-out has met in that class (the anchors' as well as the card's), at a precision that has published
+figures, for a model whose speed the paper figures decide. Everything else is a `Refusal` with its reason
+(docs/prediction.md shows what happens without these rules).
+
+Where the same publisher ran the card in another stack, beside a card that is in this one, that ratio says more than
+any law: the card is then predicted from it (`ratios`).
 """
 
 import math
@@ -12,13 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rtxbench.advice.prediction.batches import fitting_batch
+from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, anchor_counts, fit_ranges
+from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios, pair_errors
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
     Case,
     Points,
     anchored,
-    conformal_log_half_width,
     leave_one_card_out,
     points_of,
     training_points,
@@ -26,7 +31,7 @@ from rtxbench.advice.prediction.scaling_laws import (
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
 
-__all__ = ["Forecast", "Forecaster", "Refusal", "scaled_batch"]
+__all__ = ["Forecast", "Forecaster", "Refusal"]
 
 
 class Forecast(NamedTuple):
@@ -38,6 +43,9 @@ class Forecast(NamedTuple):
     batch_size: int
     anchors: tuple[str, ...]
     """Cards it was predicted from."""
+    log_half_width: float
+    stack: str | None = None
+    """Other stack of the same publisher whose ratio it rests on; ``None`` for the scaling law."""
 
 
 class Refusal(NamedTuple):
@@ -47,7 +55,7 @@ class Refusal(NamedTuple):
 
 
 class Forecaster:
-    """The chosen method fitted to the published data, with the range its cross-validation supports."""
+    """The chosen method fitted to the published data, with the ranges its cross-validation supports."""
 
     def __init__(self, rows: Sequence[Published], cards: Mapping[str, Card]) -> None:
         self.points = training_points(rows, cards)
@@ -55,10 +63,12 @@ class Forecaster:
         errors = leave_one_card_out(self.points, name, settings) - self.points.log_throughput
         self._cards = cards
         self._law = METHODS[name].fit(self.points, settings)
-        self.log_half_width = conformal_log_half_width(errors)
+        self.ranges: Ranges = fit_ranges(self.points, errors, anchor_counts(self.points))
+        self.pairs: PairErrors = fit_pair_errors(pair_errors(self.points, name, settings), self.ranges.spread)
+        self._ratios: StackRatios = fit_stack_ratios(self.points)
         known = ~np.isnan(errors)
-        self._validated = [cards[str(card)] for card in np.unique(self.points.card[known])]
-        self._precisions = {str(precision) for precision in np.unique(self.points.precision[known])}
+        self._validated = {cards[str(card)].name for card in set(self.points.card[known])}
+        self._precisions = {str(precision) for precision in set(self.points.precision[known])}
 
     def anchors(self, case: Case, card_class: str) -> Points:
         """Published points that may anchor ``case`` on a card of this class."""
@@ -73,7 +83,8 @@ class Forecaster:
     def validated_on(self, card: Card) -> tuple[str, ...]:
         """Cards of the same class and architecture that leave-one-card-out could predict."""
         same = (card.card_class, card.architecture)
-        return tuple(other.name for other in self._validated if (other.card_class, other.architecture) == same)
+        cards = (self._cards[name] for name in sorted(self._validated))
+        return tuple(other.name for other in cards if (other.card_class, other.architecture) == same)
 
     def predict(self, card: Card, case: Case, batch_size: int | None, anchors: Points) -> Forecast | Refusal:
         """Throughput of ``case`` on ``card`` from ``anchors``.
@@ -81,23 +92,37 @@ class Forecaster:
         Args:
             card: the card nobody measured.
             case: stack, model and precision.
-            batch_size: its batch; ``None`` scales the anchors' by memory.
+            batch_size: its batch; ``None`` takes the largest that fills its memory as the anchors' batches fill theirs.
             anchors: the same case on other cards, published or one's own.
         """
-        anchors = anchors.take(anchors.card != card.name)
+        other = self._ratios.predict(card.name, case) if batch_size is None else None
+        if other is not None:
+            value, half_width, names, stack, batch = other
+            return _forecast(value, half_width, batch, names, stack)
+        anchors = anchors.take((anchors.card != card.name) & (anchors.card_class == card.card_class))
         refusal = self._refusal(card, case, anchors)
         if refusal is not None:
             return refusal
-        batch = batch_size or scaled_batch(card, anchors, self._cards)
-        query = points_of([(card, case, batch, 1.0)])
-        log_value = float(anchored(anchors, query, self._law)[0])
-        return Forecast(
-            math.exp(log_value),
-            math.exp(log_value - self.log_half_width),
-            math.exp(log_value + self.log_half_width),
-            batch,
-            tuple(sorted({str(name) for name in anchors.card})),
+        batch = fitting_batch(card, case, anchors, self._cards) if batch_size is None else batch_size
+        if batch < 1:
+            return Refusal("not one example fits in its memory at this precision")
+        log_value = float(anchored(anchors, points_of([(card, case, batch, 1.0)]), self._law)[0])
+        names = tuple(sorted({str(name) for name in anchors.card}))
+        return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
+
+    def rebatched(self, card: Card, case: Case, throughput_per_s: float, batch: int, wanted: int) -> Forecast:
+        """A published figure moved to another batch by the law's fixed cost per step, with the law's range."""
+        log_value = math.log(throughput_per_s) + float(
+            (self._law(points_of([(card, case, wanted, 1.0)])) - self._law(points_of([(card, case, batch, 1.0)])))[0]
         )
+        return _forecast(log_value, self.ranges.log_half_width(case.model, 1), wanted, (card.name,), None)
+
+    def pair_log_half_width(self, one: Card, other: Card, case: Case, batches: tuple[int, int]) -> float:
+        """Half-width (log scale) of the ratio of two predictions of one case: their common anchors' errors cancel."""
+        gap = self._law(points_of([(one, case, batches[0], 1.0)])) - self._law(
+            points_of([(other, case, batches[1], 1.0)])
+        )
+        return self.pairs.log_half_width(float(abs(gap[0])), self.ranges.spread(case.model))
 
     def _refusal(self, card: Card, case: Case, anchors: Points) -> Refusal | None:
         if case.precision not in self._precisions:
@@ -106,19 +131,32 @@ class Forecaster:
             return Refusal(f"no verified {case.precision} rate of this card")
         if not self.validated_on(card):
             return Refusal(f"no {card.architecture} {_spelled(card)} card was ever there to check a prediction on")
-        if not len(anchors.take(anchors.card_class == card.card_class)):
+        if not len(anchors):
             return Refusal(f"no {_spelled(card)} card measured in the same software stack; classes do not transfer")
+        for name in sorted({str(name) for name in anchors.card}):
+            if not self.validated_on(self._cards[name]):
+                return Refusal(f"{name}, which it would be predicted from, is of an architecture never checked")
+        return self._model_refusal(case.model)
+
+    def _model_refusal(self, model: str) -> Refusal | None:
+        if model not in self.ranges.models:
+            return Refusal(
+                f"no published figures of {model} on several cards: nobody could check how its speed differs between "
+                "cards, and a network whose steps are short is bound by launches"
+            )
+        spread = self.ranges.models[model]
+        if spread > LARGEST_SPREAD:
+            return Refusal(
+                f"predictions of {model} were off by {math.expm1(spread):.0%} where they could be checked: paper "
+                "figures do not decide its speed"
+            )
         return None
+
+
+def _forecast(log_value: float, half_width: float, batch: int, names: tuple[str, ...], stack: str | None) -> Forecast:
+    low, value, high = (math.exp(log_value + shift) for shift in (-half_width, 0.0, half_width))
+    return Forecast(value, low, high, batch, names, half_width, stack)
 
 
 def _spelled(card: Card) -> str:
     return "GeForce" if card.card_class == "geforce" else card.card_class
-
-
-def scaled_batch(card: Card, anchors: Points, cards: Mapping[str, Card]) -> int:
-    """The anchors' batch per byte of memory (geometric mean) times the card's memory, at least 1.
-
-    Published batches are the largest that fit, so a card's own is in proportion to its memory.
-    """
-    per_byte = anchors.log_batch - np.log([cards[str(name)].memory_bytes for name in anchors.card])
-    return max(1, int(math.exp(float(per_byte.mean())) * card.memory_bytes * 1.000001))

@@ -1,0 +1,101 @@
+"""One card's throughput in the stack the advice stands on: published, measured, predicted, or why none of them."""
+
+from typing import NamedTuple
+
+from rtxbench.advice.basis import Basis, published_figure
+from rtxbench.advice.own_machines import Owned
+from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
+from rtxbench.advice.question import Origin, Question
+from rtxbench.catalog.cards import Card
+
+__all__ = ["Figure", "asked_batch", "figure_of"]
+
+
+class Figure(NamedTuple):
+    """A throughput with where it comes from; ``None`` is unknown and ``cannot_say`` has the reason."""
+
+    origin: Origin | None = None
+    stack: str | None = None
+    throughput_per_s: float | None = None
+    low_per_s: float | None = None
+    high_per_s: float | None = None
+    batch_size: int | None = None
+    predicted_by: str | None = None
+    cannot_say: str | None = None
+    why: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+    """What is known of one such card training the asked-for case."""
+    published = published_figure(card.name, 1, basis)
+    if published is not None:
+        figure = Figure(origin="published", stack=basis.case.stack, **published)  # type: ignore[arg-type]
+        return _at_asked_batch(figure, card, basis, question, forecaster)
+    if basis.own is not None and basis.own.card == card:
+        return _same_as_own(basis.own)
+    return _predicted(card, basis, question, forecaster)
+
+
+def asked_batch(question: Question) -> int | None:
+    """The batch the speed is asked at; with a memory model, ``--batch-size`` is that model's."""
+    return None if question.memory_model is not None else question.batch_size
+
+
+def _at_asked_batch(figure: Figure, card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+    """The published figure itself, or moved to the batch asked for, so that every card is ranked at one batch."""
+    wanted, have, value = asked_batch(question), figure.batch_size, figure.throughput_per_s
+    if wanted is None or wanted == have or have is None or value is None:
+        return figure
+    moved = forecaster.rebatched(card, basis.case, value, have, wanted)
+    return figure._replace(
+        origin="predicted",
+        throughput_per_s=moved.throughput_per_s,
+        low_per_s=moved.low_per_s,
+        high_per_s=moved.high_per_s,
+        batch_size=wanted,
+        predicted_by="own batch",
+        why=(f"nobody published batch {wanted}: moved from its own {value:.4g} at batch {have}",),
+    )
+
+
+def _same_as_own(own: Owned) -> Figure:
+    """Another card like one's own: what one's own gave."""
+    return Figure(
+        origin="measured",
+        stack=own.stack,
+        throughput_per_s=own.throughput_per_s,
+        low_per_s=own.low_per_s,
+        high_per_s=own.high_per_s,
+        batch_size=own.batch_size,
+        why=("measured on yours",),
+        sources=(own.record_id,),
+    )
+
+
+def _predicted(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+    anchors = basis.anchors if basis.anchors is not None else forecaster.anchors(basis.case, card.card_class)
+    batch = basis.own.batch_size if basis.own is not None else asked_batch(question)
+    forecast = forecaster.predict(card, basis.case, batch, anchors)
+    if isinstance(forecast, Refusal):
+        return Figure(cannot_say=forecast.reason)
+    return Figure(
+        origin="predicted",
+        stack=basis.case.stack,
+        throughput_per_s=forecast.throughput_per_s,
+        low_per_s=forecast.low_per_s,
+        high_per_s=forecast.high_per_s,
+        batch_size=forecast.batch_size,
+        predicted_by="law" if forecast.stack is None else "publisher's ratio",
+        why=_words(forecast, card, forecaster.validated_on(card)),
+    )
+
+
+def _words(forecast: Forecast, card: Card, checked_on: tuple[str, ...]) -> tuple[str, ...]:
+    names = " and ".join(forecast.anchors)
+    if forecast.stack is not None:
+        return (f"predicted from {names} by the ratio the same publisher measured in {forecast.stack}, 90 % range",)
+    words = f"predicted from {names} at batch {forecast.batch_size}, 90 % range"
+    if len(checked_on) > 1:
+        return (words,)
+    return (words, f"{checked_on[0]} is the only {card.architecture} card the method could be checked on")
