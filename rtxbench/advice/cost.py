@@ -3,8 +3,6 @@
 Every assumption is a field of `Assumptions` and is printed beside the figures.
 """
 
-from typing import Protocol
-
 import msgspec
 
 from rtxbench.errors import UsageError
@@ -14,7 +12,6 @@ __all__ = [
     "break_even_examples",
     "break_even_hours_per_day",
     "cost_per_million",
-    "economics",
     "energy_per_example_j",
     "rent_hours",
 ]
@@ -126,32 +123,3 @@ def rent_hours(
     electricity_per_hour = (power_w + assumptions.host_w) / 1000 * assumptions.electricity_per_kwh / speed_ratio
     saved = price_per_hour - electricity_per_hour
     return price * (1 - assumptions.resale_ratio) / saved if saved > 0 else None
-
-
-def economics(option: "Costed", assumptions: Assumptions) -> dict[str, float | None]:
-    """Energy, throughput per price and cost per million of an option, each with the range its throughput has."""
-    throughput, power, price = option.throughput_per_s, option.power_w, option.price_amount
-    if throughput is None:
-        return {}
-    low, high = option.low_per_s or throughput, option.high_per_s or throughput
-
-    def energy(speed: float) -> float | None:
-        return None if power is None else energy_per_example_j(power, speed)
-
-    def cost(speed: float) -> float | None:
-        return None if price is None or power is None else cost_per_million(price, power, speed, assumptions)
-
-    def per_price(speed: float) -> float | None:
-        return None if price is None else speed / price
-
-    return {
-        "energy_per_example_j": energy(throughput),
-        "energy_low_j": energy(high),
-        "energy_high_j": energy(low),
-        "throughput_per_price": per_price(throughput),
-        "throughput_per_price_low": per_price(low),
-        "throughput_per_price_high": per_price(high),
-        "cost_per_million": cost(throughput),
-        "cost_low": cost(high),
-        "cost_high": cost(low),
-    }

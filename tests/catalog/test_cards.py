@@ -131,7 +131,7 @@ def test_a_datacenter_card_of_any_chip_is_read(tmp_path: Path) -> None:
     """A V100 line of one's own is read, its Tensor rates unknown; an A40's follow the workstation formula."""
     path = tmp_path / "mine.csv"
     rows = ["V100 16GB,datacenter,GV100", "A40,datacenter,GA102"]
-    blank = [row + ",Ampere,,,,,,16,,900,,15.7" + "," * 13 + "board partner," for row in rows]
+    blank = [row + ",Ampere,,,,,,16,,900,,15.7" + "," * 14 + "board partner," for row in rows]
     path.write_text("\n".join(blank) + "\n", encoding="utf-8")
     cards = load_cards(path)
     assert cards["V100 16GB"].fp16_flop_per_s is None
