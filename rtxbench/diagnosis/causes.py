@@ -49,12 +49,12 @@ CAUSES: Final[Mapping[str, Cause]] = {
         "Only fewer FLOPs, a matrix unit or a faster device help.",
     ),
     "no-matrix-unit": Cause(
-        "this device multiplies in this precision no faster than in float32",
+        "no fast hardware for this precision",
         "Train in float32 here; a lower precision pays on a device with a matrix unit for it (Tensor Cores, AMX).",
     ),
     "memory-bandwidth-bound": Cause(
         "limited by memory bandwidth",
-        "Compile the step so that elementwise operations are fused, or halve the bytes with mixed precision.",
+        "Fuse elementwise operations, move fewer bytes, or use a device with more memory bandwidth.",
     ),
     "baseline-already-tf32": Cause(
         "the float32 baseline already runs its products on the matrix unit as TF32",
@@ -81,6 +81,8 @@ class Diagnosis(NamedTuple):
     """Sentences with the figures the cause rests on."""
     certainty: Literal["measured", "inferred"]
     """Inferred: from kernel names, shapes or counted traffic rather than from a sensor or a clock."""
+    advice: str = ""
+    """What to try, fitted to the case; empty where the cause's own step fits every case."""
 
     @property
     def title(self) -> str:
@@ -90,7 +92,7 @@ class Diagnosis(NamedTuple):
     @property
     def next_step(self) -> str:
         """What to try, in one sentence."""
-        return CAUSES[self.code].next_step
+        return self.advice or CAUSES[self.code].next_step
 
     @property
     def text(self) -> str:

@@ -8,6 +8,7 @@ run comes first, then that of the machine's other runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
@@ -67,6 +68,7 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         power_cap_ratio=hardware.get("sw_power_cap_ratio"),
         clock_loss_ratio=_clock_loss(record.hardware) if kind == "gpu" else None,
         matmul_relative_error=measurement.numerics.get("matmul_relative_error") if measurement else None,
+        compiled=case.compiler != "none",
     )
 
 
@@ -139,10 +141,15 @@ class Diagnoser:
         self._of_case: dict[tuple[str, Case], list[Observation]] = {}
         self._machine_of_run: dict[str, str] = {}
         self._cases: dict[str, CaseRecord] = {}
+        self._gains: dict[tuple[str, Case], dict[str, float]] = {}
         for loaded in runs:
             machine = loaded.run.environment.machine
             self._machine_of_run[loaded.run.run_id] = machine
             self._cases.update({record.record_id: record for record in loaded.of_kind(CaseRecord)})
+            for ratio in loaded.of_kind(RatioRecord):
+                change = _one_change(ratio)
+                if change is not None:
+                    self._gains.setdefault((machine, ratio.baseline), {})[change] = ratio.ratio.value
             for observation in loaded.of_kind(Observation):
                 if observation.topic == "ceiling":
                     self._ceilings.setdefault(machine, []).append(observation)
@@ -170,4 +177,18 @@ class Diagnoser:
         """What is known of a case, for tables and the roofline."""
         machine = self._machine_of_run.get(record.run_id, "")
         known = [*self._ceilings.get(machine, ()), *self._of_case.get((machine, record.case), ())]
-        return case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))
+        evidence = case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))
+        return replace(evidence, gains=self._gains.get((machine, record.case), {}))
+
+
+def _one_change(record: RatioRecord) -> str | None:
+    """What a throughput ratio says of one change to its baseline: ``compiled`` or the other precision's name."""
+    changes = {
+        name for name in record.baseline.__struct_fields__
+        if getattr(record.baseline, name) != getattr(record.candidate, name)
+    }  # fmt: skip
+    if record.metric != "throughput":
+        return None
+    if changes == {"precision"}:
+        return record.candidate.precision
+    return "compiled" if changes == {"compiler"} and record.baseline.compiler == "none" else None

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from rtxbench.diagnosis.advice import Situation, fitting_advice
 from rtxbench.diagnosis.causes import Diagnosis
 from rtxbench.units import format_duration, format_percent, format_quantity, format_ratio
+from rtxbench.wording import name_of
 
 __all__ = ["WAIT_SHARE", "Evidence", "diagnose", "diagnose_ratio"]
 
@@ -73,6 +75,17 @@ class Evidence:
     clock_loss_ratio: float | None = None
     """1 - mean ÷ highest SM clock seen."""
     matmul_relative_error: float | None = None
+    compiled: bool = False
+    """Whether a compiler (XLA, inductor) already fuses the step's operations."""
+    gains: Mapping[str, float] = field(default_factory=dict)
+    """What was measured beside this case: the speed after one change, ``compiled`` or a precision, ÷ its own."""
+
+    @property
+    def situation(self) -> Situation:
+        """Everything that decides what is worth trying."""
+        plain = self.gemm_flop_per_s.get("float32")
+        rates = {name: rate / plain for name, rate in self.gemm_flop_per_s.items()} if plain else {}
+        return Situation(self.device_kind, self.precision, self.compiled, self.gains, rates)
 
     @property
     def achieved_flop_per_s(self) -> float | None:
@@ -126,7 +139,12 @@ class Evidence:
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """The bottleneck of one case. Rules in order; the first that applies speaks."""
+    """Name the bottleneck of one case, with advice that fits it. Rules in order; the first that applies speaks."""
+    found = _bottleneck(evidence)
+    return found._replace(advice=fitting_advice(found.code, evidence.situation))
+
+
+def _bottleneck(evidence: Evidence) -> Diagnosis:
     for rule in _RULES:
         found = rule(evidence)
         if found is not None:
@@ -186,7 +204,7 @@ def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
             cost += f" and {e.kernels_per_step:.0f} launches of at least {format_duration(e.kernel_launch_s)}"
         facts.append(f"{cost} explain {format_percent(shares['launch'], 0)} of the step")
     if "compute" in shares:
-        facts.append(f"arithmetic explains {format_percent(shares['compute'], 0)}")
+        facts.append(f"arithmetic takes about {format_percent(shares['compute'], 0)}")
     if shares.get("launch", 0.0) < _DOMINANT_SHARE and e.input_wait_ratio is None:
         return Diagnosis("host-bound", tuple(facts), "measured")  # idle, and nothing tells launches from input
     return Diagnosis("launch-bound", tuple(facts), "measured" if e.gpu_idle_ratio is not None else "inferred")
@@ -201,25 +219,26 @@ def _memory(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
         return Diagnosis("memory-bandwidth-bound", (text, *_compute_fact(shares)), "inferred")
     traffic = format_quantity(e.traffic_bytes_per_step, "B")
     bandwidth = format_quantity(e.memory_bytes_per_s, "B/s")
-    text = f"{traffic} a step at the measured {bandwidth} explain {format_percent(shares['memory'], 0)} of the step"
+    share = format_percent(shares["memory"], 0)
+    text = f"moving {traffic} a step at the measured {bandwidth} takes about {share} of the time"
     return Diagnosis("memory-bandwidth-bound", (text, *_compute_fact(shares)), "inferred")
 
 
 def _compute_fact(shares: Mapping[str, float]) -> tuple[str, ...]:
-    return (f"arithmetic explains {format_percent(shares['compute'], 0)}",) if "compute" in shares else ()
+    return (f"arithmetic takes about {format_percent(shares['compute'], 0)}",) if "compute" in shares else ()
 
 
 def _compute(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     achieved = format_quantity(e.achieved_flop_per_s or 0.0, "FLOP/s")
     ceiling = "float32" if e._slow_products else e.precision
     portion = format_percent(shares["compute"], 0) if shares["compute"] < 1 else "all"
-    share = f"{achieved} is {portion} of this device's measured {ceiling} product ceiling"
+    share = f"{achieved} is {portion} of the {name_of(ceiling)} matrix products measured on this device"
     gain = e.matrix_gain
     has_unit = any(
         rate >= _MATRIX_GAIN * e.gemm_flop_per_s.get("float32", float("inf")) for rate in e.gemm_flop_per_s.values()
     )
     if e.precision != "float32" and gain is not None and gain < _MATRIX_GAIN:
-        text = f"{e.precision} products run at {format_ratio(gain)} the float32 rate"
+        text = f"matrix products in {name_of(e.precision)} run at {format_ratio(gain)} the speed of float32"
         return Diagnosis("no-matrix-unit", (text, share), "measured")
     if not has_unit:
         return Diagnosis("compute-bound", (share,), "measured")
@@ -262,7 +281,7 @@ def _no_unit_for_precision(e: Evidence) -> Diagnosis | None:
     gain = e.matrix_gain
     if e.precision == "float32" or gain is None or gain >= 1.0:
         return None
-    text = f"{e.precision} products run at {format_ratio(gain)} the float32 rate on this device"
+    text = f"matrix products in {name_of(e.precision)} run at {format_ratio(gain)} the speed of float32"
     return Diagnosis("no-matrix-unit", (text,), "measured")
 
 
