@@ -110,13 +110,15 @@ def selftest_gate(
 @selftest.command("statistics")
 def selftest_statistics(
     gates: Annotated[int, typer.Option(min=100, help="Simulated gates per regime and slow-down.")] = 1000,
+    verdicts: Annotated[int, typer.Option(min=100, help="Simulated verdicts per regime, rule and true ratio.")] = 2000,
 ) -> None:
-    """Simulate: interval coverage, and the gate's false alarms and power, in four regimes of noise."""
+    """Simulate: how often verdicts and gates are false or right, in mild and in hard regimes of noise."""
     from rich.console import Console
 
     from rtxbench.gate.tables import render_simulation
+    from rtxbench.verdicts.simulation import render_verdict_table
 
-    Console().print(*render_simulation(gates))
+    Console().print(render_verdict_table(verdicts), *render_simulation(gates))
 
 
 def history(

@@ -1,10 +1,11 @@
 """One comparison, one decision: the interval rules of docs/method.md, pure arithmetic on a log-ratio and its error.
 
-The confidence rises as the evidence gets rough: 95 % where the 95 % interval is within ±3 % and the ratio holds still,
-99 % otherwise. *At least c* with margin m: supported when the interval lies at or above c, refuted when below
-c(1 − m); an interval between the two is about the line, and nobody can be told more. *No difference*: supported when
-the 90 % (rough: 98 %) interval lies inside [1 / (1 + m), 1 + m] (two one-sided tests, Schuirmann 1987), refuted when
-outside. Anything else is inconclusive, and leans where its 80 % interval lies wholly on one side.
+The confidence rises as the evidence gets rough: 95 % where the 95 % interval is within ±3 %, over five replicates or
+more, and the ratio holds still; 99 % otherwise. *At least c* with margin m: supported when the interval lies at or
+above c, refuted when below c(1 − m); an interval between the two is about the line, and nobody can be told more.
+*No difference*: supported when the 90 % (rough: 98 %) interval lies inside [1 / (1 + m), 1 + m] (two one-sided tests,
+Schuirmann 1987), refuted when outside. Anything else is inconclusive, and leans where its 80 % interval lies wholly on
+one side.
 """
 
 import math
@@ -18,6 +19,8 @@ __all__ = ["ROUGH_HALF_WIDTH", "Decision", "decide"]
 
 ROUGH_HALF_WIDTH: Final = 0.03
 """A 95 % interval wider than this on either side is rough evidence, and has to meet 99 %."""
+FEW_REPLICATES: Final = 5
+"""Fewer say too little of their own spread for 95 %: three of a kind often agree by chance."""
 _LEANING_CONFIDENCE: Final = 0.80
 
 
@@ -32,15 +35,15 @@ class Decision(NamedTuple):
     leaning: Leaning | None = None
 
 
-def decide(ratio: LogRatio, comparison: Comparison, *, trending: bool = False) -> Decision:
+def decide(ratio: LogRatio, comparison: Comparison, *, doubtful: bool = False) -> Decision:
     """Judge one log-ratio.
 
     Args:
         ratio: of one run, or of several combined.
         comparison: the rule, its threshold and its margin.
-        trending: whether the ratio still moved while it was measured.
+        doubtful: the ratio still moved while it was measured, or the launches were stopped by a look at it.
     """
-    rough = trending or ratio.half_width(0.95) > ROUGH_HALF_WIDTH
+    rough = doubtful or ratio.replicates < FEW_REPLICATES or ratio.half_width(0.95) > ROUGH_HALF_WIDTH
     if comparison.rule == "at-least":
         assert comparison.threshold_ratio is not None
         return _at_least(ratio, math.log(comparison.threshold_ratio), math.log1p(-comparison.margin_ratio), rough=rough)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Final, NamedTuple
 
 from rtxbench.placement import is_functional_check
@@ -18,7 +17,7 @@ from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Arm, Claim, Comparison, Limit
-from rtxbench.verdicts.pooling import VariancePrior, fit_prior
+from rtxbench.verdicts.pooling import widening
 from rtxbench.verdicts.steadiness import ratio_trends
 from rtxbench.wording import say_metric
 
@@ -55,6 +54,11 @@ class PairedEvidence(NamedTuple):
     trending: bool = False
     """Whether the ratio still moved while it was measured, or may have."""
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether it moved, or was looked at until it looked narrow: then a verdict needs 99 %."""
+        return self.trending or widening(self.record) > 1.001
+
 
 @dataclass(frozen=True)
 class MachineEvidence:
@@ -73,11 +77,6 @@ class MachineEvidence:
             self._observations.update({record.record_id: record for record in run.of_kind(Observation)})
             self._ratios.extend((run.run.environment, record) for record in run.of_kind(RatioRecord))
             self._profiles[run.run.run_id] = run.run.profile
-
-    @cached_property
-    def prior(self) -> VariancePrior | None:
-        """What all throughput comparisons of this machine together say of the spread between launches."""
-        return fit_prior([record for _, record in self._ratios if _flag_problem(record.flags) is None])
 
     def profile_of(self, record: RatioRecord) -> str:
         """The profile a record was measured in; empty where its run is not here."""

@@ -11,8 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rtxbench.records import Case, Leaning, Note, Observation, RatioRecord, Verdict, VerdictState
-from rtxbench.units import format_percent
+from rtxbench.records import Case, Leaning, Note, Observation, Verdict, VerdictState
 from rtxbench.verdicts.claims import Claim, Comparison, Limit
 from rtxbench.verdicts.decision import Decision, decide
 from rtxbench.verdicts.matching import MachineEvidence, PairedEvidence
@@ -110,12 +109,12 @@ def _decide_fit(
 ) -> tuple[Verdict, float]:
     """Verdict and p value from fit runs, oldest first; runs with opposite outcomes decide nothing."""
     record = pairs[-1].record
-    runs = [log_ratio_of(pair.record, machine.prior) for pair in pairs]
-    own = [decide(run, comparison, trending=pair.trending) for run, pair in zip(runs, pairs, strict=True)]
+    runs = [log_ratio_of(pair.record) for pair in pairs]
+    own = [decide(run, comparison, doubtful=pair.doubtful) for run, pair in zip(runs, pairs, strict=True)]
     if {"supported", "refuted"} <= {decision.state for decision in own}:
         text = f"{len(runs)} runs on this machine come to opposite results; the latest is {interval(own[-1].estimate)}."
         return with_step(replace(undecided, reason="runs-disagree", explanation=text), _QUIET, again), 1.0
-    together = decide(combine_runs(runs), comparison, trending=any(pair.trending for pair in pairs))
+    together = decide(combine_runs(runs), comparison, doubtful=any(pair.doubtful for pair in pairs))
     decision = _agreed(own) if len({d.state for d in own}) == 1 and own[0].state != "inconclusive" else None
     decision = together if decision is None or together.state == decision.state else decision
     verdict = replace(
@@ -146,22 +145,12 @@ _MORE: Final = {"launch": "More launches narrow the interval", "seed": "More see
 
 def _notes(machine: MachineEvidence, pairs: Sequence[PairedEvidence]) -> tuple[Note, ...]:
     record = pairs[-1].record
-    notes = [machine.saving(record), scaling_note(record), _moderation_note(machine, record)]
+    notes = [machine.saving(record), scaling_note(record)]
     if any(pair.trending for pair in pairs):
         text = "The ratio still moved while it was measured, so the interval is wider: 99 %."
         ids = tuple(pair.record.record_id for pair in pairs if pair.trending)
         notes.append(Note(kind="trend", text=text, links=ids))
     return tuple(note for note in notes if note is not None)
-
-
-def _moderation_note(machine: MachineEvidence, record: RatioRecord) -> Note | None:
-    if machine.prior is None or record.replicate != "launch":
-        return None
-    text = (
-        f"The spread of its launches is moderated by the machine's {machine.prior.groups} comparisons, whose typical "
-        f"standard deviation is {format_percent(math.sqrt(machine.prior.variance))}."
-    )
-    return Note(kind="moderated-variance", text=text, links=(record.record_id,))
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
