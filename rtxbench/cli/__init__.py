@@ -9,6 +9,7 @@ import typer
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
+from rtxbench.cli.robustness import selftest_hostile
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
@@ -213,6 +214,7 @@ def merge(
 
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
+selftest.command("hostile")(selftest_hostile)
 app.add_typer(selftest, name="selftest")
 app.command(name="history")(history)
 

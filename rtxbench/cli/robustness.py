@@ -1,0 +1,47 @@
+"""``rtxbench selftest hostile``: mutated results files through everything that reads results."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["selftest_hostile"]
+
+
+def selftest_hostile(
+    mutants: Annotated[int, typer.Option(min=1, help="How many mutants of a real results file.")] = 300,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first; the same number is the same mutant.")] = 0,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="Only this reader (repeatable): load, claims, merge, report …")
+    ] = None,
+    lines: Annotated[int | None, typer.Option(min=1, help="Records per mutant; all kinds where left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Send mutated results files through every reader: each must answer or refuse in one sentence, never break."""
+    import msgspec
+    from rich.progress import Progress
+
+    from rtxbench.exits import FAULT
+    from rtxbench.lookup import named
+    from rtxbench.robustness.readers import READERS, send_mutants
+
+    chosen = tuple(reader or READERS)
+    for name in chosen:
+        named(READERS, name, "reader")
+    with Progress(disable=as_json) as progress:
+        task = progress.add_task("mutants", total=mutants)
+        outcome = send_mutants(
+            range(first, first + mutants),
+            chosen,
+            most_lines=lines,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    if as_json:
+        typer.echo(msgspec.json.encode(outcome).decode())
+    else:
+        for name in chosen:
+            answered, refused = outcome.answered.get(name, 0), outcome.refused.get(name, 0)
+            typer.echo(f"{name:8} {answered:8} answered {refused:8} refused {mutants - answered - refused:4} faults")
+        for fault in outcome.faults[:20]:
+            typer.echo(f"fault: mutant {fault.mutant}, {fault.reader}: {fault.where}", err=True)
+    if outcome.faults:
+        raise typer.Exit(FAULT)
