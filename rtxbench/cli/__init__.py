@@ -121,6 +121,7 @@ def claims(
 
 @app.command()
 def doctor(
+    engine: Annotated[str | None, typer.Option(help="Judge by what this engine needs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say what was found, what keeps training off the card, and what to install; exit code 3 if there is a fault."""
@@ -128,9 +129,12 @@ def doctor(
 
     from rtxbench.doctor.checks import as_text, examine
     from rtxbench.doctor.installation import inspect_installation
+    from rtxbench.lookup import named
 
-    findings = examine(inspect_installation())
-    typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings))
+    if engine is not None:
+        named(dict.fromkeys(("tensorflow", "jax", "torch")), engine, "engine")
+    findings = examine(inspect_installation(), engine)
+    typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings, engine))
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(3)
 

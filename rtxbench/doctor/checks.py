@@ -4,45 +4,61 @@ Each check is a pure function of the facts in `Installation` and returns one `Fi
 apply. A new fault is one function and one row in `CHECKS`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-import msgspec
+from msgspec.structs import replace
 
-from rtxbench.doctor.installation import Card, Installation
-from rtxbench.hardware.cuda_libraries import LibraryStatus
+from rtxbench.doctor.card_checks import CARD_CHECKS
+from rtxbench.doctor.engine_checks import ENGINE_CHECKS
+from rtxbench.doctor.finding import Check, Finding
+from rtxbench.doctor.installation import Installation
 
 __all__ = ["CHECKS", "Check", "Finding", "as_text", "examine"]
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found."""
+def examine(installation: Installation, engine: str | None = None) -> tuple[Finding, ...]:
+    """Run every check that applies: the machine's, then each engine's by its own needs.
 
-    state: Literal["ok", "warn", "fail"]
-    """fail: something a user wants will not run. warn: it runs, with a loss. ok: nothing to do."""
-    subject: str
-    what: str
-    why: str = ""
-    """What follows from it, or how it comes about."""
-    next_step: str = ""
-
-
-Check = Callable[[Installation], Finding | None]
-
-
-def examine(installation: Installation) -> tuple[Finding, ...]:
-    """Run every check that applies, in the order of `CHECKS`."""
-    return tuple(finding for check in CHECKS if (finding := check(installation)) is not None)
+    Args:
+        installation: the facts.
+        engine: the one that is to run. Without it, those that have CUDA here; where none has, all of them. What keeps
+            another engine off the card is then a warning: nobody asked for it.
+    """
+    wanted = _wanted_engines(installation, engine)
+    found = [finding for check in CHECKS if (finding := check(installation)) is not None]
+    for name, check in ENGINE_CHECKS:
+        finding = check(installation)
+        if finding is not None:
+            found.append(finding if name in wanted or finding.state != "fail" else replace(finding, state="warn"))
+    return tuple(found)
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """One paragraph per finding, what to do last, and a closing line that counts the faults."""
+def _wanted_engines(facts: Installation, engine: str | None) -> tuple[str, ...]:
+    if engine is not None:
+        return (engine,)
+    every = ("tensorflow", "jax", "torch")
+    return tuple(name for name in every if facts.cuda_of(name) is not None and _cuda_stands(name, facts)) or every
+
+
+def _cuda_stands(engine: str, facts: Installation) -> bool:
+    """TensorFlow's wheel is built for CUDA whether or not its CUDA libraries were asked for."""
+    if engine != "tensorflow":
+        return True
+    return any(status.place != "absent" for status in facts.cuda_libraries)
+
+
+def as_text(findings: Sequence[Finding], engine: str | None = None) -> str:
+    """One paragraph per finding, what to do last, and a closing line that counts the faults or says what to run."""
     lines: list[str] = []
     for finding in findings:
         lines.append(f"{_MARKS[finding.state]} {finding.subject}: {finding.what}")
         lines += [f"       {text}" for text in (finding.why, finding.next_step and f"→ {finding.next_step}") if text]
     faults = sum(finding.state == "fail" for finding in findings)
-    lines.append("Nothing to fix." if not faults else f"{faults} to fix: see → above.")
+    option = f" --engine {engine}" if engine else ""
+    if faults:
+        lines.append(f"{faults} to fix: see → above, then run `rtxbench doctor{option}` again.")
+    else:
+        lines.append(f"Nothing to fix. Next: `rtxbench run{option}`.")
     return "\n".join(lines)
 
 
@@ -70,7 +86,8 @@ def _operating_system(facts: Installation) -> Finding | None:
             "ok",
             "operating system",
             "Linux under WSL2",
-            "NVML gives no utilisation and no process list here; records say so instead of showing zeros.",
+            "NVML gives no utilisation and no process list here; records say so instead of zeros. Windows pages "
+            "a full card's memory to the host's: a batch that does not fit crawls instead of failing.",
         )
     return None
 
@@ -106,21 +123,6 @@ def _hidden_cards(facts: Installation) -> Finding | None:
     )
 
 
-def _driver_age(facts: Installation) -> Finding | None:
-    if not facts.probe.cuda_driver or not facts.tensorflow or not facts.tensorflow.cuda:
-        return None
-    served, needed = int(facts.probe.cuda_driver.split(".")[0]), int(facts.tensorflow.cuda.split(".")[0])
-    if served >= needed:
-        return None
-    return Finding(
-        "fail",
-        "NVIDIA driver",
-        f"the driver serves CUDA {facts.probe.cuda_driver}, TensorFlow is built for {facts.tensorflow.cuda}",
-        "A driver serves its own CUDA major version and older ones, never a newer one.",
-        "Upgrade NVIDIA's driver (525 or newer for CUDA 12, 580 or newer for CUDA 13).",
-    )
-
-
 _ENGINES = ("tensorflow", "tensorflow-cpu", "jax", "torch")
 
 
@@ -152,108 +154,6 @@ def _keras(facts: Installation) -> Finding:
             "`pip install keras-hub`, or `pip install --no-deps keras-hub` where TensorFlow must stay away.",
         )
     return Finding("ok", "Keras", f"Keras {keras}, keras-hub {hub}")
-
-
-def _tensorflow_without_cuda(facts: Installation) -> Finding | None:
-    version = facts.version("tensorflow") or facts.version("tensorflow-cpu")
-    if version is None or not facts.has_card or facts.platform != "linux":
-        return None
-    cure = "`pip install 'rtxbench[cuda]'` in a fresh environment."
-    if facts.tensorflow is not None and facts.tensorflow.cuda is None:
-        why = "This build of TensorFlow has no CUDA in it, so it trains on the CPU beside the card."
-        return Finding("fail", "TensorFlow", f"TensorFlow {version}, a CPU-only build", why, cure)
-    if facts.cuda_libraries and all(status.place == "absent" for status in facts.cuda_libraries):
-        why = "The CUDA libraries it opens at start are not installed, so it trains on the CPU beside the card."
-        return Finding("fail", "TensorFlow", f"TensorFlow {version} without its CUDA libraries", why, cure)
-    return None
-
-
-def _tensorflow_libraries(facts: Installation) -> Finding | None:
-    if not facts.cuda_libraries or all(status.place == "absent" for status in facts.cuda_libraries):
-        return None
-    broken = [status for status in facts.cuda_libraries if status.error is not None]
-    if broken:
-        return _broken_libraries(broken)
-    unseen = [status for status in facts.cuda_libraries if status.place == "wheel"]
-    if unseen:
-        return _unseen_libraries(unseen, facts.version("tensorflow"))
-    return Finding("ok", "CUDA libraries", f"all {len(facts.cuda_libraries)} that TensorFlow opens are there")
-
-
-def _broken_libraries(broken: Sequence[LibraryStatus]) -> Finding:
-    details = "; ".join(str(status.error) for status in broken)
-    wheels = " ".join(dict.fromkeys(f"'{status.library.distribution}'" for status in broken))
-    return Finding(
-        "fail",
-        "CUDA libraries",
-        "TensorFlow cannot open " + ", ".join(status.library.file for status in broken),
-        f"It runs on the CPU if a single one is missing, and names none. The loader says: {details}.",
-        f"`pip install --force-reinstall {wheels}`, or `pip install 'rtxbench[cuda]'` in a fresh environment.",
-    )
-
-
-def _unseen_libraries(unseen: Sequence[LibraryStatus], version: str | None) -> Finding:
-    files = ", ".join(status.library.file for status in unseen)
-    folders = ":".join(dict.fromkeys(str(status.path.parent) for status in unseen if status.path))
-    return Finding(
-        "warn",
-        "CUDA libraries",
-        f"{files} is installed where TensorFlow {version or ''} does not look".replace("  ", " "),
-        "The folder is missing from its binary's RUNPATH; a plain `import tensorflow` then finds no GPU. rtxbench "
-        "opens the file first, so its own measurements run on the card.",
-        f"For your own programs: `export LD_LIBRARY_PATH={folders}`.",
-    )
-
-
-def _tensorflow_architecture(facts: Installation) -> Finding | None:
-    build = facts.tensorflow
-    if build is None or not build.compute_capabilities:
-        return None
-    newest = max(int(name.rpartition("_")[2]) // 10 for name in build.compute_capabilities)
-    cards = [card for card in facts.probe.cards if card.compute_capability and card.compute_capability[0] > newest]
-    if not cards:
-        return None
-    return Finding(
-        "fail",
-        "TensorFlow kernels",
-        f"{cards[0].name} is {_architecture(cards[0])}; this TensorFlow is built for {build.compute_capabilities[0]} "
-        f"to {build.compute_capabilities[-1]}",
-        "Its kernels do not run on the card (RTX 50 series: tensorflow#89272).",
-        "Use another engine there: `pip install 'rtxbench[jax-cuda]'` or `'rtxbench[torch-cuda]'` in an environment "
-        "of its own, then `rtxbench run --engine jax` (or `torch`).",
-    )
-
-
-def _architecture(card: Card) -> str:
-    major, minor = card.compute_capability or (0, 0)
-    return f"sm_{major}{minor}"
-
-
-def _jax_without_cuda(facts: Installation) -> Finding | None:
-    version = facts.version("jax")
-    plugins = [name for name in facts.distributions if name.startswith("jax-cuda")]
-    if version is None or plugins or not facts.has_card:
-        return None
-    return Finding(
-        "fail",
-        "JAX",
-        f"JAX {version} without a CUDA plugin",
-        "It trains on the CPU beside the card.",
-        "`pip install 'rtxbench[jax-cuda]'` in an environment of its own.",
-    )
-
-
-def _torch_without_cuda(facts: Installation) -> Finding | None:
-    version = facts.version("torch")
-    if version is None or facts.torch_cuda is not None or not facts.has_card:
-        return None
-    return Finding(
-        "fail",
-        "PyTorch",
-        f"PyTorch {version}, a CPU build",
-        "It trains on the CPU beside the card.",
-        "`pip install --force-reinstall torch` from PyPI (Linux wheels there carry CUDA).",
-    )
 
 
 def _overwritten_wheels(facts: Installation) -> Finding | None:
@@ -326,16 +226,11 @@ CHECKS: tuple[Check, ...] = (
     _operating_system,
     _cards,
     _hidden_cards,
-    _driver_age,
     _nvml_binding,
     _engines,
     _keras,
-    _tensorflow_without_cuda,
-    _tensorflow_libraries,
-    _tensorflow_architecture,
-    _jax_without_cuda,
-    _torch_without_cuda,
     _overwritten_wheels,
     _mixed_cuda,
     _cpu_matrix_unit,
+    *CARD_CHECKS,
 )

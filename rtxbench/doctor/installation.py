@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from rtxbench.doctor.peer_copy import PeerCopies, probe_peer_copies
 from rtxbench.errors import UnavailableError
 from rtxbench.hardware.cuda_libraries import LibraryStatus, library_statuses, load_error
 from rtxbench.hardware.nvml import GpuDevice, Nvml
@@ -35,6 +36,13 @@ class Card(NamedTuple):
 
     name: str
     compute_capability: tuple[int, int] | None = None
+    pcie_width: int | None = None
+    """Lanes in use."""
+    pcie_width_most: int | None = None
+    """Lanes that card and slot could use together."""
+    power_limit_w: float | None = None
+    power_limit_default_w: float | None = None
+    display_active: bool | None = None
 
 
 class CardProbe(NamedTuple):
@@ -89,6 +97,17 @@ class Installation:
     """Flags of the first processor as Linux lists them."""
     visible_devices: str | None = None
     """``CUDA_VISIBLE_DEVICES``, ``None`` where it is not set."""
+    peer_copies: PeerCopies | None = None
+    """``None`` with fewer than two cards."""
+
+    def cuda_of(self, engine: str) -> str | None:
+        """CUDA version an installed engine is built for (of JAX the major version); ``None`` where it has none."""
+        if engine == "tensorflow":
+            return self.tensorflow.cuda if self.tensorflow is not None else None
+        if engine == "torch":
+            return self.torch_cuda
+        plugins = (re.fullmatch(r"jax-cuda(\d+)-plugin", name) for name in self.distributions)
+        return max((match.group(1) for match in plugins if match is not None), key=int, default=None)
 
     def version(self, name: str) -> str | None:
         """Installed version of a distribution, ``None`` where it is absent."""
@@ -119,8 +138,21 @@ def probe_cards() -> CardProbe:
     finally:
         nvml.close()
     facts = devices[0].facts
-    cards = tuple(Card(device.name, _capability(device)) for device in devices)
+    cards = tuple(_card(device) for device in devices)
     return CardProbe(cards, facts.get("driver"), facts.get("cuda_driver"))
+
+
+def _card(device: GpuDevice) -> Card:
+    facts = device.facts
+    return Card(
+        name=device.name,
+        compute_capability=_capability(device),
+        pcie_width=facts.get("pcie_width"),
+        pcie_width_most=device.limits.get("pcie_width_most"),
+        power_limit_w=facts.get("power_limit_w"),
+        power_limit_default_w=device.limits.get("power_limit_default_w"),
+        display_active=device.limits.get("display_active"),
+    )
 
 
 def _capability(device: GpuDevice) -> tuple[int, int] | None:
@@ -137,6 +169,7 @@ def inspect_installation(
     root: Path = Path("/"),
     load: Callable[[str], str | None] = load_error,
     environ: Mapping[str, str] = os.environ,
+    copies: Callable[[], PeerCopies] = probe_peer_copies,
 ) -> Installation:
     """Collect the facts.
 
@@ -146,22 +179,25 @@ def inspect_installation(
         root: where ``/proc`` and ``/sys`` are read from.
         load: opens a shared library and returns the loader's message, ``None`` on success.
         environ: the environment variables.
+        copies: tries copies between two cards; asked only where there are two.
     """
     folders = [Path(entry) for entry in sys.path if entry] if site_packages is None else list(site_packages)
     package = _package(folders, "tensorflow")
     build = _tensorflow_build(package)
+    cards = probe()
     return Installation(
         python=(sys.version_info.major, sys.version_info.minor),
         platform=sys.platform,
         wsl="microsoft" in _text(root / "proc/version").lower(),
         distributions=_distributions(folders),
-        probe=probe(),
+        probe=cards,
         pci_cards=_pci_cards(root),
         tensorflow=build,
         torch_cuda=_torch_cuda(_package(folders, "torch")),
         cuda_libraries=library_statuses(folders, package, load) if build and build.cuda else (),
         cpu_features=_cpu_features(root),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
+        peer_copies=copies() if len(cards.cards) > 1 else None,
     )
 
 

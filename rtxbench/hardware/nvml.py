@@ -4,9 +4,10 @@ What each call means, costs and hides is in ``docs/hardware.md``. Only the stand
 imported here, because the recorder process runs this module.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from rtxbench.errors import UnavailableError
@@ -47,6 +48,9 @@ class GpuDevice:
     facts: dict[str, Any]
     """memory_bytes, driver, cuda_driver, vbios, power_limit_w, compute_capability, pcie_width, …"""
     missing: dict[str, str]
+    limits: dict[str, Any] = field(default_factory=dict)
+    """What the card could do, for the doctor: pcie_width_most, power_limit_default_w, display_active; absent where the
+    driver does not say."""
 
 
 class GpuProcess(NamedTuple):
@@ -181,7 +185,11 @@ class Nvml:
                 missing[name] = error.reason
         uuid = _text(self._sensor_call("nvmlDeviceGetUUID", handle))
         name = _text(self._sensor_call("nvmlDeviceGetName", handle))
-        return GpuDevice(handle, uuid, name, index, parent_uuid, facts, missing)
+        limits: dict[str, Any] = {}
+        for limit, (function, convert_limit) in _LIMITS.items():
+            with contextlib.suppress(SensorError):
+                limits[limit] = convert_limit(self._sensor_call(function, handle))
+        return GpuDevice(handle, uuid, name, index, parent_uuid, facts, missing, limits)
 
     def _mig_handles(self, handle: Any) -> list[Any]:
         try:
@@ -373,3 +381,10 @@ _FACTS: Final[dict[str, tuple[str, tuple[Any, ...], Callable[[Any], Any]]]] = {
     "persistence_mode": ("nvmlDeviceGetPersistenceMode", (), bool),
 }
 """Static facts: field of `rtxbench.records.Gpu` → NVML function, extra arguments, conversion."""
+
+_LIMITS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "pcie_width_most": ("nvmlDeviceGetMaxPcieLinkWidth", int),
+    "power_limit_default_w": ("nvmlDeviceGetPowerManagementDefaultLimit", lambda milliwatts: milliwatts / 1e3),
+    "display_active": ("nvmlDeviceGetDisplayActive", bool),
+}
+"""What a card could do, which no record holds: entry of `GpuDevice.limits` → NVML function, conversion."""

@@ -140,7 +140,7 @@ def test_driver_older_than_the_build(site: FakeSite) -> None:
     """A driver that serves CUDA 11 cannot run a CUDA 12 build."""
     site.tensorflow()
     old = CARD_4090._replace(cuda_driver="11.8")
-    assert found(site, old)["NVIDIA driver"].state == "fail"
+    assert found(site, old)["TensorFlow driver"].state == "fail"
 
 
 def test_card_on_the_bus_without_a_driver(site: FakeSite) -> None:
@@ -258,7 +258,7 @@ def test_text_ends_each_fault_with_its_cure_and_counts_them(site: FakeSite) -> N
     start = lines.index("[FAIL] PyTorch: PyTorch 2.13.0+cpu, a CPU build")
     assert lines[start + 1].strip() == "It trains on the CPU beside the card."
     assert lines[start + 2].strip().startswith("→ `pip install")
-    assert lines[-1] == "1 to fix: see → above."
+    assert lines[-1] == "1 to fix: see → above, then run `rtxbench doctor` again."
 
 
 def test_command_prints_json_and_imports_no_engine() -> None:

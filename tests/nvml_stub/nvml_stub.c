@@ -107,6 +107,11 @@ int nvmlDeviceGetVbiosVersion(device *d, char *text, unsigned n) { WHOLE_GPU(d);
 int nvmlDeviceGetPersistenceMode(device *d, unsigned *on) { WHOLE_GPU(d); *on = 1; return OK; }
 int nvmlDeviceGetCudaComputeCapability(device *d, int *major, int *minor) { CHECK(d); *major = 8; *minor = 9; return OK; }
 int nvmlDeviceGetCurrPcieLinkWidth(device *d, unsigned *v) { WHOLE_GPU(d); *v = 16; return OK; }
+int nvmlDeviceGetMaxPcieLinkWidth(device *d, unsigned *v) { WHOLE_GPU(d); *v = (unsigned)option("width_most", 16); return OK; }
+int nvmlDeviceGetPowerManagementDefaultLimit(device *d, unsigned *v) {
+    WHOLE_GPU(d); *v = (unsigned)(1e3 * option("default_w", 450)); return OK;
+}
+int nvmlDeviceGetDisplayActive(device *d, unsigned *on) { WHOLE_GPU(d); *on = (unsigned)option("display", 0); return OK; }
 int nvmlDeviceGetCurrPcieLinkGeneration(device *d, unsigned *v) { WHOLE_GPU(d); *v = 4; return OK; }
 int nvmlDeviceGetEnforcedPowerLimit(device *d, unsigned *v) { WHOLE_GPU(d); *v = 450000; return OK; }
 int nvmlDeviceGetPowerUsage(device *d, unsigned *v) { WHOLE_GPU(d); *v = (unsigned)(1e3 * option("power_w", 300)); return OK; }

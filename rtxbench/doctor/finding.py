@@ -1,0 +1,25 @@
+"""What one check of the doctor found."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from rtxbench.doctor.installation import Installation
+
+__all__ = ["Check", "Finding"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found."""
+
+    state: Literal["ok", "warn", "fail"]
+    """fail: something a user wants will not run. warn: it runs, with a loss. ok: nothing to do."""
+    subject: str
+    what: str
+    why: str = ""
+    """What follows from it, or how it comes about."""
+    next_step: str = ""
+
+
+Check = Callable[[Installation], Finding | None]
