@@ -1,9 +1,10 @@
 """The pytest-benchmark front: what ``bench/`` needs so that ``pytest bench/ --benchmark-only`` shows device times.
 
-A bench function marked ``claim("tensor-cores")`` that asks for ``arm`` runs once per case of that claim's plan on this
-machine. ``measured.run(arm)`` measures the case's whole group by the paired protocol when its first case is reached,
-then *replays* the block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark's own table,
-``--benchmark-json`` and ``--benchmark-compare`` work on exact device times, and none of its private state is touched.
+A bench function marked ``claim("tensor-cores")`` (``claim`` alone: every claim, or those of ``--claim``) that asks for
+``arm`` runs once per case of the plan on this machine. ``measured.run(arm)`` measures the case's whole group by the
+paired protocol when its first case is reached, then *replays* the block times through ``benchmark.pedantic`` on a
+virtual clock: pytest-benchmark's own table, ``--benchmark-json`` and ``--benchmark-compare`` work on exact device
+times, and none of its private state is touched.
 """
 
 import sys
@@ -19,8 +20,8 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.pytest_table import VIRTUAL_CLOCK, replay_durations, replay_record, verdict_lines
 
 if TYPE_CHECKING:
+    from rtxbench.measure.groups import Group, Request
     from rtxbench.measure.session import GroupOutcome, Session
-    from rtxbench.measure.suite import Group, Request
     from rtxbench.records import Case, CaseRecord, Environment, Record
 
 __all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "Trials", "use_rtxbench_defaults"]
@@ -68,7 +69,7 @@ class _State:
         return self.session
 
 
-_USUAL: Final[dict[str, object]] = {"profile": "quick", "engine": "tensorflow", "workload": []}
+_USUAL: Final[dict[str, object]] = {"profile": "quick", "engine": "tensorflow", "workload": [], "claim": []}
 """What needs no check of its name before the bench suite is collected."""
 _STATE: Final = pytest.StashKey[_State]()
 _DEFAULTS_ON: Final = pytest.StashKey[bool]()
@@ -97,6 +98,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--budget", type=float, metavar="SECONDS", help="time limit of one group (default: the profile's)")
     group.addoption("--results", default="results", metavar="DIR", help="folder of the records (default: results)")
     group.addoption("--engine", default=_USUAL["engine"], help="tensorflow, jax, torch or all")
+    group.addoption("--claim", action="append", default=[], help="only this claim (repeatable)")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
     group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
     group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")
@@ -111,7 +113,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; nothing is imported until a bench function asks for it."""
-    config.addinivalue_line("markers", "claim(id): the bench function measures throughput for this claim's plan")
+    config.addinivalue_line(
+        "markers", "claim(id): the bench function measures throughput for this claim's plan; without an id, for all"
+    )
     config.addinivalue_line("markers", "harness: rtxbench held against itself; runs with --harness")
     config.stash[_STATE] = _State(config)
     if any(config.getoption(f"--{name}") != usual for name, usual in _USUAL.items()):
@@ -120,7 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _check_names(config: pytest.Config) -> None:
     """A wrong name costs one line at the start, not a traceback at collection."""
-    from rtxbench.measure.suite import check
+    from rtxbench.planning.suite import check
 
     try:
         check(_request(config, ()))
@@ -139,7 +143,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item per case of the claim's plan on this machine."""
+    """One item per case of the claims' plans on this machine, and one per claim that a trial measures."""
+    if "trial" in metafunc.fixturenames:
+        _parametrize_trials(metafunc)
     marker = metafunc.definition.get_closest_marker("claim")
     if marker is None or "arm" not in metafunc.fixturenames:
         return
@@ -148,19 +154,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("arm", [_parameter(arm) for arm in arms])
 
 
+def _parametrize_trials(metafunc: pytest.Metafunc) -> None:
+    from rtxbench.planning.suite import trials_of
+
+    rows = trials_of(_request(metafunc.config, ()))
+    marks = {name: pytest.mark.benchmark(group=name, timer=VIRTUAL_CLOCK) for name in rows}
+    metafunc.parametrize("trial", [pytest.param(row, id=row[0], marks=marks[row[0]]) for row in rows.items()])
+
+
 def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
-    from rtxbench.measure.suite import plan
+    from rtxbench.planning.suite import plan
 
     return plan(_request(config, claims), config.stash[_STATE].environment)
 
 
 def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":
-    from rtxbench.measure.suite import Request
+    from rtxbench.measure.groups import Request
 
     return Request(
         profile=config.getoption("--profile"),
         engine=config.getoption("--engine"),
-        claims=tuple(claims),
+        claims=tuple(claims or config.getoption("--claim")),
         workloads=tuple(config.getoption("--workload")),
         compilers=tuple(config.getoption("--compiler")),
         logical_devices=config.getoption("--logical-devices"),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from rtxbench.placement import PLACEMENTS
+from rtxbench.precision import PRECISIONS
 from rtxbench.records import (
     SCHEMA_VERSION,
     Case,
@@ -25,6 +27,8 @@ from rtxbench.records import (
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Arm, Claim, Comparison
+from rtxbench.verdicts.selectors import selects
+from rtxbench.workloads import WORKLOADS
 
 SPREAD = (-0.004, -0.002, 0.0, 0.002, 0.004)
 """Deviations of five launches from their mean, in log units."""
@@ -134,16 +138,24 @@ def arms_of(comparison: Comparison) -> tuple[Case, Case]:
     return baseline, candidate
 
 
+_TABLES = {"workload": WORKLOADS, "precision": PRECISIONS, "placement": PLACEMENTS}
+
+
 def _case_of(arm: Arm, devices: int) -> Case:
-    def first(patterns: tuple[str, ...], default: str) -> str:
-        return patterns[0].replace("*", "cnn" if patterns[0].endswith("-*") else "") if patterns else default
+    def first(field: str, default: str) -> str:
+        """The first name that the selectors accept: of the field's table, or else a pattern made up to a name."""
+        patterns, table = getattr(arm, field), _TABLES.get(field, ())
+        if not patterns:
+            return default
+        known = (name for name in table if selects(field, patterns[:1], name))
+        return next(known, patterns[0].replace("*", "cnn" if patterns[0].endswith("-*") else ""))
 
     return Case(
-        workload=first(arm.workload, "resnet50"),
+        workload=first("workload", "resnet50"),
         batch_size=32,
-        precision=first(arm.precision, "float32"),
-        placement=first(arm.placement, "cpu"),
-        variant=first(arm.variant, ""),
+        precision=first("precision", "float32"),
+        placement=first("placement", "cpu"),
+        variant=first("variant", ""),
         device_count=devices,
     )
 

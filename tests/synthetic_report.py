@@ -19,7 +19,7 @@ CLAIMS = (
         says="Tensor Cores speed up the computation of gradients.",
         measured="Training throughput of the same model in each reduced precision against strict float32.",
         kind="claim",
-        reproduce="pytest bench/bench_precision.py --benchmark-only",
+        reproduce="pytest bench/bench_claims.py --benchmark-only --claim tensor-cores",
         where="a machine with an NVIDIA GPU",
     ),
     Claim(
@@ -37,7 +37,7 @@ CLAIMS = (
         says="The CPU's own matrix unit speeds up training.",
         measured="mixed_bfloat16 against float32 on the CPU.",
         kind="finding",
-        reproduce="pytest bench/bench_precision.py --benchmark-only",
+        reproduce="pytest bench/bench_claims.py --benchmark-only --claim cpu-matrix-unit",
     ),
     Claim(id="my-4070", title="My card gains 1.5×", says="At least 1.5× in mixed precision.", measured="", kind="user"),
 )

@@ -43,6 +43,7 @@ def _root(
 @app.command()
 def run(
     claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
+    file: Annotated[Path | None, typer.Option(help="Measure the claims of your own file (TOML).")] = None,
     workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
     engine: Annotated[str, typer.Option(help="tensorflow, jax, torch or all.")] = "tensorflow",
@@ -58,14 +59,15 @@ def run(
 ) -> None:
     """Measure training throughput and store the records."""
     from rtxbench.cli.running import run_plan
+    from rtxbench.measure.groups import Request
     from rtxbench.measure.profiles import profile_named
-    from rtxbench.measure.suite import Request
     from rtxbench.measure.table import summary_lines
 
     request = Request(
         profile=profile,
         engine=engine,
         claims=tuple(claim or ()),
+        claims_file=file,
         workloads=tuple(workload or ()),
         compilers=tuple(compiler or ()),
         logical_devices=logical_devices,

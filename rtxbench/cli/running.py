@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from rtxbench.errors import MeasurementError
+from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.hardware.environment import describe
+from rtxbench.measure.groups import Group, Request
 from rtxbench.measure.paired import LEAST_LAUNCHES
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import GroupProgress, Waiting
 from rtxbench.measure.session import Session
-from rtxbench.measure.suite import ALL_ENGINES, TRIAL_CLAIMS, Group, Request, plan
+from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.trials.progress import TrialProgress
@@ -43,11 +44,16 @@ def run_plan(
         done = _finished_cases(results_dir, environment, profile)
         groups = [group for group in groups if not done.issuperset(_wanted(group))]
     engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
-    trials = [claim for claim in request.claims or TRIAL_CLAIMS if claim in TRIAL_CLAIMS]
+    trials = list(trials_of(request))
     if request.workloads and not request.claims:
         trials = []  # a trial has its own model; who names workloads asks for their throughput
     if resume:
         trials = [claim for claim in trials if claim not in _finished_trials(results_dir, environment, profile)]
+    if not groups and not trials and not resume:
+        raise UsageError(
+            "no claim that was asked for can be measured on these workloads.",
+            next_step="Leave out --workload, or give a claim of your own a [[claim.plan]].",
+        )
     if not groups and not trials:
         raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
     with Session(results_dir, profile, tuple(command), environment=environment) as session:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from rtxbench.engines.refusals import COMPILERS, default_compiler
@@ -48,6 +49,8 @@ class Request:
     logical_devices: int = 0
     """Above 1: also run MirroredStrategy over that many logical CPU devices, as a functional check."""
     batch_size: int | None = None
+    claims_file: Path | None = None
+    """Claims of the user's own instead of the suite's."""
 
 
 def on_engine(engine: str, request: Request) -> Request:

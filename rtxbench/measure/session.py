@@ -15,10 +15,10 @@ from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
 from rtxbench.measure.arms import Arm, LaunchSource
+from rtxbench.measure.groups import Group
 from rtxbench.measure.paired import measure_pairing
 from rtxbench.measure.paired_result import Pairing
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.suite import Group
 from rtxbench.measure.summary import case_record, ratio_records, skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, Purpose, RatioRecord, Record, Run

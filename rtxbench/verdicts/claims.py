@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from rtxbench.errors import UsageError
+from rtxbench.verdicts.plan_rows import PlanRow, Survey
 
 __all__ = [
     "TEMPLATE",
@@ -22,6 +23,7 @@ __all__ = [
     "Limit",
     "claims_path",
     "load_claims",
+    "load_surveys",
     "select_claims",
 ]
 
@@ -31,7 +33,7 @@ Field: TypeAlias = Literal[
 
 TEMPLATE: Final = """\
 # A claim of your own. Check it:  rtxbench claims --file mine.toml
-# Measure what it compares:       rtxbench run bert-base --precision float32 --precision mixed_float16
+# Measure what it compares:       rtxbench run --file mine.toml --profile standard
 # Judge it:                       rtxbench claims --file mine.toml --results results
 
 [[claim]]
@@ -51,6 +53,10 @@ threshold_ratio = 1.5
 margin_ratio = 0.05             # supported from 1.5 on, refuted below 1.5 x 0.95
 baseline = { workload = ["bert-base"], precision = ["float32"], placement = ["gpu"] }
 candidate = { workload = ["bert-base"], precision = ["mixed_float16"], placement = ["gpu"] }
+
+[[claim.plan]]
+designs = ["precisions"]        # what is measured: every precision that the comparison takes
+workloads.smoke = ["bert-base"] # longer profiles measure the same unless they are listed, too
 """
 """What ``rtxbench claims --template`` prints."""
 
@@ -154,6 +160,8 @@ class Claim(_Strict, frozen=True, kw_only=True):
     """A faster precision counts only where equal-quality holds for the same precision and placement."""
     comparisons: tuple[Comparison, ...] = ()
     limits: tuple[Limit, ...] = ()
+    plan: tuple[PlanRow, ...] = ()
+    """How `rtxbench run` measures it."""
     not_testable: str = ""
     """Why nothing can measure it."""
     sources: tuple[str, ...] = ()
@@ -169,6 +177,7 @@ class Claim(_Strict, frozen=True, kw_only=True):
 
 class _ClaimsFile(_Strict, frozen=True, kw_only=True):
     claim: tuple[Claim, ...]
+    survey: tuple[Survey, ...] = ()
 
 
 def claims_path() -> Path:
@@ -193,8 +202,36 @@ def load_claims(path: Path | None = None) -> list[Claim]:
             case compared with itself could satisfy.
     """
     source = claims_path() if path is None else path
+    document = _read(source)
+    for claim in document.claim:
+        _check(claim, source)
+    _check_unique(document.claim, source)
+    measured_by = _COMMAND if path is None else f"rtxbench run --file {source} --claim {{id}}"
+    return [_with_command(claim, measured_by) for claim in document.claim]
+
+
+def load_surveys() -> list[Survey]:
+    """Read what the suite measures for the report alone.
+
+    Raises:
+        UsageError: as `load_claims`.
+    """
+    return list(_read(claims_path()).survey)
+
+
+def _with_command(claim: Claim, command: str) -> Claim:
+    """Fill in the command that measures a claim; it follows from the id unless the row has one of its own."""
+    if claim.reproduce or not claim.plan:
+        return claim
+    return msgspec.structs.replace(claim, reproduce=command.format(id=claim.id))
+
+
+_COMMAND: Final = "pytest bench/bench_claims.py --benchmark-only --claim {id}"
+
+
+def _read(source: Path) -> _ClaimsFile:
     try:
-        document = msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), _ClaimsFile, strict=True)
+        return msgspec.convert(tomllib.loads(source.read_text(encoding="utf-8")), _ClaimsFile, strict=True)
     except OSError as error:
         raise UsageError(f"cannot read {source}: {error.strerror}.", next_step="Check the path.") from error
     except UnicodeDecodeError as error:
@@ -205,10 +242,6 @@ def load_claims(path: Path | None = None) -> list[Claim]:
         raise UsageError(
             f"{source}: {error}.", next_step="`rtxbench claims --template` prints a file that is right."
         ) from error
-    for claim in document.claim:
-        _check(claim, source)
-    _check_unique(document.claim, source)
-    return list(document.claim)
 
 
 def select_claims(claims: list[Claim], claim_id: str | None) -> list[Claim]:
@@ -245,6 +278,8 @@ def _comparison_problems(comparison: Comparison) -> list[str]:
     problems = []
     if not comparison.varies:
         problems.append(f"{where}: `varies` is empty, so the arms would be one case compared with itself")
+    if "workload" in comparison.varies and len(comparison.baseline.workload) != len(comparison.candidate.workload):
+        problems.append(f"{where}: give as many `workload` names to the candidate as to the baseline: they are pairs")
     if comparison.least_replicates < 2:
         problems.append(f"{where}: `minimum_replicates` must be 2 or more, because one launch has no interval")
     if not 0 < comparison.margin_ratio < 1:

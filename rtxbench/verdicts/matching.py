@@ -18,10 +18,11 @@ from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Arm, Claim, Comparison, Limit
 from rtxbench.verdicts.pooling import widening
+from rtxbench.verdicts.selectors import selects
 from rtxbench.verdicts.steadiness import ratio_trends
 from rtxbench.wording import say_metric
 
-__all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine"]
+__all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine", "comparable", "lacks"]
 
 _FIELDS: Final = (
     "workload",
@@ -84,7 +85,7 @@ class MachineEvidence:
 
     def lacks(self, claim: Claim) -> Problem | None:
         """Why no run of this machine can speak for the claim, or ``None``."""
-        reasons = [_environment_lacks(run.run.environment, claim) for run in self.runs]
+        reasons = [lacks(run.run.environment, claim) for run in self.runs]
         return None if any(reason is None for reason in reasons) else reasons[-1]
 
     def pairs(self, claim: Claim, comparison: Comparison) -> list[PairedEvidence]:
@@ -93,7 +94,7 @@ class MachineEvidence:
             PairedEvidence(record, self._problem(record, comparison), self._trends(record))
             for environment, record in self._ratios
             if _matches(record, comparison)
-            and _environment_lacks(environment, claim) is None
+            and lacks(environment, claim) is None
             and _enough_gpus(record.candidate, environment)
         ]
         return sorted(found, key=lambda evidence: evidence.record.finished_at)
@@ -103,7 +104,7 @@ class MachineEvidence:
         found = [
             record
             for run in self.runs
-            if _environment_lacks(run.run.environment, claim) is None
+            if lacks(run.run.environment, claim) is None
             for record in run.of_kind(Observation)
             if record.topic == claim.id and record.metric == limit.metric and _labels_match(record, limit)
         ]
@@ -229,7 +230,8 @@ def _wanted_by(record: CaseRecord, claim: Claim) -> bool:
     return claim.kind == "user" and any(_arm_matches(record.case, part.candidate) for part in claim.comparisons)
 
 
-def _environment_lacks(environment: Environment, claim: Claim) -> Problem | None:
+def lacks(environment: Environment, claim: Claim) -> Problem | None:
+    """Say what a machine lacks to speak for a claim; ``None`` where it lacks nothing."""
     found, needed = len(environment.gpus), claim.needs_gpus
     step = _where(claim)
     if claim.gpu_name and not any(fnmatchcase(gpu.name, name) for gpu in environment.gpus for name in claim.gpu_name):
@@ -249,13 +251,18 @@ def _where(claim: Claim) -> str:
 
 
 def _matches(record: RatioRecord, comparison: Comparison, metric: str | None = None) -> bool:
-    """The selectors fit, and the arms differ in every field that varies and in none that may not."""
-    baseline, candidate = record.baseline, record.candidate
-    differing = {name for name in _FIELDS if getattr(baseline, name) != getattr(candidate, name)}
     return (
         record.metric == (metric or comparison.metric)
         and record.replicate == comparison.replicate
-        and set(comparison.varies) <= differing <= {*comparison.varies, *comparison.may_vary}
+        and comparable(record.baseline, record.candidate, comparison)
+    )
+
+
+def comparable(baseline: Case, candidate: Case, comparison: Comparison) -> bool:
+    """Tell whether selectors fit and the arms differ in every field that varies and in none that may not."""
+    differing = {name for name in _FIELDS if getattr(baseline, name) != getattr(candidate, name)}
+    return (
+        set(comparison.varies) <= differing <= {*comparison.varies, *comparison.may_vary}
         and _arm_matches(baseline, comparison.baseline)
         and _arm_matches(candidate, comparison.candidate)
         and _weak_scaling_is_fair(baseline, candidate, differing)
@@ -276,7 +283,7 @@ def _arm_matches(case: Case, arm: Arm) -> bool:
         return False
     for name in _PATTERNS:
         patterns, value = getattr(arm, name), getattr(case, name)
-        if patterns and not any(fnmatchcase(value, pattern) for pattern in patterns):
+        if not selects(name, patterns, value):
             return False
     return True
 

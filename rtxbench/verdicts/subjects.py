@@ -223,7 +223,7 @@ def with_quality_checked(subject: Subject, qualities: dict[tuple[str, str], Qual
         step, command = "See equal-quality for the difference; a larger loss scale or bfloat16 may restore it", None
     else:
         reason, why = "quality-unproven", f"but nothing shows yet that {case.precision} trains to the same quality here"
-        step, command = "Measure the quality", "pytest bench/bench_quality.py --benchmark-only"
+        step, command = "Measure the quality", "pytest bench/bench_claims.py --benchmark-only --claim equal-quality"
     verdict = replace(
         subject.verdict,
         state="inconclusive",

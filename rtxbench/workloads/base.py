@@ -22,10 +22,8 @@ class Workload:
     """
 
     name: str
-    title: str
-    """What a report shows, for example ``ResNet-50, 224×224``."""
     family: str
-    """dense, vision or language."""
+    """What a claim selects by (``family:vision``): dense, vision, language, or layers (a probe)."""
     build: Callable[[], Any]
     batch: Callable[[int, np.random.Generator], Batch]
     batch_sizes: Mapping[str, int]
@@ -36,7 +34,9 @@ class Workload:
     tokens_per_example: int | None = None
     """Sequence length of a language model."""
     scaled_down_from: str | None = None
-    """The workload this one stands in for on slow devices; reports say so."""
+    """The workload this one stands in for on slow devices: a selector of a family leaves it out of the plan."""
+    least_memory_bytes: int = 0
+    """Device memory below which ``largest:PATTERN`` does not choose it."""
 
 
 def as_float32(model: Any) -> Any:

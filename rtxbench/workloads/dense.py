@@ -49,7 +49,6 @@ def _features(width: int, batch_size: int, rng: np.random.Generator) -> Batch:
 DENSE: Final = (
     Workload(
         name="mlp",
-        title="the article's MLP (784→512→10)",
         family="dense",
         build=_mlp,
         batch=lambda batch_size, rng: _features(784, batch_size, rng),
@@ -58,7 +57,6 @@ DENSE: Final = (
     ),
     Workload(
         name="mlp-wide",
-        title="wide MLP (4096×4096, two layers)",
         family="dense",
         build=_mlp_wide,
         batch=lambda batch_size, rng: _features(_WIDTH, batch_size, rng),

@@ -10,7 +10,7 @@ import numpy as np
 
 from rtxbench.workloads.base import Batch, Workload
 
-__all__ = ["LANGUAGE", "LORA_BY_MEMORY"]
+__all__ = ["LANGUAGE"]
 
 _BERT_VOCABULARY = 30_522
 _GPT2_VOCABULARY = 50_257
@@ -150,10 +150,11 @@ _LLAMA_8B = _Llama(32, 4096, 32, 8, 14_336)
 _LLAMA_MINI = _Llama(2, 256, 4, 2, 1024, vocabulary=8192)
 
 
-def _lora(name: str, title: str, size: _Llama, tokens: int, *, int8: bool = False, mini: bool = False) -> Workload:
+def _lora(
+    name: str, size: _Llama, tokens: int, *, least_gib: int = 0, int8: bool = False, mini: bool = False
+) -> Workload:
     return Workload(
         name=name,
-        title=title,
         family="language",
         build=partial(_llama_lora, size, tokens, int8=int8),
         batch=_batch_of(_text, tokens),
@@ -161,13 +162,13 @@ def _lora(name: str, title: str, size: _Llama, tokens: int, *, int8: bool = Fals
         learning_rate=1e-4,
         tokens_per_example=tokens,
         scaled_down_from="llama-1b-lora" if mini else None,
+        least_memory_bytes=least_gib * 2**30,
     )
 
 
-def _bert(name: str, title: str, size: _Transformer, *, cpu: int, gpu: int, stands_for: str | None = None) -> Workload:
+def _bert(name: str, size: _Transformer, *, cpu: int, gpu: int, stands_for: str | None = None) -> Workload:
     return Workload(
         name=name,
-        title=title,
         family="language",
         build=partial(_bert_classifier, size, 128),
         batch=_batch_of(_sentences, 128),
@@ -178,22 +179,21 @@ def _bert(name: str, title: str, size: _Transformer, *, cpu: int, gpu: int, stan
     )
 
 
+# Frozen float32 weights of the 8B, 3B and 1B decoder are 32, 14 and 6 GB; activations come on top.
 LANGUAGE: Final = (
-    _bert("bert-base", "BERT-base, 128 tokens", _BERT_BASE, cpu=4, gpu=32),
-    _bert("bert-base-half", "BERT-base, half depth, 128 tokens", _BERT_BASE_HALF, cpu=4, gpu=32),
-    _bert("bert-small", "BERT-small, 128 tokens", _BERT_SMALL, cpu=2, gpu=128, stands_for="bert-base"),
+    _bert("bert-base", _BERT_BASE, cpu=4, gpu=32),
+    _bert("bert-base-half", _BERT_BASE_HALF, cpu=4, gpu=32),
+    _bert("bert-small", _BERT_SMALL, cpu=2, gpu=128, stands_for="bert-base"),
     _bert(
         "bert-small-half",
-        "BERT-small, half depth, 128 tokens",
         _BERT_SMALL_HALF,
         cpu=2,
         gpu=128,
         stands_for="bert-base-half",
     ),
-    _bert("bert-mini", "BERT-mini, 128 tokens", _BERT_MINI, cpu=2, gpu=256, stands_for="bert-base"),
+    _bert("bert-mini", _BERT_MINI, cpu=2, gpu=256, stands_for="bert-base"),
     _bert(
         "bert-mini-half",
-        "BERT-mini, half depth, 128 tokens",
         _BERT_MINI_HALF,
         cpu=2,
         gpu=256,
@@ -201,7 +201,6 @@ LANGUAGE: Final = (
     ),
     Workload(
         name="gpt2",
-        title="GPT-2 124M, 256 tokens",
         family="language",
         build=partial(_gpt2_language_model, _GPT2, 256),
         batch=_batch_of(_text, 256),
@@ -211,7 +210,6 @@ LANGUAGE: Final = (
     ),
     Workload(
         name="gpt2-mini",
-        title="GPT-2 shape, 4 layers × 256, 64 tokens",
         family="language",
         build=partial(_gpt2_language_model, _GPT2_MINI, 64),
         batch=_batch_of(_text, 64),
@@ -220,25 +218,16 @@ LANGUAGE: Final = (
         tokens_per_example=64,
         scaled_down_from="gpt2",
     ),
-    _lora("llama-mini-lora", "Llama shape, 2 layers × 256, LoRA, 64 tokens", _LLAMA_MINI, 64, mini=True),
+    _lora("llama-mini-lora", _LLAMA_MINI, 64, mini=True),
     _lora(
         "llama-mini-lora-int8",
-        "Llama shape, 2 layers × 256, LoRA on int8, 64 tokens",
         _LLAMA_MINI,
         64,
         int8=True,
         mini=True,
     ),
-    _lora("llama-1b-lora", "Llama 1B, LoRA, 512 tokens", _LLAMA_1B, 512),
-    _lora("llama-1b-lora-int8", "Llama 1B, LoRA on int8, 512 tokens", _LLAMA_1B, 512, int8=True),
-    _lora("llama-3b-lora", "Llama 3B, LoRA, 512 tokens", _LLAMA_3B, 512),
-    _lora("llama-8b-lora", "Llama 8B, LoRA, 512 tokens", _LLAMA_8B, 512),
+    _lora("llama-1b-lora", _LLAMA_1B, 512, least_gib=10),
+    _lora("llama-1b-lora-int8", _LLAMA_1B, 512, int8=True),
+    _lora("llama-3b-lora", _LLAMA_3B, 512, least_gib=20),
+    _lora("llama-8b-lora", _LLAMA_8B, 512, least_gib=40),
 )
-
-LORA_BY_MEMORY: Final = (
-    (40 * 2**30, "llama-8b-lora"),
-    (20 * 2**30, "llama-3b-lora"),
-    (10 * 2**30, "llama-1b-lora"),
-    (0, "llama-mini-lora"),
-)
-"""(least device memory in bytes, workload): frozen float32 weights are 32, 14 and 6 GB, and activations come on top."""

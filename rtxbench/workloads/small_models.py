@@ -60,8 +60,7 @@ def _digit_images(batch_size: int, rng: np.random.Generator) -> Batch:
 COMPACT: Final = (
     Workload(
         name="digits-cnn",
-        title="small CNN for 28×28 digits",
-        family="vision",
+        family="layers",
         build=digits_cnn,
         batch=_digit_images,
         batch_sizes={"cpu": 32, "gpu": 32},
@@ -69,16 +68,14 @@ COMPACT: Final = (
     ),
     Workload(
         name="conv-full",
-        title="four full 3×3 convolutions, 64 channels",
-        family="vision",
+        family="layers",
         build=lambda: _convolutions(separable=False),
         batch=_feature_maps,
         batch_sizes={"cpu": 16, "gpu": 256},
     ),
     Workload(
         name="conv-separable",
-        title="four depthwise-separable 3×3 convolutions, 64 channels",
-        family="vision",
+        family="layers",
         build=lambda: _convolutions(separable=True),
         batch=_feature_maps,
         batch_sizes={"cpu": 16, "gpu": 256},

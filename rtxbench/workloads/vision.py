@@ -82,7 +82,6 @@ def _images_of(side_px: int, classes: int) -> Callable[[int, np.random.Generator
 VISION: Final = (
     Workload(
         name="cnn",
-        title="the article's CNN (224×224)",
         family="vision",
         build=_article_cnn,
         batch=_images_of(224, 10),
@@ -91,7 +90,6 @@ VISION: Final = (
     ),
     Workload(
         name="resnet50",
-        title="ResNet-50, 224×224",
         family="vision",
         build=partial(_application, "ResNet50", 224),
         batch=_images_of(224, 1000),
@@ -99,7 +97,6 @@ VISION: Final = (
     ),
     Workload(
         name="resnet50-64px",
-        title="ResNet-50, 64×64",
         family="vision",
         build=partial(_application, "ResNet50", 64),
         batch=_images_of(64, 1000),
@@ -108,7 +105,6 @@ VISION: Final = (
     ),
     Workload(
         name="resnet14-64px",
-        title="ResNet with one block a stage (14 layers), 64×64",
         family="vision",
         build=_residual_14,
         batch=_images_of(64, 1000),
@@ -117,7 +113,6 @@ VISION: Final = (
     ),
     Workload(
         name="mobilenetv3",
-        title="MobileNetV3-Large, 224×224",
         family="vision",
         build=partial(_application, "MobileNetV3Large", 224),
         batch=_images_of(224, 1000),
@@ -125,7 +120,6 @@ VISION: Final = (
     ),
     Workload(
         name="convnext-tiny",
-        title="ConvNeXt-Tiny, 224×224",
         family="vision",
         build=partial(_application, "ConvNeXtTiny", 224),
         batch=_images_of(224, 1000),

@@ -30,9 +30,9 @@ def environment() -> dict[str, str]:
 
 
 def bench(
-    results: Path, *options: str, file: str = "bench_precision.py", scope: Sequence[str] = SMOKE
+    results: Path, *options: str, claim: str = "cpu-matrix-unit", scope: Sequence[str] = SMOKE
 ) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", f"bench/{file}"]
+    command = [sys.executable, "-m", "pytest", "bench/bench_claims.py", "--claim", claim]
     command += ["--benchmark-only", "--results", str(results), *scope, *options]
     return subprocess.run(
         command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=HANG_S
@@ -78,7 +78,7 @@ def test_the_run_stores_every_case_and_its_ratio(results: Path) -> None:
 def test_the_terminal_says_throughput_ratio_verdict_and_the_next_step(results: Path) -> None:
     """The person who ran it reads the outcome without opening a file."""
     output = (results / "output.txt").read_text()
-    assert re.search(r"tensor-cores: mlp/mixed_bfloat16/cpu/b128 .*× \[", output)
+    assert re.search(r"cpu-matrix-unit: mlp/mixed_bfloat16/cpu/b128 .*× \[", output)
     assert re.search(r"tensor-cores +not-measured", output)
     assert "next:    python -m rtxbench.report" in output
 
@@ -94,8 +94,8 @@ def test_two_runs_compare_natively(results: Path, tmp_path: Path) -> None:
 
 
 def test_language_models_on_a_card_are_skipped_where_there_is_none(tmp_path: Path) -> None:
-    """``bench_language.py`` in its smallest profile: a machine without a GPU stores the case with what to do."""
-    finished = bench(tmp_path, file="bench_language.py", scope=("--profile", "smoke"))
+    """The claim on cards in its smallest profile: a machine without a GPU stores the case with what to do."""
+    finished = bench(tmp_path, claim="rtx-30-40", scope=("--profile", "smoke"))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (run,) = load_results([tmp_path])
     (case,) = run.of_kind(CaseRecord)
@@ -114,7 +114,7 @@ def test_an_unknown_workload_is_a_usage_error_with_the_nearest_name(tmp_path: Pa
 
 def test_ctrl_c_keeps_the_records_of_finished_groups(tmp_path: Path) -> None:
     """An interrupt during the run leaves a results file that loads, and says that records are kept."""
-    command = [sys.executable, "-m", "rtxbench", "run", "--claim", "tensor-cores", "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "rtxbench", "run", "--claim", "cpu-matrix-unit", "--results", str(tmp_path)]
     command += ["--profile", "smoke", "--workload", "mlp", "--workload", "mlp-wide"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

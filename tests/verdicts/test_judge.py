@@ -111,25 +111,6 @@ def test_every_testable_claim_can_reach_every_state(claim: Claim, state: str) ->
     assert whole(scenario(claim, state), claim).state == state
 
 
-def test_the_eleven_claims_and_one_finding_are_there() -> None:
-    """None of the article's claims is left out, and the CPU's own comparison is a finding beside them."""
-    kinds = {claim_id: claim.kind for claim_id, claim in CLAIMS.items()}
-    assert [name for name, kind in kinds.items() if kind == "claim"] == [
-        "tensor-cores",
-        "equal-quality",
-        "vision",
-        "dlss",
-        "data-parallel",
-        "model-parallel",
-        "rtx-30-40",
-        "architecture",
-        "augmentation",
-        "tuning",
-        "deployment",
-    ]
-    assert kinds["cpu-matrix-unit"] == "finding"
-
-
 def test_dlss_is_not_testable_with_sources() -> None:
     """DLSS is answered with a reason and the vendor's description, not dropped."""
     verdict = whole([], CLAIMS["dlss"])
@@ -334,7 +315,7 @@ def test_a_part_not_measured_keeps_a_claim_from_being_supported() -> None:
     verdict = whole(paired(*arms_of(part), 2.0), CLAIMS["architecture"])
     assert (verdict.state, verdict.reason) == ("inconclusive", "incomplete-evidence")
     assert "depthwise" in verdict.explanation
-    assert verdict.next_step == "Run `pytest bench/bench_architecture.py --benchmark-only`."
+    assert verdict.next_step == "Run `pytest bench/bench_claims.py --benchmark-only --claim architecture`."
 
 
 def test_a_part_that_a_trial_could_not_give_is_named_with_its_reason() -> None:
@@ -354,7 +335,7 @@ def test_a_part_that_a_trial_could_not_give_is_named_with_its_reason() -> None:
     )
     verdict = whole([*paired(*arms_of(claim.comparisons[0]), 2.0), tuned], claim)
     assert f"speed to a fixed accuracy (tuned: {reason})" in verdict.explanation
-    assert verdict.next_step == "Run `pytest bench/bench_tuning.py --benchmark-only --profile standard`."
+    assert verdict.next_step == "Run `pytest bench/bench_claims.py --benchmark-only --claim tuning --profile standard`."
 
 
 def test_a_faster_precision_counts_only_at_equal_quality() -> None:

@@ -32,7 +32,7 @@ def test_one_claim_is_shown_with_how_to_reproduce_it() -> None:
     """`rtxbench claims ID` says what is claimed, what is measured, and the command."""
     shown = command("vision").stdout
     assert "claimed:" in shown
-    assert "pytest bench/bench_vision.py --benchmark-only" in shown
+    assert "pytest bench/bench_claims.py --benchmark-only --claim vision" in shown
 
 
 def test_a_persons_own_claim_gets_a_verdict(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """What is planned on which machine."""
 
+from dataclasses import replace as replace_row
+from pathlib import Path
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
-from rtxbench.measure.suite import CLAIM_PLANS, TRIAL_CLAIMS, Request, plan
-from rtxbench.records import Cpu, Environment, Gpu
+from rtxbench.measure.groups import PROFILE_NAMES, Request
+from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
+from rtxbench.records import Case, Cpu, Environment, Gpu
+from rtxbench.report.sections.table import SECTIONS
 from rtxbench.trials.table import TRIALS
-from rtxbench.verdicts.claims import load_claims
+from rtxbench.verdicts.claims import TEMPLATE, Claim, load_claims, load_surveys
+from rtxbench.verdicts.matching import comparable, lacks
 from rtxbench.workloads import WORKLOADS, workload_named
 
 
@@ -25,27 +31,28 @@ def machine(*gpus: str, capability: str = "8.9") -> Environment:
 def test_a_cpu_only_machine_keeps_its_gpu_cases_with_the_reason() -> None:
     """Nothing disappears: every GPU case of the plan is there, skipped, saying that there is no GPU."""
     groups = plan(Request(claims=("tensor-cores",)), machine())
+    assert groups
     for group in groups:
         reasons = {case.precision: reason for case, reason in group.skipped if case.placement == "gpu"}
         assert set(reasons) == {"float32", "tf32", "mixed_float16", "mixed_bfloat16"}
         assert all("no NVIDIA GPU" in reason for reason in reasons.values())
 
 
-def test_pathological_precision_is_never_run_on_a_cpu() -> None:
-    """mixed_float16 without XLA and TF32 are skipped on a CPU; float16 with XLA is not."""
-    for group in plan(Request(claims=("tensor-cores",), compilers=("none", "xla")), machine()):
-        run = {(case.precision, case.compiler) for case in group.cases}
-        assert ("mixed_float16", "none") not in run
-        assert ("mixed_float16", "xla") in run
-        assert not any(precision == "tf32" for precision, _ in run)
+def test_a_cpu_is_asked_only_for_the_precision_its_claim_names() -> None:
+    """The CPU's finding measures bfloat16 with each compiler against its own baseline; TF32 and float16 are not run."""
+    groups = plan(Request(claims=("cpu-matrix-unit",), compilers=("none", "xla")), machine())
+    for group in groups:
+        assert [case.precision for case in group.cases] == ["float32", "mixed_bfloat16"]
+        assert len({case.compiler for case in group.cases}) == 1
+    assert {group.baseline.compiler for group in groups if group.baseline} == {"none", "xla"}
 
 
 def test_both_arms_of_a_precision_pair_have_one_batch_size() -> None:
     """Precisions are compared at the same batch, on every machine and profile."""
     for environment in (machine(), machine("RTX 4090")):
         for profile in ("quick", "standard", "full"):
-            for group in plan(Request(claims=("tensor-cores", "vision"), profile=profile), environment):
-                assert len({case.batch_size for case in group.cases}) == 1
+            for group in plan(Request(claims=("tensor-cores", "cpu-matrix-unit"), profile=profile), environment):
+                assert len({case.batch_size for case in group.cases}) <= 1
 
 
 def test_an_old_card_is_spared_what_it_cannot_do() -> None:
@@ -67,7 +74,7 @@ def test_one_gpu_cannot_speak_of_several() -> None:
     """The plan of data parallelism on one GPU measures nothing and says why."""
     (group,) = plan(Request(claims=("data-parallel",)), machine("RTX 4090"))
     assert group.cases == ()
-    assert "two NVIDIA GPUs" in group.skipped[0][1]
+    assert "needs 2 NVIDIA GPUs" in group.skipped[0][1]
 
 
 def test_logical_devices_are_marked_as_a_check() -> None:
@@ -117,29 +124,98 @@ def test_architecture_changes_the_model_and_nothing_else() -> None:
         assert replace(candidate, workload=group.baseline.workload) == group.baseline
 
 
-def test_the_trials_named_are_the_trials_there_are() -> None:
-    """The plan's list of trials and the trials themselves agree."""
-    assert set(TRIAL_CLAIMS) == set(TRIALS)
+def test_the_claims_that_name_a_trial_have_one() -> None:
+    """The rows of claims.toml and the trials themselves agree."""
+    assert set(trials_of(Request())) == set(TRIALS)
     assert plan(Request(claims=("deployment",)), machine()) == []
 
 
-def test_every_claim_can_be_measured_or_says_why_not() -> None:
-    """No claim of the suite is left without a plan, a trial or a reason."""
-    measured = {*CLAIM_PLANS, *TRIAL_CLAIMS}
+MACHINES = {
+    "cpu": machine(),
+    "one GPU": machine("NVIDIA GeForce RTX 4090"),
+    "two GPUs": machine("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090"),
+}
+EVERY = [
+    pytest.param(profile, where, engine, id=f"{profile}-{where}-{engine}")
+    for profile in PROFILE_NAMES
+    for where in MACHINES
+    for engine in (*COMPILERS, ALL_ENGINES)
+]
+
+
+@pytest.mark.parametrize(("profile", "where", "engine"), EVERY)
+def test_nothing_is_measured_that_cannot_speak(profile: str, where: str, engine: str) -> None:
+    """Every planned candidate is accepted by a comparison of its own claim on this machine, or is a survey's."""
+    claims = {claim.id: claim for claim in load_claims()}
+    surveys = {survey.id for survey in load_surveys()}
+    for group in plan(Request(profile=profile, engine=engine), MACHINES[where]):
+        if group.claim in surveys or group.baseline is None:
+            continue
+        claim = claims[group.claim]
+        assert lacks(MACHINES[where], claim) is None
+        assert group.candidates
+        for candidate in group.candidates:
+            assert speaks(group.baseline, candidate, claim), f"{group.name}: {candidate.label}"
+
+
+@pytest.mark.parametrize(("profile", "where", "engine"), EVERY)
+def test_nothing_is_claimed_that_is_not_measured(profile: str, where: str, engine: str) -> None:
+    """Each required part about throughput has a planned pair, or a case set aside with its reason; the rest a trial."""
+    request = Request(profile=profile, engine=engine)
+    groups, trials = plan(request, MACHINES[where]), trials_of(request)
     for claim in load_claims():
-        assert claim.id in measured or claim.not_testable or claim.kind == "finding", claim.id
+        own = [group for group in groups if group.claim == claim.id]
+        lacking = claim.kind == "finding" and MACHINES[where].gpus  # about a machine that has only a CPU
+        for part in (part for part in claim.comparisons if part.required and not lacking):
+            if part.metric != "throughput":
+                assert claim.id in trials
+            elif profile != "smoke":  # which tries the parts of the program, not of every claim
+                pairs = [(group.baseline, case) for group in own if group.baseline for case in group.candidates]
+                assert any(comparable(*pair, part) for pair in pairs) or any(g.skipped for g in own), part.name
+        assert not claim.limits or claim.id in trials
+
+
+def speaks(baseline: Case, candidate: Case, claim: Claim) -> bool:
+    return any(comparable(baseline, candidate, part) for part in claim.comparisons)
+
+
+def test_every_survey_is_shown_by_a_section_of_the_report() -> None:
+    """What no claim judges is measured for a section that exists."""
+    modules = {section.__module__.rpartition(".")[2] for section in SECTIONS}
+    assert {survey.section for survey in load_surveys()} <= modules
+
+
+def test_a_new_model_is_judged_by_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vision workload that nobody listed is planned by the claim on vision in the full profile, and may speak."""
+    monkeypatch.setitem(WORKLOADS, "efficientnetv2", replace_row(WORKLOADS["resnet50"], name="efficientnetv2"))
+    groups = plan(Request(profile="full", claims=("vision",)), MACHINES["one GPU"])
+    assert {group.name for group in groups} >= {"vision/efficientnetv2", "vision/efficientnetv2-precisions"}
+
+
+def test_a_workload_of_which_the_claim_does_not_speak_is_not_measured_for_it() -> None:
+    """A language model is no evidence on vision, so asking for it plans nothing."""
+    assert plan(Request(claims=("vision",), workloads=("bert-base",)), MACHINES["one GPU"]) == []
+
+
+def test_a_claim_of_ones_own_is_planned_from_its_row(tmp_path: Path) -> None:
+    """The template as printed is measured by `rtxbench run --file`: one pair at one batch."""
+    path = tmp_path / "mine.toml"
+    path.write_text(TEMPLATE.replace("RTX 4070*", "RTX 4090*"), encoding="utf-8")
+    (group,) = plan(Request(claims_file=path), MACHINES["one GPU"])
+    assert [case.precision for case in group.cases] == ["float32", "mixed_float16"]
 
 
 def test_every_engine_is_planned_with_the_compiler_its_users_get() -> None:
     """JAX compiles, the others do not unless asked; a longer profile adds what can be asked for."""
-    quick = {e: plan(Request(engine=e, claims=("tensor-cores",)), machine())[0].baseline for e in COMPILERS}
+    card = machine("RTX 4090")
+    quick = {e: plan(Request(engine=e, claims=("tensor-cores",)), card)[0].baseline for e in COMPILERS}
     assert {engine: case.compiler for engine, case in quick.items()} == {
         "tensorflow": "none",
         "jax": "xla",
         "torch": "none",
     }
-    (group, *_) = plan(Request(engine="torch", claims=("tensor-cores",), profile="standard"), machine())
-    assert {case.compiler for case in group.cases} == {"none", "inductor"}
+    groups = plan(Request(engine="torch", claims=("tensor-cores",), profile="standard"), card)
+    assert {case.compiler for group in groups for case in group.cases} == {"none", "inductor"}
 
 
 def test_several_gpus_are_used_in_each_engines_own_way() -> None:
@@ -151,7 +227,7 @@ def test_several_gpus_are_used_in_each_engines_own_way() -> None:
 
 def test_engines_are_compared_at_one_batch_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each group of the comparison holds one workload, one batch, one precision, and every engine that is there."""
-    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    monkeypatch.setattr("rtxbench.planning.designs.why_engine_missing", lambda engine: None)
     groups = plan(Request(claims=("engines",), profile="standard"), machine())
     for group in (group for group in groups if group.name.startswith("engines/")):
         assert len({(case.workload, case.batch_size, case.precision, case.placement) for case in group.cases}) == 1
@@ -160,7 +236,7 @@ def test_engines_are_compared_at_one_batch_and_precision(monkeypatch: pytest.Mon
 
 def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both forms, in float32 and bfloat16, in one group: what normalisation costs and what it hides."""
-    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", lambda engine: None)
+    monkeypatch.setattr("rtxbench.planning.designs.why_engine_missing", lambda engine: None)
     groups = plan(Request(claims=("engines",), workloads=("resnet50-64px",)), machine())
     (group,) = (group for group in groups if group.name.startswith("fused-norm/"))
     assert [(case.precision, case.variant) for case in group.cases] == [
@@ -176,7 +252,7 @@ def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pyte
 def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one engine there is nothing to compare: nothing is measured, and the record says what to install."""
     why = {"tensorflow": None, "jax": "jax is not installed here", "torch": "torch is not installed here"}
-    monkeypatch.setattr("rtxbench.measure.engine_groups.why_engine_missing", why.__getitem__)
+    monkeypatch.setattr("rtxbench.planning.designs.why_engine_missing", why.__getitem__)
     for group in plan(Request(claims=("engines",), workloads=("mlp",)), machine()):
         assert group.cases == ()
         assert {reason for _, reason in group.skipped} == {"jax is not installed here", "torch is not installed here"}
@@ -209,5 +285,6 @@ def test_the_lora_decoder_is_scaled_to_the_devices_memory() -> None:
 
     assert lora_of(card(24)) == {"llama-3b-lora"}
     assert lora_of(card(12)) == {"llama-1b-lora"}
-    assert lora_of(machine()) == {"llama-mini-lora"}
+    finding = plan(Request(claims=("cpu-matrix-unit",), profile="standard"), machine())
+    assert {group.workload for group in finding if "lora" in group.workload} == {"llama-mini-lora"}
     assert workload_named("llama-mini-lora").scaled_down_from == "llama-1b-lora"
