@@ -251,6 +251,9 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """How the engine ran the step where engines differ, for example ``attention`` → its kernel."""
 
 
+Origin: TypeAlias = Literal["measured", "published", "predicted"]
+"""Where a figure comes from; the three are always labelled and never mixed."""
+
 Purpose: TypeAlias = Literal["result", "harness", "rival"]
 """What a record is for: a result; a check of the instrument itself, which is nobody's training speed; or a
 measurement against a rival, which is no case of rtxbench."""

@@ -7,7 +7,7 @@ robust. See ``docs/method.md`` for the protocol and the evidence behind each con
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +17,7 @@ from rtxbench.records import Estimate
 __all__ = [
     "ADAPTIVE_STOP_INFLATION",
     "clopper_pearson",
-    "equivalence_p_value",
     "holm_adjusted",
-    "kalibera_jones_rounds",
     "launch_estimate",
     "log_ratio_per_round",
     "lower_bound",
@@ -188,20 +186,6 @@ def one_sided_p_value(log_ratios: Sequence[float], threshold: float = 0.0) -> fl
     return float(stdtr(degrees, -(mean - threshold) / error))
 
 
-def equivalence_p_value(log_ratios: Sequence[float], margin_ratio: float) -> float:
-    """Two one-sided tests (Schuirmann 1987): is the ratio inside [1 / (1 + margin), 1 + margin]?
-
-    At most 0.05 exactly when the two-sided 90 % interval of `ratio_estimate` lies inside the margins.
-
-    Raises:
-        ValueError: fewer than two launches.
-    """
-    limit = math.log1p(margin_ratio)
-    above = one_sided_p_value(log_ratios, -limit)
-    below = one_sided_p_value([-value for value in log_ratios], -limit)
-    return max(above, below)
-
-
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p values (Holm 1979), in the order given.
 
@@ -218,54 +202,24 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def kalibera_jones_rounds(values: ArrayLike, launch_cost_s: float, round_cost_s: float) -> int | None:
-    """Rounds per launch that give the narrowest interval for a given time (Kalibera & Jones, ISMM 2013).
-
-    √(launch cost ÷ round cost × variance between rounds ÷ variance between launches), rounded up; the variance
-    between launches is freed of what the rounds put into it.
-
-    Args:
-        values: log-ratios of a pilot run, shape (launches, rounds), at least 2 × 2.
-        launch_cost_s: start-up and warm-up of one launch, seconds.
-        round_cost_s: one more round in a running launch, seconds.
-
-    Returns:
-        At least 1; ``None`` where launches differ by no more than their rounds explain: then start-up buys
-        nothing, and one long launch would do as far as this pilot can tell.
-
-    Raises:
-        ValueError: the pilot is smaller.
-    """
-    data = np.asarray(values, dtype=float)
-    if data.ndim != 2 or min(data.shape) < 2:
-        raise ValueError(f"the pilot must be at least 2 launches × 2 rounds, got shape {data.shape}")
-    between_rounds = float(data.var(axis=1, ddof=1).mean())
-    between_launches = float(data.mean(axis=1).var(ddof=1)) - between_rounds / data.shape[1]
-    if between_launches <= 0.0:
-        return None
-    return max(1, math.ceil(math.sqrt(launch_cost_s / round_cost_s * between_rounds / between_launches)))
-
-
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
-    """A proportion with its exact interval (Clopper & Pearson 1934); never too narrow, and right at 0 of n."""
-    from scipy.special import betaincinv
-
-    tail = (1.0 - confidence) / 2
-    low = float(betaincinv(successes, trials - successes + 1, tail)) if successes else 0.0
-    high = float(betaincinv(successes + 1, trials - successes, 1.0 - tail)) if successes < trials else 1.0
-    return Estimate(value=successes / trials, low=low, high=high, n=trials, confidence=confidence)
+    """Estimate a proportion with its exact interval (Clopper & Pearson 1934); never too narrow, and right at 0 of n."""
+    return _proportion(successes, trials, confidence, "exact")
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
-    """A proportion with its score interval (Wilson 1927): close to nominal coverage on average."""
-    from scipy.special import ndtri
+    """Estimate a proportion with its score interval (Wilson 1927): close to nominal coverage on average."""
+    return _proportion(successes, trials, confidence, "wilson")
 
-    z = float(ndtri(0.5 + confidence / 2))
+
+def _proportion(successes: int, trials: int, confidence: float, method: Literal["exact", "wilson"]) -> Estimate:
+    from scipy.stats import binomtest
+
+    low, high = binomtest(successes, trials).proportion_ci(confidence, method)
     share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Estimate(value=share, low=min(low, share), high=max(high, share), n=trials, confidence=confidence)
+    return Estimate(
+        value=share, low=min(float(low), share), high=max(float(high), share), n=trials, confidence=confidence
+    )
 
 
 def _mean_and_error(log_ratios: Sequence[float]) -> tuple[float, float, int]:

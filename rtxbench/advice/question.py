@@ -6,7 +6,6 @@ joins as a row of its own; whatever cannot be said is said, with the reason.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +15,7 @@ from rtxbench.advice.memory.need import FitState
 from rtxbench.catalog.prices import Price
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named
+from rtxbench.records import Origin
 
 __all__ = [
     "RANKINGS",
@@ -32,8 +32,6 @@ __all__ = [
     "rent_of",
     "split_memory_model",
 ]
-
-Origin: TypeAlias = Literal["measured", "published", "predicted"]
 
 
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,6 @@ from rtxbench.store import RunWriter, disk_errors
 
 __all__ = [
     "append_history",
-    "block_times_s",
     "case_estimate",
     "case_observation",
     "launch_observation",
@@ -91,7 +90,7 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
         labels: added to the launch's own.
 
     Returns:
-        Seconds per step to seven digits; `block_times_s` restores their shape.
+        Seconds per step to seven digits; shape (rounds, 2 arms, 2 blocks), flat.
     """
     times = np.stack([step_times_s(launch.baseline), step_times_s(launch.candidate)], axis=1)
     return Observation(
@@ -115,11 +114,6 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
         },
         flags=launch.flags,
     )
-
-
-def block_times_s(observation: Observation) -> "np.ndarray[tuple[int, int, int], np.dtype[np.float64]]":
-    """The block times of a `launch_observation`, shape (rounds, 2 arms, 2 blocks), seconds per step."""
-    return np.asarray(observation.values, dtype=float).reshape(int(observation.labels["rounds"]), 2, 2)
 
 
 def case_estimate(result: CaseResult) -> Estimate | None:

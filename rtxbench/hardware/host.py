@@ -13,12 +13,10 @@ from typing import Final
 
 import psutil
 
-from rtxbench.hardware.sensors import Reading, Sensor, SensorError
+from rtxbench.hardware.sensors import HOST, Reading, Sensor, SensorError
 
 __all__ = ["HOST", "ProcessTree", "host_sensors"]
 
-HOST: Final = "host"
-"""Device key of the host in traces and summaries."""
 _HOT_PERIOD_S: Final = 0.1
 _SLOW_PERIOD_S: Final = 1.0
 

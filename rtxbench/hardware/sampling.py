@@ -22,11 +22,10 @@ from rtxbench.errors import UnavailableError
 from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
 from rtxbench.hardware.nvml import GpuDevice, Nvml
-from rtxbench.hardware.sensors import Reading, ScheduledSensor, SensorError
+from rtxbench.hardware.sensors import TRACE_VERSION, Reading, ScheduledSensor, SensorError
 
-__all__ = ["CPU_SHARE_LIMIT", "TRACE_VERSION", "Session", "TraceWriter"]
+__all__ = ["CPU_SHARE_LIMIT", "Session", "TraceWriter"]
 
-TRACE_VERSION: Final = 1
 CPU_SHARE_LIMIT: Final = 0.015
 """Of one core. Above it the recorder doubles its interval, so that it never reaches 2 %."""
 _INTERVAL_S: Final = 0.1

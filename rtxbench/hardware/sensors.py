@@ -11,7 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["COST_SHARE", "Probe", "Reading", "ScheduledSensor", "Sensor", "SensorError"]
+__all__ = ["COST_SHARE", "HOST", "TRACE_VERSION", "Probe", "Reading", "ScheduledSensor", "Sensor", "SensorError"]
+
+HOST: Final = "host"
+"""Device key of the host in traces and summaries."""
+TRACE_VERSION: Final = 1
+"""Of the trace's format: its writer says it, its reader refuses a newer one."""
 
 COST_SHARE: Final = 0.002  # of one core, per sensor; about eight sensors then stay under the 2 % target
 _PROBE_READS: Final = 50

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rtxbench.errors import RecordError
 from rtxbench.foreign import decoded_lines
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
+from rtxbench.hardware.sensors import HOST, TRACE_VERSION
 from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
 from rtxbench.records import Figure, HardwareSummary, Nanoseconds, Summary
 
@@ -35,8 +36,6 @@ __all__ = [
     "values_in",
 ]
 
-HOST: Final = "host"
-TRACE_VERSION: Final = 1
 _MAX_LINE_BYTES: Final = 2**20
 EVENT_REASONS: Final = {
     "sw_power_cap_ratio": 0x4,

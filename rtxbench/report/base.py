@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 from rtxbench.diagnosis.facts import Diagnoser
-from rtxbench.records import Environment, Verdict, VerdictState
+from rtxbench.records import Environment, Origin, Verdict, VerdictState
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.external_evidence import Statement
@@ -59,9 +59,6 @@ __all__ = [
     "View",
     "ViewPlan",
 ]
-
-Origin: TypeAlias = Literal["measured", "published", "predicted"]
-"""Where a figure comes from. Measured is the default and unmarked in tables; the other two always carry a badge."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,16 @@ from rtxbench.trials.sizes import Scale
 from rtxbench.trials.worker_pool import answer_of
 from rtxbench.units import format_percent
 
-__all__ = ["ArmRuns", "TrialContext", "case_of", "observe", "paired_by_seed", "train_arms", "why_no_result"]
+__all__ = [
+    "ArmRuns",
+    "TrialContext",
+    "case_of",
+    "observe",
+    "paired_by_seed",
+    "speed_to_target",
+    "train_arms",
+    "why_no_result",
+]
 
 _CONVERGED_GAIN: Final = 0.01
 """A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
@@ -230,6 +239,11 @@ def observe(
     )
     context.store(record)
     return record
+
+
+def speed_to_target(run: Trained) -> float | None:
+    """Invert the time a training took to its target accuracy; ``None`` where it never got there."""
+    return None if run.time_to_target_s is None else 1 / run.time_to_target_s
 
 
 def paired_by_seed(

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ SHEAR_DEGREES: Final = 0.2
 """The legacy class reads ``shear_range=0.2`` as degrees, which moves a 28-pixel image by a tenth of a pixel."""
 _MNIST_HOST: Final = ("storage.googleapis.com", 443)
 _CONNECT_LIMIT_S: Final = 3.0
-_Images: TypeAlias = NDArray[np.uint8]
 
 
 @cache

@@ -18,6 +18,7 @@ from rtxbench.trials.context import (
     case_of,
     observe,
     paired_by_seed,
+    speed_to_target,
     train_arms,
     why_no_result,
 )
@@ -98,7 +99,7 @@ def measure_quality(context: TrialContext) -> None:
                 "validation_accuracy_ratio",
                 of_finished=True,
             )
-            paired_by_seed(context, "equal-quality", "speed_to_accuracy", pair, _speed_to_target, "time_to_accuracy_s")
+            paired_by_seed(context, "equal-quality", "speed_to_accuracy", pair, speed_to_target, "time_to_accuracy_s")
     _raise_if(interrupted)
 
 
@@ -156,10 +157,6 @@ def _store_quality(context: TrialContext, arm: ArmRuns) -> None:
 
 def _last_accuracy(run: Trained) -> float:
     return run.validation_accuracy[-1]
-
-
-def _speed_to_target(run: Trained) -> float | None:
-    return None if run.time_to_target_s is None else 1 / run.time_to_target_s
 
 
 def _raise_if(interrupted: bool) -> None:

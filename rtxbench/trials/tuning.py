@@ -11,6 +11,7 @@ from rtxbench.trials.context import (
     case_of,
     observe,
     paired_by_seed,
+    speed_to_target,
     train_arms,
     why_no_result,
 )
@@ -218,13 +219,9 @@ def _confirm(context: TrialContext, settings: dict[str, _Setting]) -> None:
             reason=None if complete else f"{len(times) - len(known)} of {len(times)} seeds did not reach the target",
         )
     pair = found["defaults"], found["tuned"]
-    paired_by_seed(context, "tuning", "speed_to_accuracy", pair, _speed, "time_to_accuracy_s")
+    paired_by_seed(context, "tuning", "speed_to_accuracy", pair, speed_to_target, "time_to_accuracy_s")
     if interrupted:
         raise KeyboardInterrupt
-
-
-def _speed(run: Trained) -> float | None:
-    return None if run.time_to_target_s is None else 1 / run.time_to_target_s
 
 
 def early_stopping_epoch(validation_loss: tuple[float | None, ...], patience: int = _PATIENCE_EPOCHS) -> int:

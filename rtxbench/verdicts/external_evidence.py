@@ -17,10 +17,11 @@ from rtxbench.advice.memory.models import MODELS
 from rtxbench.advice.memory_basis import memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
 from rtxbench.advice.prediction.forecast import Forecaster, Refusal
-from rtxbench.advice.question import Origin, Question
+from rtxbench.advice.question import Question
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import WORKLOAD_MODELS, curated
 from rtxbench.errors import UsageError
+from rtxbench.records import Origin
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.published_pairs import PublishedPair, published_pairs

@@ -69,7 +69,6 @@ _BERT = "Devlin et al. 2019, arXiv:1810.04805, section 3"
 _GPT2 = "Radford et al. 2019, table 2, and the released config.json"
 _LLAMA2 = "Touvron et al. 2023, arXiv:2307.09288, and the released config.json"
 _LLAMA3 = "Dubey et al. 2024, arXiv:2407.21783, table 3, and the released config.json"
-_MISTRAL = "Jiang et al. 2023, arXiv:2310.06825, table 1"
 _QWEN = "Qwen2.5 technical report, arXiv:2412.15115, table 1, and the released config.json"
 
 MODELS: Mapping[str, Model] = {

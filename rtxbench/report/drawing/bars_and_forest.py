@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rtxbench.report.base import Origin
+from rtxbench.records import Origin
 from rtxbench.report.drawing.canvas import Sheet, label_column_in, round_ticks, short_number
 from rtxbench.report.drawing.style import GRID, INK, MUTED, ORIGIN_BARS, PAGE_WIDTH_IN, PAPER
 from rtxbench.report.labels import ratio_text

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rtxbench.report.base import Origin
+from rtxbench.records import Origin
 from rtxbench.report.drawing.canvas import Sheet, round_ticks, text_width_in
 from rtxbench.report.drawing.style import GRID, INK, MUTED, PAGE_WIDTH_IN, PAPER, SERIES_COLORS
 

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rtxbench.precision import PRECISIONS
-from rtxbench.report.base import Origin
+from rtxbench.records import Origin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ENGINE_MARKERS",
     "GRID",
     "INK",
     "MUTED",
@@ -53,7 +52,6 @@ PRECISION_COLORS: Final[Mapping[str, str]] = {row.name: row.color for row in PRE
 SERIES_COLORS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fdf", "#7a7a7a")
 """For series that are not precisions: machines, cards, seeds. Take them in this order."""
 
-ENGINE_MARKERS: Final[Mapping[str, str]] = {"tensorflow": "o", "jax": "D", "torch": "s"}
 
 STATE_COLORS: Final[Mapping[str, str]] = {
     "supported": "#009e73",

@@ -23,10 +23,9 @@ from rtxbench.store import LoadedRun, load_results
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 
-__all__ = ["DEFAULT_OUT", "DEFAULT_RESULTS", "Report", "build_context", "load_runs", "make_views", "write_report"]
+__all__ = ["DEFAULT_RESULTS", "Report", "build_context", "load_runs", "make_views", "write_report"]
 
 DEFAULT_RESULTS: Final = Path("results")
-DEFAULT_OUT: Final = Path("report")
 _PAGE: Final = "report.html"
 _FIGURES: Final = "figures"
 

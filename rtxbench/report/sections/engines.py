@@ -10,8 +10,8 @@ from rtxbench.diagnosis.all_reduce import AllReduceShare
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
-from rtxbench.records import Case, CaseRecord, RatioRecord, Record
-from rtxbench.report.base import Block, Cell, Column, Context, Figure, Origin, Paragraph, Section, Table
+from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
+from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
 from rtxbench.report.drawing.style import precision_color
 from rtxbench.report.labels import (
