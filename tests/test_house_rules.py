@@ -47,6 +47,34 @@ def test_every_method_says_what_it_does() -> None:
             assert [method.name for method in methods if not ast.get_docstring(method)] == [], path
 
 
+def test_every_test_file_is_named_after_a_module() -> None:
+    """A reader finds a module's test at tests/<room>/test_<module>.py, an inner room's as test_<inner>_<module>.py."""
+    elsewhere = {"integration", "recipes", "test_house_rules.py"}
+    for path in TESTS:
+        inside = path.relative_to(ROOT / "tests")
+        if inside.parts[0] in elsewhere:
+            continue
+        room, words = ROOT / "rtxbench" / inside.parent, inside.stem.removeprefix("test_").split("_")
+        names = ["/".join(filter(None, ["_".join(words[:cut]), "_".join(words[cut:])])) for cut in range(len(words))]
+        candidates = [room / "_".join(words), *(room / f"{name}.py" for name in names)]
+        assert any(candidate.exists() for candidate in candidates), f"{inside} names no module of {inside.parent}"
+
+
+_NO_SENTENCE = re.compile(r"(The \w+'s own\b|Itself\b|It\b|How |What |Which |Where |Why |Whether )")
+
+
+def test_a_functions_docstring_says_what_it_does() -> None:
+    """Its first line is imperative: no relative clause, no "its own". Properties are named for what they are."""
+    for path, tree in trees("rtxbench").items():
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and not _is_property(node)]
+        openers = {one.name: ast.get_docstring(one) or "" for one in functions}
+        assert [name for name, text in openers.items() if _NO_SENTENCE.match(text)] == [], path
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
+
+
 def test_every_command_of_the_readme_exists() -> None:
     """Each `rtxbench …` line of the README parses: its subcommand and its options are real."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
