@@ -153,7 +153,7 @@ def _invalid(_run: LoadedRun, record: Any) -> bool:
 
 
 def comparison(candidate: Case, baseline: Case) -> str:
-    """What differs between two cases, for example ``mixed_float16 ÷ float32`` or ``gpu b256 ÷ cpu b64``."""
+    """Name what differs between two cases, for example ``mixed_float16 ÷ float32`` or ``gpu b256 ÷ cpu b64``."""
     changed = [name for name in _AXES if getattr(candidate, name) != getattr(baseline, name)]
     if not changed:
         return "the same case twice"

@@ -28,7 +28,7 @@ def named(table: Mapping[str, _Row], name: str, what: str) -> _Row:
 
 
 def suggestion(known: Mapping[str, object], name: str) -> str:
-    """What to say of a name that is not among the known ones: the nearest, or which there are."""
+    """Suggest what to write for a name that is not among the known ones: the nearest, or which there are."""
     from difflib import get_close_matches
 
     near = [] if len(known) <= _FEW else get_close_matches(name, known, n=3)

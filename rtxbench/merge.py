@@ -78,7 +78,7 @@ def _target(loaded: LoadedRun, out: Path) -> Path:
 
 
 def _is_present(loaded: LoadedRun, target: Path) -> bool:
-    """Whether ``target`` already holds all of the run.
+    """Tell whether ``target`` already holds all of the run.
 
     Raises:
         RecordError: it holds something else, or less; it is left as it is.

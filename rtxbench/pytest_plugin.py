@@ -133,7 +133,7 @@ def _check_names(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The harness's own proofs take minutes and say nothing of the hardware: only on request."""
+    """Leave out the harness's own proofs unless asked for: they take minutes and say nothing of the hardware."""
     if config.getoption("--harness"):
         return
     skip = pytest.mark.skip(reason="rtxbench's own proofs: add --harness")

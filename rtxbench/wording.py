@@ -81,7 +81,7 @@ _SILENT: Final = ("compiler", "variant")
 
 
 def name_of(name: str) -> str:
-    """What a reader calls a workload, precision, engine, compiler, placement or variant."""
+    """Give the words by which a reader calls a workload, precision, engine, compiler, placement or variant."""
     return NAMES.get(name, name)
 
 
@@ -100,7 +100,7 @@ def say_pair(candidate: Case, baseline: Case, metric: str = "throughput") -> str
 
 
 def say_change(candidate: Case, baseline: Case, metric: str = "throughput") -> str:
-    """What changed between two cases, and in which figure: ``early stopping instead of all epochs (accuracy)``."""
+    """Name what changed between two cases, and in which figure: ``early stopping instead of all epochs (accuracy)``."""
     changed = [field for field in _FIELDS if getattr(candidate, field) != getattr(baseline, field)]
     if "workload" in changed:  # a model's own name comes first, what else differs after it
         changed.insert(0, changed.pop(changed.index("workload")))
@@ -121,7 +121,7 @@ def _side(changed: Sequence[str], case: Case) -> str:
 
 
 def say_common(candidate: Case, baseline: Case) -> str:
-    """What both sides share, as far as it does not go without saying: ``ResNet-14, batch 8, on the CPU``."""
+    """Name what both sides share, as far as it does not go without saying: ``ResNet-14, batch 8, on the CPU``."""
     same = [field for field in _FIELDS if getattr(candidate, field) == getattr(baseline, field)]
     order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
     return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))

@@ -32,7 +32,7 @@ class Assumptions(msgspec.Struct, frozen=True):
     """Mean draw of the rest of the machine while it trains."""
 
     def checked(self) -> "Assumptions":
-        """Itself.
+        """Validate the values, and return self.
 
         Raises:
             UsageError: a value no machine can have.

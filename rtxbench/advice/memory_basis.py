@@ -90,7 +90,7 @@ def memory_basis(question: Question, runs: Sequence[LoadedRun], tokens: int | No
 
 
 def memory_on(card: Card, basis: MemoryBasis) -> Memory:
-    """What the basis says of one device of ``card``."""
+    """Say what the basis says of one device of ``card``."""
     batch = basis.asked_batch or 1
     low, high = basis.low_bytes(batch), basis.high_bytes(batch)
     return Memory(

@@ -33,7 +33,7 @@ class AllReduceShare(NamedTuple):
 
 
 def sums_gradients(case: Case) -> bool:
-    """Whether a step of the case all-reduces its gradients."""
+    """Tell whether a step of the case all-reduces its gradients."""
     placement = PLACEMENTS.get(case.placement)
     return placement is not None and placement.all_reduces and case.device_count > 1
 

@@ -114,7 +114,7 @@ def _clock_loss(hardware: HardwareSummary | None) -> float | None:
 
 
 def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
-    """What sensors alone say of a recorded program's GPUs; ``None`` where no GPU worked or nothing stands out."""
+    """Diagnose a recorded program's GPUs from sensors alone; ``None`` where none worked or nothing stands out."""
     means = _gpu_means(hardware)
     busy = means.get("gpu_utilization_ratio")
     if busy is None:
@@ -161,7 +161,7 @@ class Diagnoser:
         return diagnose(self.evidence(record)) if record.measurement is not None else None
 
     def ratio(self, record: RatioRecord) -> Diagnosis | None:
-        """What explains a ratio; ``None`` where one of its cases was not stored with a measurement."""
+        """Explain a ratio; ``None`` where one of its cases was not stored with a measurement."""
         arms = [self._cases.get(record.baseline_record), self._cases.get(record.candidate_record)]
         evidence = [self.evidence(arm) for arm in arms if arm is not None and arm.measurement is not None]
         if len(evidence) != 2 or record.metric != "throughput":
@@ -169,12 +169,12 @@ class Diagnoser:
         return diagnose_ratio(evidence[0], evidence[1], record.ratio.value)
 
     def all_reduce(self, record: RatioRecord) -> AllReduceShare | None:
-        """What all-reduce takes of the ratio's candidate; ``None`` where it sums no gradients or was not stored."""
+        """Estimate all-reduce's share of the candidate; ``None`` where it sums no gradients or was not stored."""
         arm = self._cases.get(record.candidate_record)
         return all_reduce_share(self.evidence(arm)) if arm is not None and sums_gradients(record.candidate) else None
 
     def evidence(self, record: CaseRecord) -> Evidence:
-        """What is known of a case, for tables and the roofline."""
+        """Collect what is known of a case, for tables and the roofline."""
         machine = self._machine_of_run.get(record.run_id, "")
         known = [*self._ceilings.get(machine, ()), *self._of_case.get((machine, record.case), ())]
         evidence = case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))

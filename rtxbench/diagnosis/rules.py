@@ -300,7 +300,7 @@ _RULES: Final[tuple[Callable[[Evidence], Diagnosis | None], ...]] = (
 
 
 def diagnose_ratio(baseline: Evidence, candidate: Evidence, ratio: float) -> Diagnosis:
-    """Why the candidate is as much faster than the baseline as it is, and no more.
+    """Explain why the candidate is as much faster than the baseline as it is, and no more.
 
     Args:
         baseline: the arm divided by.

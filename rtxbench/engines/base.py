@@ -91,7 +91,7 @@ class Engine(Protocol):
         """The same for a convolution, which libraries compute by kernels of their own."""
 
     def peak_memory(self) -> Finding:
-        """The allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
+        """Read the allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far: `peak_memory` then tells of what comes after."""

@@ -37,7 +37,7 @@ class ModelParts(NamedTuple):
     """(labels, outputs) → loss per example or token."""
 
     def notes(self, engine: str) -> dict[str, str]:
-        """What a reader who compares engines should know of this model."""
+        """Note what a reader who compares engines should know of this model."""
         kernel = attention_kernel(self.model, engine)
         return {} if kernel is None else {"attention": kernel}
 
@@ -86,7 +86,7 @@ def adam_for(precision: str, learning_rate: float) -> Any:
 
 
 def attention_kernel(model: Any, engine: str) -> str | None:
-    """How the model's attention is computed on this engine; ``None`` for a model without attention.
+    """Say how the model's attention is computed on this engine; ``None`` for a model without attention.
 
     Engines are told apart only where Keras takes `dot_product_attention`; with attention dropout it writes the
     product, the softmax and the second product out, on every engine alike (Keras 3, ``MultiHeadAttention``).

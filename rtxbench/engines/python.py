@@ -38,7 +38,7 @@ class _PythonStep:
             self._result = self._step()
 
     def loss(self) -> float | None:
-        """What the step returned, if that is a number."""
+        """Return what the step returned, if that is a number."""
         return float(self._result) if isinstance(self._result, int | float) else None
 
     def flops(self) -> Finding:

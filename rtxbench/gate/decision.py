@@ -93,7 +93,7 @@ def screen(log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGIN_RAT
 
 
 def decide(state: CaseState, margin_ratio: float = DEFAULT_MARGIN_RATIO, family: int = 1) -> Decision:
-    """What the launches so far allow to be said.
+    """Decide as far as the launches so far allow.
 
     Args:
         state: log-ratios so far.

@@ -42,13 +42,13 @@ def cache_dir() -> Path:
 
 
 def search_path(tree: Path) -> tuple[Path, ...]:
-    """Where a tree's code is imported from: ``src/`` where there is one, then the tree."""
+    """Find where a tree's code is imported from: ``src/`` where there is one, then the tree."""
     source = tree / "src"
     return (source, tree) if source.is_dir() else (tree,)
 
 
 def dependencies(tree: Path, extras: tuple[str, ...] = ()) -> Dependencies:
-    """What ``pyproject.toml`` (project dependencies and ``extras``) and ``requirements*.txt`` of a tree ask for.
+    """List what ``pyproject.toml`` (project dependencies and ``extras``) and ``requirements*.txt`` of a tree ask for.
 
     Only what decides the installation enters the digest, so that a change of, say, a linter's settings in
     ``pyproject.toml`` does not build a new environment.

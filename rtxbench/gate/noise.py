@@ -90,7 +90,7 @@ def paired_log_ratios(logs: NDArray[np.float64], proportion: float = 0.2) -> NDA
 
 
 def _machine(regime: NoiseRegime, shape: tuple[int, int, int], generator: np.random.Generator) -> NDArray[np.float64]:
-    """What the machine does over time, shape (gates, launches, blocks); launches start from a fresh drift."""
+    """Simulate what the machine does over time, shape (gates, launches, blocks); launches start from a fresh drift."""
     drift = np.cumsum(generator.normal(0.0, regime.drift_sd_per_block, shape), axis=-1)
     noise = generator.normal(0.0, regime.block_sd, shape)
     return np.asarray(drift + noise + _bursts(regime, shape, generator))

@@ -111,7 +111,7 @@ def gate_table(
 
 
 def compare_min_alarm(stored_min_s: float, now_min_s: float, limit_ratio: float = 0.05) -> bool:
-    """What ``pytest-benchmark --benchmark-compare-fail=min:5%`` says: the minimum rose by more than the limit.
+    """Decide as ``pytest-benchmark --benchmark-compare-fail=min:5%`` does: the minimum rose by more than the limit.
 
     Args:
         stored_min_s: least step time of the stored run, seconds.

@@ -171,7 +171,7 @@ def as_ratio(log: Estimate | None) -> Estimate | None:
 
 
 def _cautions(result: CaseResult) -> tuple[str, ...]:
-    """What weakens the figure without voiding it, each said once."""
+    """List what weakens the figure without voiding it, each said once."""
     cold = sum(not (launch.baseline.warmup_ok and launch.candidate.warmup_ok) for launch in result.launches)
     found = [f"no steady state before the cap in {cold} of {len(result.launches)} launches"] if cold else []
     found += _interference(result)

@@ -87,7 +87,7 @@ def check_unchanged(tree: Tree) -> None:
 
 
 def is_dirty(folder: Path) -> bool:
-    """Whether the folder holds changes that no commit has."""
+    """Tell whether the folder holds changes that no commit has."""
     return _folder_state(folder)[1]
 
 

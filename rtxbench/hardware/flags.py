@@ -143,7 +143,7 @@ def _flag(code: str, severity: str, detail: str) -> Flag:
 
 
 def _recording_flags(trace: Trace, windows_ns: Windows) -> list[Flag]:
-    """What the recorder itself says about its recording."""
+    """List what the recorder itself says about its recording."""
     first, last = windows_ns[0][0], max(end for _start, end in windows_ns)
     flags = []
     for event in trace.events:
@@ -262,7 +262,7 @@ def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) ->
 
 
 def _power_shows_work(trace: Trace, uuid: str, windows_ns: Windows) -> bool | None:
-    """Whether the card drew more inside the windows than at its quietest; ``None`` without power readings."""
+    """Tell whether the card drew more inside the windows than at its quietest; ``None`` without power readings."""
     power = trace.power(uuid)
     inside = values_in(power, windows_ns) if power is not None else np.array([])
     if power is None or not inside.size:

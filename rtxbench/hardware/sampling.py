@@ -313,7 +313,7 @@ def _own_times() -> tuple[float, float]:
 
 
 def _pids_are_the_drivers() -> bool:
-    """Whether process ids here are those NVML reports: not so inside a container with its own PID namespace."""
+    """Tell whether process ids here are those NVML reports: not so inside a container with its own PID namespace."""
     try:
         return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
     except OSError:

@@ -97,7 +97,7 @@ class ScheduledSensor:
         return Probe(median_s, sorted(costs)[int(0.99 * (len(costs) - 1))], None, None)
 
     def due(self, now_s: float) -> bool:
-        """Whether it should be read at the tick planned for ``now_s`` (monotonic seconds)."""
+        """Tell whether it should be read at the tick planned for ``now_s`` (monotonic seconds)."""
         return now_s >= self._due_s
 
     def sample(self, now_s: float) -> Reading | SensorError:

@@ -179,7 +179,7 @@ class Trace:
         return self.get(device, "power_w") or self.get(device, "power_average_w")
 
     def reason_missing(self, device: str, metric: str) -> str:
-        """Why there is no such series, as the recorder noted it."""
+        """Say why there is no such series, as the recorder noted it."""
         reports: tuple[Failure | ProbeResult, ...] = (*self.failures, *self.probes)
         for report in reports:
             if report.device == device and metric in report.metrics and report.reason:
@@ -337,7 +337,7 @@ def summary_of(values: NDArray[np.float64]) -> Summary:
 
 
 def sampling_jitter_s(trace: Trace, device: str = HOST) -> Summary | None:
-    """How far the time between consecutive samples was from the interval, seconds; ``None`` below two samples."""
+    """Measure how far the time between samples was from the interval, seconds; ``None`` below two samples."""
     metric = "cpu_utilization_ratio" if device == HOST else "sm_clock_hz"
     series = trace.get(device, metric) or next(iter(trace.series.get(device, {}).values()), None)
     if series is None or series.times_ns.size < 2:

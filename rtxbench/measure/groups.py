@@ -59,7 +59,7 @@ def on_engine(engine: str, request: Request) -> Request:
 
 
 def compilers_of(request: Request) -> tuple[str, ...]:
-    """What the engine's users get by default; with time to spend, also what they can ask for.
+    """List the compilers the engine's users get by default; with time to spend, also those they can ask for.
 
     JAX has only one that trains at a speed anyone would use.
     """

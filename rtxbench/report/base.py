@@ -93,7 +93,7 @@ class Context:
 
     @cached_property
     def diagnoser(self) -> Diagnoser:
-        """What limits each case; built once, because reading every observation takes time."""
+        """Find what limits each case; built once, because reading every observation takes time."""
         return Diagnoser(self.runs)
 
     @cached_property

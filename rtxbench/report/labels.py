@@ -42,7 +42,7 @@ def machine_title(environment: Environment) -> str:
 
 
 def device_title(environment: Environment, placement: str, device_count: int) -> str:
-    """What a case really ran on, in short: ``RTX 4090`` for one card of two, ``2× RTX 4090`` for both."""
+    """Name what a case really ran on, in short: ``RTX 4090`` for one card of two, ``2× RTX 4090`` for both."""
     if placement == "cpu" or is_functional_check(placement) or not environment.gpus:
         return _without_maker(environment.cpu.name)
     names = list(dict.fromkeys(gpu.name for gpu in environment.gpus[:device_count]))
@@ -122,7 +122,7 @@ _AXIS_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
 def distinguishing_labels(
     cases: Sequence[Mapping[str, Any]], axes: Sequence[str], always: Collection[str] = ()
 ) -> tuple[tuple[str, ...], list[str]]:
-    """What the cases share, once, and for each case only what sets it apart.
+    """Name what the cases share, once, and for each case only what sets it apart.
 
     Args:
         cases: rows of the cases frame.

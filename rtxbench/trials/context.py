@@ -165,7 +165,7 @@ def _side_by_side(
     order: Sequence[tuple[str, int]],
     found: dict[str, ArmRuns],
 ) -> None:
-    """What died beside others (of memory, most likely) gets its chance alone."""
+    """Train in parallel; retry alone any training whose worker died, most likely for lack of memory."""
     context.progress(f"{title}: side by side", 0, len(order))
     again = []
     for done, (index, reply) in enumerate(ask([arms[name](seed) for name, seed in order]), 1):
@@ -196,7 +196,7 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
 
 
 def why_no_result(reply: TrialReply) -> str:
-    """The worker's own reason for a reply that is not the result asked for."""
+    """Give the worker's reason for a reply that is not the result asked for."""
     return reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
 
 

@@ -166,7 +166,7 @@ FORMATS: Final[dict[str, _Format]] = {
 
 
 def unsafe_files_loaded(folder: Path) -> int:
-    """How many of two hostile files load with safe mode on: a Lambda layer carries code in a ``.keras`` and an ``.h5``.
+    """Count the hostile files that load with safe mode on: a Lambda layer carries code in a ``.keras`` and an ``.h5``.
 
     Only the refusal is tested; the code in them does nothing.
     """

@@ -135,7 +135,7 @@ def _inverse_maps(
 def _sources(
     inverse: NDArray[np.float64], shift: NDArray[np.float64], side_px: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where each output pixel comes from: x and y, shape (count, side, side)."""
+    """Find where each output pixel comes from: x and y, shape (count, side, side)."""
     centre = (side_px - 1) / 2
     grid = np.arange(side_px, dtype=np.float64) - centre
     x = grid[None, None, :] - shift[:, 0, None, None]

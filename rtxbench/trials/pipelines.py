@@ -55,7 +55,7 @@ def mnist_source(limit_s: float = _CONNECT_LIMIT_S) -> str | None:
 
 
 def _datasets() -> Path:
-    """Where Keras keeps what it downloaded."""
+    """Find where Keras keeps what it downloaded."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
@@ -150,7 +150,7 @@ def _traced_once(layers: Any) -> Callable[[Any], Any]:
 
 
 def legacy_generator(batch_size: int) -> Callable[[NDArray[np.float32], NDArray[np.int32]], Iterable[Any]]:
-    """The article's own ``ImageDataGenerator``, where it still exists: images (n, 28, 28, 1) → endless batches.
+    """Build the article's ``ImageDataGenerator``, where it still exists: images (n, 28, 28, 1) → endless batches.
 
     Raises:
         UnavailableError: this TensorFlow has no such class, or scipy, which it needs, is missing.

@@ -137,7 +137,7 @@ def _one_epoch(model: Any, x: NDArray[np.float32], y: NDArray[np.int32], batch_s
 def _batches(
     x: NDArray[np.float32], y: NDArray[np.int32], batch_size: int, layers: Any | None = None
 ) -> dict[str, Any]:
-    """What ``fit`` is given: arrays, or batches of them."""
+    """Prepare what ``fit`` is given: arrays, or batches of them."""
     import keras
 
     # On TensorFlow no arrays: at every call Keras traces functions to slice them, which takes as long as a short epoch.

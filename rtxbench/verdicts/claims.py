@@ -181,7 +181,7 @@ class _ClaimsFile(_Strict, frozen=True, kw_only=True):
 
 
 def claims_path() -> Path:
-    """The suite's own claims: beside the package in a wheel, in ``bench/`` of a checkout.
+    """Locate the suite's claims: beside the package in a wheel, in ``bench/`` of a checkout.
 
     Raises:
         UsageError: neither is there.

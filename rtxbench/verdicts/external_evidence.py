@@ -95,7 +95,7 @@ def _forecaster() -> Forecaster:
 
 
 def is_about(wanted: Elsewhere, card: str) -> bool:
-    """Whether the claim is about the card of that name."""
+    """Tell whether the claim is about the card of that name."""
     return any(fnmatchcase(card, pattern) for pattern in wanted.cards)
 
 
@@ -153,7 +153,7 @@ def _published_statement(pair: PublishedPair) -> Statement:
 
 
 def card_figures(wanted: Elsewhere) -> tuple[str, list[CardFigure]]:
-    """What one example is, and the first model's throughput on every card the claim is about, fastest first."""
+    """Name one example's unit, and the first model's throughput on every card of the claim, fastest first."""
     question = Question(workload=wanted.models[0], precision=wanted.precision)
     basis = choose_basis(question, curated().kept, _forecaster(), ())
     if basis is None:
@@ -180,7 +180,7 @@ def _card_figure(card: Card, basis: Basis) -> CardFigure:
 
 
 def _too_large(card: Card, basis: Basis) -> bool:
-    """Whether not even one example of the published model fits, where its dimensions are known."""
+    """Tell whether not even one example of the published model fits, where its dimensions are known."""
     names = [name for name, stand_ins in WORKLOAD_MODELS.items() for m in stand_ins if m.model == basis.case.model]
     if not names or names[0] not in MODELS:
         return False

@@ -65,7 +65,7 @@ def _bound_words(wait: Observation) -> str:
 
 
 def is_input_bound(wait: Observation) -> bool | None:
-    """Whether training waits for input: the whole interval at or above a fifth of the loop, or below it.
+    """Tell whether training waits for input: the whole interval at or above a fifth of the loop, or below it.
 
     Args:
         wait: ``input_wait_ratio`` of one pipeline.

@@ -123,7 +123,7 @@ def _leaning(parts: dict[str, list[Subject]]) -> Leaning | None:
 
 
 def _incomplete(machine: MachineEvidence, entry: JudgedClaim, summary: str, missing: Sequence[str]) -> _Because:
-    """Which parts are missing and, where a trial was run and says so, why; then the same command is no cure."""
+    """Name the parts that are missing and, where a trial was run and says so, why; then the same command is no cure."""
     claim = entry.claim
     reasons = {part.name: machine.why_absent(claim, part) for part in claim.comparisons if part.name in missing}
     named = [f"{name} ({reasons[name]})" if reasons.get(name) else name for name in missing]

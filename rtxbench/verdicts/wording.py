@@ -26,12 +26,12 @@ _PROVENANCE: Final = {"dataset", "checksum"}
 
 
 def describe_pair(record: RatioRecord) -> str:
-    """What changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
+    """Name what changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
     return say_pair(record.candidate, record.baseline, record.metric)
 
 
 def describe_observation(record: Observation) -> str:
-    """What an observation is of, in its labels' own words, and where it ran: ``keras, cpu``."""
+    """Name what an observation is of, in its labels' own words, and where it ran: ``keras, cpu``."""
     words = [value for name, value in sorted(record.labels.items()) if name not in _PROVENANCE]
     if record.case is not None:
         words.append(record.case.placement)
@@ -58,7 +58,7 @@ def range_text(low: float, high: float) -> str:
 
 
 def explain(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
-    """What was found, at which confidence, and where it lies against the line that was tested."""
+    """Say what was found, at which confidence, and where it lies against the line that was tested."""
     ratio = decision.estimate
     over = f", {runs} runs together" if runs > 1 else ""
     figure = (

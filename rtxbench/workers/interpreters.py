@@ -34,7 +34,7 @@ def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder:
 
 
 def why_engine_missing(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str | None:
-    """Why the engine cannot run here, with what to do; ``None`` where its environment was found.
+    """Say why the engine cannot run here, and what to do; ``None`` where its environment was found.
 
     An environment of its own is taken at its word: what it lacks, the worker that starts in it says.
     """

@@ -147,7 +147,7 @@ class Need(NamedTuple):
 
 
 def training_need(model: Model, setup: Setup) -> Need:
-    """What one training step of ``model`` holds on one device.
+    """Compute what one training step of ``model`` holds on one device.
 
     Raises:
         UsageError: unknown method, optimizer or precision, or a combination that does not exist.
@@ -178,7 +178,7 @@ def training_need(model: Model, setup: Setup) -> Need:
 
 
 def network_need(network: Network, setup: Setup) -> Need:
-    """What one full training step of a convolutional network holds on one device.
+    """Compute what one full training step of a convolutional network holds on one device.
 
     Raises:
         UsageError: unknown optimizer, or another method than full training.

@@ -77,7 +77,7 @@ class _JaxStep:
         return self._program.prepare().flops()
 
     def notes(self) -> dict[str, str]:
-        """How the model's attention is computed."""
+        """Say how the model's attention is computed."""
         return self._program.parts.notes("jax")
 
     def work(self) -> StepWork:

@@ -115,7 +115,7 @@ class _TensorFlowStep:
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """How the model's attention is computed."""
+        """Say how the model's attention is computed."""
         return self._parts.notes("tensorflow")
 
 

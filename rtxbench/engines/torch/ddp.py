@@ -98,7 +98,7 @@ class DdpStep:
         return self._replica.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """How the model's attention is computed."""
+        """Say how the model's attention is computed."""
         return self._replica.notes()
 
     def close(self) -> None:

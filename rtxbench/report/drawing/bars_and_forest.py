@@ -141,7 +141,7 @@ class _RatioAxis(NamedTuple):
     greatest: float
 
     def at(self, ratio: float) -> float:
-        """Where ``ratio`` lies, inches."""
+        """Locate ``ratio``, inches."""
         share = math.log(ratio / self.least) / math.log(self.greatest / self.least)
         return self.left + (self.right - self.left) * share
 

@@ -90,7 +90,7 @@ class _Area(NamedTuple):
     limit: float
 
     def at(self, value: float) -> float:
-        """Where ``value`` lies, inches; the axis starts at zero."""
+        """Locate ``value``, inches; the axis starts at zero."""
         return self.left + self.width * value / self.limit
 
 
@@ -197,7 +197,7 @@ _END_LABEL_IN: Final = 0.2
 
 
 def break_even_curves(curves: Sequence[Curve], currency: str, unit: str) -> Figure:
-    """How much dearer a million examples are than on the cheapest card of that hour, against hours a day."""
+    """Draw how much dearer a million examples are than on the cheapest card of that hour, against hours a day."""
     sheet = Sheet(3.6)
     hours = curves[0].hours
     cheapest = [min(curve.cost[i] for curve in curves) for i in range(len(hours))]

@@ -64,7 +64,7 @@ _TERMS: Final = (
 
 
 def guide_section(_context: Context) -> Section:
-    """How to read a verdict, and what each term means."""
+    """Explain how to read a verdict, and what each term means."""
     return Section(
         id="guide",
         title="How to read this report",

@@ -194,7 +194,7 @@ def _value(option: Option, figure: str) -> float | None:
 
 
 def _factor(option: Option, figure: str) -> float | None:
-    """What turns throughput into the figure: 1, 1000 ÷ price, 1000 ÷ power."""
+    """Give the factor that turns throughput into the figure: 1, 1000 ÷ price, 1000 ÷ power."""
     if figure == "throughput":
         return 1.0
     if figure == "value":

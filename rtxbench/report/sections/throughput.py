@@ -83,7 +83,7 @@ def _device_label(context: Context, case: dict[str, Any]) -> str:
 
 
 def _drawable(case: dict[str, Any]) -> bool:
-    """Whether a case may stand in a figure: a speed, and not of a mere functional check."""
+    """Tell whether a case may stand in a figure: a speed, and not of a mere functional check."""
     return case["throughput_per_s"] > 0 and not is_functional_check(case["placement"])
 
 
@@ -126,7 +126,7 @@ _ERROR_BARS: Final = (
 
 
 def _panels(cases: Sequence[dict[str, Any]]) -> tuple[str, list[Panel]]:
-    """What all cases share, as a sentence for the caption, and one panel per workload that leaves it out."""
+    """Name what all cases share, as a sentence for the caption, and one panel per workload that leaves it out."""
     everywhere = {axis for axis in _AXES if axis != "precision" and len({case[axis] for case in cases}) == 1}
     shared = distinguishing_labels(cases, [axis for axis in _AXES if axis in everywhere])[0] if cases else ()
     axes = [axis for axis in _AXES if axis not in everywhere]

@@ -191,7 +191,7 @@ class _TimeAxis(NamedTuple):
     end_ns: int
 
     def at(self, time_ns: float) -> float:
-        """Where an instant lies on the sheet, inches."""
+        """Locate an instant on the sheet, inches."""
         share = (time_ns - self.start_ns) / (self.end_ns - self.start_ns)
         return _LEFT_IN + (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN) * min(1.0, max(0.0, share))
 

@@ -38,7 +38,7 @@ class _Machine(NamedTuple):
 
 
 def todos_of(context: Context, machine: str) -> tuple[Todo, ...]:
-    """What the records of one machine advise, the most rewarding first, five at most."""
+    """List what the records of one machine advise, the most rewarding first, five at most."""
     own = _records([loaded for loaded in context.runs if loaded.run.environment.machine == machine])
     own = own._replace(slug=machine)
     found = [advice for rule in _RULES for advice in rule(own)]
@@ -76,13 +76,13 @@ def _span(ratios: Sequence[RatioRecord]) -> str:
 
 
 def _clear(ratio: RatioRecord, *, gain: bool) -> bool:
-    """Whether the whole interval says so: a gain worth having, or a loss."""
+    """Tell whether the whole interval says so: a gain worth having, or a loss."""
     low, high = ratio.ratio.low, ratio.ratio.high
     return low is not None and low >= _WORTHWHILE if gain else high is not None and high < 1
 
 
 def _precision(own: _Machine) -> Iterable[_Found]:
-    """Which precision to train in: per reduced precision, what it gave in every model measured."""
+    """Advise which precision to train in: per reduced precision, what it gave in every model measured."""
     pairs = [r for r in own.ratios if _differ(r) == {"precision"} and r.metric == "throughput"]
     pairs = [r for r in pairs if r.baseline.precision == "float32" and not r.candidate.placement.endswith("-logical")]
     for precision in dict.fromkeys(r.candidate.precision for r in pairs):
@@ -169,7 +169,7 @@ def _early_stopping(own: _Machine) -> Iterable[_Found]:
 
 
 def _fit(own: _Machine) -> Iterable[_Found]:
-    """What ``model.fit`` itself costs, where the harness measured it against a bare loop."""
+    """Report what ``model.fit`` itself costs, where the harness measured it against a bare loop."""
     costs = [r for r in own.harness if "harness_steps:fit_" in r.candidate.workload and _clear(r, gain=False)]
     if costs:
         worst = min(costs, key=lambda r: r.ratio.value)

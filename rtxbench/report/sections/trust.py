@@ -132,7 +132,7 @@ def _value_text(ratio: float) -> str:
 
 
 def _says(estimate: Estimate, true_ratio: float | None) -> str:
-    """Whether the interval holds the true value and, where that is not 1×, tells it from 1×."""
+    """Tell whether the interval holds the true value and, where that is not 1×, tells it from 1×."""
     if true_ratio is None:
         return "for comparison only"
     if estimate.low is None or estimate.high is None:
@@ -192,7 +192,7 @@ def _failures(runs: Sequence[LoadedRun]) -> list[Block]:
 
 
 def _cost_blocks(title: str, runs: Sequence[LoadedRun]) -> list[Block]:
-    """What the recorder takes of a core, and how punctual it is, as last measured."""
+    """Report what the recorder takes of a core, and how punctual it is, as last measured."""
     latest = {
         record.metric: record
         for loaded in runs
