@@ -103,7 +103,7 @@ def _published_name(workload: str) -> str:
 
 
 def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[Owned] = ()) -> str:
-    """Why there is no figure to stand on, and what to ask instead."""
+    """Say why there is no figure to stand on, and what to ask instead."""
     if owned and all(machine.card is None for machine in owned):
         return (
             f"nothing is published of training {question.workload}, and of your {owned[0].name} the catalogue has no "

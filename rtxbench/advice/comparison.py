@@ -75,7 +75,7 @@ def _own_log_half_width(option: Option) -> float:
 
 
 def figure_ratio(one: Option, other: Option, rank_by: str, judge: Judge) -> Ratio | None:
-    """How much better ``one`` is than ``other`` in the figure ranked by: above 1 it is the better."""
+    """Say how much better ``one`` is than ``other`` in the figure ranked by: above 1 it is the better."""
     name, larger = RANKINGS[rank_by]
     ours, theirs = getattr(one, name), getattr(other, name)
     if ours is None or theirs is None or theirs == 0 or ours == 0:

@@ -27,7 +27,7 @@ class Figure(NamedTuple):
 
 
 def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
-    """What is known of one such card training the asked-for case."""
+    """Say what is known of one such card training the asked-for case."""
     published = published_figure(card.name, 1, basis)
     if published is not None:
         figure = Figure(origin="published", stack=basis.case.stack, **published)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def advise(
     cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Which card to buy: ranked, with what is measured, published and predicted kept apart."""
+    """Advise which card to buy: options ranked, with what is measured, published and predicted kept apart."""
     from msgspec.structs import replace
 
     from rtxbench.advice.cost import Assumptions
