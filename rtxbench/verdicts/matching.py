@@ -84,7 +84,7 @@ class MachineEvidence:
         return self._profiles.get(record.run_id, "")
 
     def lacks(self, claim: Claim) -> Problem | None:
-        """Why no run of this machine can speak for the claim, or ``None``."""
+        """Say why no run of this machine can speak for the claim, or ``None``."""
         reasons = [lacks(run.run.environment, claim) for run in self.runs]
         return None if any(reason is None for reason in reasons) else reasons[-1]
 
@@ -146,7 +146,7 @@ class MachineEvidence:
         return max(found, key=lambda record: record.finished_at, default=None)
 
     def saving(self, record: RatioRecord) -> Note | None:
-        """How much of a saving in floating-point operations became time, where the arms are two workloads."""
+        """Compute how much of a saving in floating-point operations became time, where the arms are two workloads."""
         arms = [self._cases.get(name) for name in (record.baseline_record, record.candidate_record)]
         flops = [arm.measurement.flops_per_step for arm in arms if arm is not None and arm.measurement is not None]
         known = [value for value in flops if value]
