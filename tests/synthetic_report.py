@@ -94,7 +94,7 @@ def _verdict(claim: str, machine: str, state: VerdictState, record: RatioRecord 
 
 def context_of(folder: Path) -> Context:
     """A report's context over a results folder, with the hand-made claims and verdicts."""
-    runs = load_runs([folder])
+    runs = load_runs([folder]).runs
     return Context(
         runs=runs,
         verdicts=verdicts_of(runs),

@@ -80,6 +80,8 @@ class Context:
     """Slug of the machine the reader asks about; the others stand beside it."""
     foreign: bool = False
     """Whether none of the results is of the reader's machine: they came with the project or from others."""
+    unreadable: tuple[str, ...] = ()
+    """What is wrong with each results file that was left out."""
 
     @property
     def focus(self) -> str:

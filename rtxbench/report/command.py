@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtxbench.errors import RecordError
+
 if TYPE_CHECKING:
-    from rtxbench.report.render.output import Report
-    from rtxbench.store import LoadedRun
+    from rtxbench.report.render.output import LoadedRuns, Report
 
 __all__ = ["report_command"]
 
@@ -30,6 +31,7 @@ def report_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print written files and verdicts as JSON.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Write nothing if any file cannot be read.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every written file.")] = False,
 ) -> None:
     """Write the report on this machine: one self-contained HTML page, Markdown, CSV and figures.
@@ -41,10 +43,10 @@ def report_command(
     from rtxbench.report.sections.answers import tally_sentence
     from rtxbench.verdicts.claims import load_claims
 
-    runs, here, foreign = _chosen(results or [], beside or [], every=every)
+    loaded, here, foreign = _chosen(results or [], beside or [], every=every, strict=strict)
     judged = load_claims() + (load_claims(claims) if claims else [])
     with drawing_processes() as processes:
-        context = build_context(runs, judged, here=here, foreign=foreign)
+        context = build_context(loaded.runs, judged, here=here, foreign=foreign, unreadable=loaded.unreadable)
         report = write_report(context, out, processes=processes)
     if as_json:
         _print_json(report.files, report.verdicts)
@@ -54,11 +56,15 @@ def report_command(
         import webbrowser
 
         webbrowser.open(report.files[0].resolve().as_uri())
+    if loaded.unreadable:
+        for error in loaded.unreadable:
+            typer.secho(f"left out: {error}", fg=typer.colors.YELLOW, err=True)
+        raise typer.Exit(RecordError.exit_code)
 
 
 def _chosen(
-    results: Sequence[Path], beside: Sequence[str], *, every: bool
-) -> "tuple[tuple[LoadedRun, ...], str, bool]":
+    results: Sequence[Path], beside: Sequence[str], *, every: bool, strict: bool
+) -> "tuple[LoadedRuns, str, bool]":
     """The runs to report on, the reader's machine, and whether none of them is of it.
 
     Named results are taken as they are. Otherwise this machine's own come alone, and others only where it has none.
@@ -68,15 +74,15 @@ def _chosen(
 
     with fetched(beside) as others:
         if results:
-            return load_runs([*results, *others]), "", False
+            return load_runs([*results, *others], strict=strict), "", False
         from rtxbench.hardware.environment import describe
 
         here = describe().machine
         own = DEFAULT_RESULTS / here
         if own.is_dir() and not every:
-            return load_runs([own, *others]), here, False
-        runs = load_runs([DEFAULT_RESULTS, *others] if others else [])
-    return runs, here, all(loaded.run.environment.machine != here for loaded in runs)
+            return load_runs([own, *others], strict=strict), here, False
+        found = load_runs([DEFAULT_RESULTS, *others] if others else [], strict=strict)
+    return found, here, all(loaded.run.environment.machine != here for loaded in found.runs)
 
 
 def _print_json(files: tuple[Path, ...], verdicts: tuple[object, ...]) -> None:

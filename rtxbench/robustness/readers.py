@@ -52,7 +52,7 @@ def _report(folder: Path) -> None:
     from rtxbench.verdicts.claims import load_claims
 
     with tempfile.TemporaryDirectory() as out:
-        write_report(build_context(load_runs([folder]), load_claims()), Path(out))
+        write_report(build_context(load_runs([folder]).runs, load_claims()), Path(out))
 
 
 def _merge(folder: Path) -> None:

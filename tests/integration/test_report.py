@@ -181,6 +181,24 @@ def test_a_killed_runs_file_is_used_and_mentioned(tmp_path: Path) -> None:
     assert f"{whole - 2} complete records" in page
 
 
+def test_a_bad_file_does_not_hide_the_good_ones(tmp_path: Path) -> None:
+    """The report is made of the rest, names the bad file on the page and in the terminal, and ends with 5."""
+    folder = write_results(tmp_path / "results", (CPU_ONLY,), traces=False)
+    (folder / "bad.jsonl").write_text("no results\n", encoding="utf-8")
+    done = report_command(str(folder), cwd=tmp_path)
+    assert done.returncode == 5
+    assert "bad.jsonl, line 1" in done.stderr
+    assert "bad.jsonl, line 1" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_strict_writes_nothing_beside_a_bad_file(tmp_path: Path) -> None:
+    """`--strict` is for pipelines that want all or nothing."""
+    folder = write_results(tmp_path / "results", (CPU_ONLY,), traces=False)
+    (folder / "bad.jsonl").write_text("no results\n", encoding="utf-8")
+    assert report_command(str(folder), "--strict", cwd=tmp_path).returncode == 5
+    assert not (tmp_path / "report").exists()
+
+
 def test_an_unreadable_trace_is_left_out_and_named(tmp_path: Path) -> None:
     """A damaged recording costs its figure, not the report."""
     folder = write_results(tmp_path, (CPU_ONLY,))
@@ -212,7 +230,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(results: Path, tmp_pat
 def test_two_claims_of_one_name_are_refused(results: Path) -> None:
     """A claim of one's own cannot pass itself off as the suite's."""
     with pytest.raises(UsageError, match="two claims are called 'dlss'"):
-        build_context(load_runs([results]), [*CLAIMS, CLAIMS[1]])
+        build_context(load_runs([results]).runs, [*CLAIMS, CLAIMS[1]])
 
 
 def hostile_results(folder: Path) -> Path:
@@ -251,7 +269,7 @@ def hostile_results(folder: Path) -> Path:
 
 def test_hostile_records_make_a_harmless_report(tmp_path: Path) -> None:
     """Whatever a record's text is, nothing of it becomes markup, formula or path."""
-    context = build_context(load_runs([hostile_results(tmp_path / "results")]), CLAIMS)
+    context = build_context(load_runs([hostile_results(tmp_path / "results")]).runs, CLAIMS)
     report = write_report(context, tmp_path / "out")
     page = report.files[0].read_text(encoding="utf-8")
     assert "<script" not in page

@@ -19,7 +19,7 @@ from rtxbench.report.labels import machine_title, plural
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.store import LoadedRun, load_readable
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 
@@ -40,22 +40,34 @@ class Report(NamedTuple):
     """What a reader of the terminal should know, for example a results file that was cut short."""
 
 
-def load_runs(paths: Sequence[Path]) -> tuple[LoadedRun, ...]:
+class LoadedRuns(NamedTuple):
+    """What could be read, and what could not."""
+
+    runs: tuple[LoadedRun, ...]
+    """In order of start."""
+    unreadable: tuple[RecordError, ...]
+    """One error a file that was left out."""
+
+
+def load_runs(paths: Sequence[Path], *, strict: bool = False) -> LoadedRuns:
     """Every run under ``paths`` in order of start; the results folder of the working directory if none is named.
 
     Raises:
-        RecordError: nothing is there, no record is finished, or a file cannot be trusted.
+        RecordError: nothing is there, no record is finished, no file can be read, or, if ``strict``, any cannot.
     """
     chosen = list(paths) or [DEFAULT_RESULTS]
     if not paths and not DEFAULT_RESULTS.exists():
         raise _nothing(f"there is no folder {DEFAULT_RESULTS}/ here")
-    runs = sorted(load_results(chosen), key=lambda loaded: (loaded.run.started_at, loaded.run.run_id))
+    loaded_runs, unreadable = load_readable(chosen)
+    if unreadable and (strict or not loaded_runs):
+        raise unreadable[0]
+    runs = sorted(loaded_runs, key=lambda loaded: (loaded.run.started_at, loaded.run.run_id))
     named = ", ".join(map(str, chosen))
     if not runs:
         raise _nothing(f"no results file lies under {named}")
     if not any(loaded.records for loaded in runs):
         raise _nothing(f"the {plural(len(runs), 'run')} under {named} stopped before the first case was finished")
-    return tuple(runs)
+    return LoadedRuns(tuple(runs), tuple(unreadable))
 
 
 def _nothing(what: str) -> RecordError:
@@ -67,7 +79,12 @@ def _nothing(what: str) -> RecordError:
 
 
 def build_context(
-    runs: Sequence[LoadedRun], claims: Sequence[Claim], *, here: str = "", foreign: bool = False
+    runs: Sequence[LoadedRun],
+    claims: Sequence[Claim],
+    *,
+    here: str = "",
+    foreign: bool = False,
+    unreadable: Sequence[RecordError] = (),
 ) -> Context:
     """The runs as frames, and every claim judged on them.
 
@@ -76,6 +93,7 @@ def build_context(
         claims: what to judge.
         here: slug of the reader's machine, if it is known.
         foreign: whether no run is of the reader's machine, which the page then says.
+        unreadable: files that were left out, which the page names.
 
     Raises:
         UsageError: two claims share an id.
@@ -92,6 +110,7 @@ def build_context(
         observations=observations_frame(runs),
         here=here,
         foreign=foreign,
+        unreadable=tuple(map(str, unreadable)),
     )
 
 

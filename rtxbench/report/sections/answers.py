@@ -37,6 +37,8 @@ WORDS: Final = {
 }
 """Verdict state → what a person says."""
 _LEANINGS: Final = {"likely-yes": "Likely yes", "likely-no": "Likely no"}
+_MOST_UNREADABLE: Final = 3
+"""Beyond these, bad files are counted and not named: the terminal names them all."""
 _ORDER: Final = ("Yes", "Likely yes", "It depends", "Likely no", "No", "Cannot tell")
 
 
@@ -94,6 +96,13 @@ def _notices(context: Context) -> list[Block]:
             "own, run `rtxbench run --profile quick` (15 to 20 minutes) and make the report again."
         )
         blocks.append(Paragraph(text, "caution"))
+    if context.unreadable:
+        named = " ".join(context.unreadable[:_MOST_UNREADABLE])
+        more = len(context.unreadable) - _MOST_UNREADABLE
+        text = (
+            f"{plural(len(context.unreadable), 'results file')} could not be read and counts for nothing here. {named}"
+        )
+        blocks.append(Paragraph(f"{text} And {more} more." if more > 0 else text, "caution"))
     others = [machine_title(env) for machine, env in context.machines.items() if machine != context.focus]
     if others:
         text = f"Beside it, for comparison: {'; '.join(others[:6])}{' and others' if len(others) > 6 else ''}."
