@@ -50,7 +50,8 @@ def test_fused_normalisation_against_legacy_keras(
         Arm(Case(workload=workload, batch_size=BATCH_SIZE, variant="fused-norm"), ours),
         Arm(plain, ours),
     ]
-    outcome = bench_session.measure_arms(f"fused-norm/{workload}", arms, purpose="rival")
+    group = f"fused-norm/{workload}"
+    outcome = bench_session.measure_arms({group: arms}, purpose="rival")[group]
     benchmark.pedantic(lambda: None, rounds=1)
     assert not [record.reason for record in outcome.cases.values() if record.status == "failed"]
     fused, _ = outcome.ratios

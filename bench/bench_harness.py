@@ -37,7 +37,7 @@ BY_HAND = WorkerSpec(
 
 def ratio_of(session: Session, name: str, arms: Sequence[Arm], **options: object) -> list[RatioRecord]:
     """Measure and show the ratios; a failed arm fails the bench with its reason."""
-    outcome = session.measure_arms(name, arms, purpose="harness", **options)  # type: ignore[arg-type]
+    outcome = session.measure_arms({name: arms}, purpose="harness", **options)[name]  # type: ignore[arg-type]
     failed = [record.reason for record in outcome.cases.values() if record.status == "failed"]
     assert not failed, failed
     for record in outcome.ratios:

@@ -1,10 +1,10 @@
 """The pytest-benchmark front: what ``bench/`` needs so that ``pytest bench/ --benchmark-only`` shows device times.
 
 A bench function marked ``claim("tensor-cores")`` (``claim`` alone: every claim, or those of ``--claim``) that asks for
-``arm`` runs once per case of the plan on this machine. ``measured.run(arm)`` measures the case's whole group by the
-paired protocol when its first case is reached, then *replays* the block times through ``benchmark.pedantic`` on a
-virtual clock: pytest-benchmark's own table, ``--benchmark-json`` and ``--benchmark-compare`` work on exact device
-times, and none of its private state is touched.
+``arm`` runs once per case of the plan on this machine. The first ``measured.run(arm)`` measures every selected group by
+the paired protocol, a launch each in turn, so that the hour's state enters every interval; each item then *replays* its
+block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark's own table, ``--benchmark-json`` and
+``--benchmark-compare`` work on exact device times, and none of its private state is touched.
 """
 
 import sys
@@ -42,6 +42,7 @@ class _State:
         self.session: Session | None = None
         self.outcomes: dict[str, GroupOutcome] = {}
         self.wanted: dict[str, set[Case]] = {}
+        self.groups: dict[str, Group] = {}
         self._environment: Environment | None = None
 
     @property
@@ -58,6 +59,8 @@ class _State:
         if self.session is None:
             from rtxbench.measure.profiles import profile_named
             from rtxbench.measure.session import Session
+            from rtxbench.verdicts.claims import load_claims
+            from rtxbench.verdicts.stopping import Questions
 
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
             self.session = Session(
@@ -65,6 +68,7 @@ class _State:
                 profile if budget is None else profile.with_budget(budget),
                 ("pytest", *self.config.invocation_params.args),
                 environment=self.environment,
+                question=Questions(load_claims(), self.environment),
             ).__enter__()
         return self.session
 
@@ -192,6 +196,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         arm = getattr(item, "callspec", None) and item.callspec.params.get("arm")  # type: ignore[attr-defined]
         if isinstance(arm, Arm):
+            state.groups[arm.group.name] = arm.group
             state.wanted.setdefault(arm.group.name, set()).add(arm.case)
 
 
@@ -203,7 +208,7 @@ class Measured:
         self._benchmark = benchmark
 
     def run(self, arm: Arm) -> "CaseRecord":
-        """Measure the arm's group if that has not happened yet, then replay this arm's block times.
+        """Measure the selected groups if that has not happened yet, then replay this arm's block times.
 
         A case that cannot run here skips the test with its stored reason; a failed one fails it.
         """
@@ -218,26 +223,23 @@ class Measured:
         return record
 
     def _outcome(self, group: "Group") -> "GroupOutcome":
+        """What came of the group; the first that is asked for has all selected groups measured, in turn."""
         state = self._config.stash[_STATE]
         if group.name not in state.outcomes:
-            state.outcomes[group.name] = self._measure(state, group)
-        outcome = state.outcomes[group.name]
-        if outcome.interrupted:
+            state.outcomes |= self._measure(state)
+        if any(outcome.interrupted for outcome in state.outcomes.values()):
             raise KeyboardInterrupt
-        return outcome
+        return state.outcomes[group.name]
 
-    def _measure(self, state: _State, group: "Group") -> "GroupOutcome":
-        from rtxbench.measure.progress import GroupProgress
+    def _measure(self, state: _State) -> "dict[str, GroupOutcome]":
+        from rtxbench.measure.progress import Board
 
-        names = list(state.wanted)
         sys.stderr.write("\n")  # pytest's own line of dots is unfinished
         session = state.open_session()
-        position = names.index(group.name) + 1
-        with (
-            _capture_suspended(self._config),
-            GroupProgress(group.name, session.profile.launches_max, position, len(names), sys.stderr) as progress,
-        ):
-            return session.measure(group, state.wanted[group.name], progress.launch_done)
+        groups = [(group, state.wanted[name]) for name, group in state.groups.items()]
+        names = [group.name for group, wanted in groups if group.cases and not wanted.isdisjoint(group.cases)]
+        with _capture_suspended(self._config), Board(names, sys.stderr) as board:
+            return session.measure(groups, board.launch_done)
 
 
 def _capture_suspended(config: pytest.Config) -> AbstractContextManager[None]:

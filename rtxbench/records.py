@@ -13,6 +13,9 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from rtxbench.fields import Count, Figure, LogRatio, Nanoseconds, Share, Slug
+from rtxbench.machine import Cpu, Environment, Gpu
+
 __all__ = [
     "GATE_LAUNCH_TOPIC",
     "GATE_SELFTEST_TOPIC",
@@ -36,6 +39,7 @@ __all__ = [
     "Record",
     "Run",
     "Summary",
+    "Sustained",
     "Verdict",
     "VerdictState",
 ]
@@ -47,18 +51,6 @@ GATE_LAUNCH_TOPIC: Final = "gate-launch"
 """Topic of an `Observation` that holds one launch of a gate."""
 GATE_SELFTEST_TOPIC: Final = "gate-selftest"
 """Topic of an `Observation` of the gate's self-test."""
-
-
-Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!.*\.trace$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}$")]
-"""A name that becomes a folder, a file or an anchor: a stranger's file must not choose another place (nor call a
-run ``x.trace``, whose file every reader would take for a trace)."""
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""Bounded, so that a stranger's file overflows neither arrays nor floats."""
-Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-Figure: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]
-"""Any measured quantity: sums and products of a few stay finite."""
-LogRatio: TypeAlias = Annotated[float, msgspec.Meta(ge=-50, le=50)]
-Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,60 +90,6 @@ class Case(_Frozen, frozen=True, kw_only=True):
         if self.variant:
             parts.append(self.variant)
         return "/".join(parts)
-
-
-class Cpu(_Frozen, frozen=True, kw_only=True):
-    """The host processor. ``features`` lists only what matters for training (amx_bf16, avx512_bf16, …)."""
-
-    name: str
-    physical_cores: Count
-    logical_cores: Count
-    memory_bytes: Count
-    features: tuple[str, ...] = ()
-    usable_cores: Count | None = None
-    """Logical cores this process may use (taskset, a container's CPU set); ``None`` where the system does not say."""
-
-    @property
-    def bound(self) -> bool:
-        """Whether some cores are out of this process's reach."""
-        return self.usable_cores is not None and self.usable_cores < self.logical_cores
-
-
-class Gpu(_Frozen, frozen=True, kw_only=True):
-    """One NVIDIA device as NVML describes it. ``missing`` gives the reason of every ``None``."""
-
-    uuid: str
-    name: str
-    index: Count
-    memory_bytes: Count | None = None
-    driver: str | None = None
-    cuda_driver: str | None = None
-    vbios: str | None = None
-    power_limit_w: Figure | None = None
-    compute_capability: str | None = None
-    pcie_width: Count | None = None
-    pcie_generation: Count | None = None
-    persistence_mode: bool | None = None
-    missing: dict[str, str] = {}
-
-
-class Environment(_Frozen, frozen=True, kw_only=True):
-    """Everything about the machine and software that a figure depends on."""
-
-    machine: Slug
-    """Fingerprint slug of the hardware, the folder under ``results/``; holds no host name."""
-    cpu: Cpu
-    gpus: tuple[Gpu, ...] = ()
-    operating_system: str = ""
-    python: str = ""
-    packages: dict[str, str] = {}
-    """Installed versions of what the figures rest on: tensorflow, keras, numpy, …"""
-    libraries: dict[str, str] = {}
-    """CUDA, cuDNN, oneDNN versions and switches as the engine was built or started with."""
-    commit: str | None = None
-    dirty: bool | None = None
-    virtualization: str | None = None
-    missing: dict[str, str] = {}
 
 
 class Run(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="run"):
@@ -219,6 +157,7 @@ class Launch(_Frozen, frozen=True, kw_only=True):
     blocks_ns: tuple[tuple[Nanoseconds, Nanoseconds], ...]
     """(start, end) of each timed block, in the order run."""
     warmup_ok: bool
+    """Steady: before the timed blocks by the two-window rule, or within them where the warm-up was short."""
     warmup_s: Figure
     build_s: Figure
     """Model construction, seconds."""
@@ -227,9 +166,34 @@ class Launch(_Frozen, frozen=True, kw_only=True):
     loss: Figure | None = None
     """Loss after the last block; ``None`` where not finite."""
     peak_memory_bytes: Count | None = None
-    """The engine allocator's own peak on the busiest device, or ``None`` (see the record's ``missing``)."""
+    """What the arm needs alone, from this launch if it was alone in its process at first; else ``None``."""
     solo_ratio: Figure | None = None
     """Step time alone ÷ interleaved; more than 1 % from 1 means the arms disturb each other."""
+    warmup: Literal["two-window", "short"] = "two-window"
+    """Rule of the warm-up; a short one suffices for ratios."""
+    position: Count | None = None
+    """The arm's place in the launch: 0 was started, built, warmed up and timed first."""
+    layout_bytes: Count | None = None
+    """Random padding of the process's environment, which moves its stack and what follows from that."""
+
+
+class Sustained(_Frozen, frozen=True, kw_only=True):
+    """One arm alone for a long stretch, whose first half is discarded: what the machine keeps up.
+
+    Sensors average over longer than a block: only this gives one arm's own throughput, power, energy and clocks.
+    """
+
+    window_ns: tuple[Nanoseconds, Nanoseconds]
+    discarded_s: Figure
+    throughput_per_s: Figure
+    """Examples per second, total over total."""
+    steady: bool
+    """Whether its blocks show neither a step nor a ramp."""
+    power_w: Figure | None = None
+    """Of all devices the arm ran on."""
+    energy_per_example_j: Figure | None = None
+    hardware: HardwareSummary | None = None
+    missing: dict[str, str] = {}
 
 
 class Measurement(_Frozen, frozen=True, kw_only=True):
@@ -241,6 +205,9 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """Examples per second, total over total per launch."""
     warmup_ok: bool
     peak_memory_bytes: Count | None = None
+    """What the arm needs alone: the median over the launches that show it, by ``peak_memory_method``."""
+    peak_memory_method: str | None = None
+    sustained: Sustained | None = None
     flops_per_step: Figure | None = None
     flops_method: str | None = None
     tokens_per_example: Count | None = None
@@ -301,6 +268,8 @@ class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="rat
     """Smallest relative effect this run could have seen with 95 % power (MDE95); ``None`` below 3 launches."""
     warmup_ok: bool
     finished_at: str
+    order_log_ratio: Figure | None = None
+    """Effect of being started first on ``log_ratios``, where the estimate is freed of it (from 8 launches on)."""
     flags: tuple[Flag, ...] = ()
     missing: dict[str, str] = {}
 

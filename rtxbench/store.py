@@ -1,14 +1,15 @@
 """Append finished records to ``results/<machine>/<run>.jsonl`` and load them back.
 
-One JSON line per finished record, flushed and synced as it is appended: a crash, Ctrl-C or a power cut loses at
-most the record in flight. Loading is strict (unknown fields, wrong types, newer schemas are errors), because
-results may come from strangers; the one fault forgiven is an unfinished last line, which is what a killed run
-leaves behind.
+One JSON line per record, flushed and synced as it is appended: a crash, Ctrl-C or a power cut loses at most the
+record in flight. A record that grows while it is measured is appended again under the same id: the last edition
+counts, and the earlier ones are dropped when the file is closed. Loading is strict (unknown fields, wrong types,
+newer schemas are errors), because results may come from strangers; the one fault forgiven is an unfinished last line,
+which is what a killed run leaves behind.
 """
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,17 @@ import msgspec
 from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.foreign import decoded_lines, malformed
 from rtxbench.plausible import record_problem
-from rtxbench.records import SCHEMA_VERSION, CaseRecord, Line, Observation, Purpose, RatioRecord, Record, Run
+from rtxbench.records import (
+    SCHEMA_VERSION,
+    CaseRecord,
+    Launch,
+    Line,
+    Observation,
+    Purpose,
+    RatioRecord,
+    Record,
+    Run,
+)
 
 __all__ = [
     "PLANTED_SLOWDOWN_RATIO",
@@ -86,6 +97,8 @@ class RunWriter:
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._ids: set[str] = set()
+        self._superseded = False
         self._append(run)
 
     @classmethod
@@ -99,6 +112,7 @@ class RunWriter:
         writer = cls.__new__(cls)
         loaded = load_run(path)
         writer.run, writer.path = loaded.run, path
+        writer._ids, writer._superseded = {record.record_id for record in loaded.records}, False
         with disk_errors(path):
             data = path.read_bytes()
             if loaded.truncated:
@@ -109,12 +123,22 @@ class RunWriter:
         return writer
 
     def append(self, record: Record) -> None:
-        """Write one record as one line and sync it to disk."""
+        """Write one record as one line and sync it to disk; under a known id it supersedes the earlier edition."""
+        self._superseded |= record.record_id in self._ids
+        self._ids.add(record.record_id)
         self._append(record)
 
     def close(self) -> None:
-        """Close the file; the records already appended are safe without it."""
+        """Close the file and drop superseded editions; the records already appended are safe without it."""
         os.close(self._descriptor)
+        if self._superseded:
+            loaded, whole = load_run(self.path), self.path.with_suffix(".jsonl.part")
+            with disk_errors(self.path), whole.open("wb") as stream:
+                stream.writelines(_encoder.encode(line) + b"\n" for line in (loaded.run, *loaded.records))
+                stream.flush()
+                os.fsync(stream.fileno())
+            with disk_errors(self.path):
+                whole.replace(self.path)
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -214,8 +238,7 @@ def one_file_per_run(runs: Iterable[LoadedRun]) -> tuple[list[LoadedRun], list[P
                 _check_owners(owners, loaded)
                 kept[loaded.run.run_id] = loaded
             else:
-                longer, shorter = (loaded, other) if len(loaded.records) > len(other.records) else (other, loaded)
-                _check_same_run(longer, shorter)
+                longer, shorter = _fuller_first(loaded, other)
                 kept[loaded.run.run_id] = longer
                 copies.append(shorter.path)
         except RecordError as error:
@@ -225,14 +248,26 @@ def one_file_per_run(runs: Iterable[LoadedRun]) -> tuple[list[LoadedRun], list[P
     return list(kept.values()), copies, problems
 
 
-def _check_same_run(longer: LoadedRun, shorter: LoadedRun) -> None:
-    """One run's copies agree where both have something."""
-    if longer.run == shorter.run and longer.records[: len(shorter.records)] == shorter.records:
-        return
+def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRun]:
+    """The copies of one run in order: all that the second holds is in the first, or a later edition of it is."""
+    for longer, shorter in ((other, one), (one, other)):
+        held = {record.record_id: record for record in longer.records}
+        if longer.run == shorter.run and all(_holds(held, record) for record in shorter.records):
+            return longer, shorter
     raise RecordError(
-        f"{longer.path} and {shorter.path} are both run {longer.run.run_id} and differ.",
+        f"{other.path} and {one.path} are both run {one.run.run_id} and differ.",
         next_step="Keep the one you trust; a copy that was edited is no longer evidence.",
     )
+
+
+def _holds(held: Mapping[str, Record], record: Record) -> bool:
+    """Whether the record is there, or an edition of it with more launches or with the hardware seen meanwhile."""
+    mine = held.get(record.record_id)
+    if mine is None or mine == record or not _supersedes(mine, record):
+        return mine == record
+    if isinstance(mine, CaseRecord) and isinstance(record, CaseRecord):
+        return len(_launches(mine)) > len(_launches(record)) or (record.hardware is None and mine.hardware is not None)
+    return mine.finished_at > record.finished_at
 
 
 def _check_owners(owners: dict[str, LoadedRun], loaded: LoadedRun) -> None:
@@ -272,8 +307,7 @@ def load_run(path: Path) -> LoadedRun:
                 raise malformed(path, line.number, problem)
             records.append(_with_purpose(value))
     header = _header(path, header)
-    _check_ids(path, records)
-    return LoadedRun(header, tuple(records), path, truncated)
+    return LoadedRun(header, _last_editions(path, records), path, truncated)
 
 
 def _header(path: Path, line: Line | None) -> Run:
@@ -301,15 +335,35 @@ def _with_purpose(record: Record) -> Record:
     return record
 
 
-def _check_ids(path: Path, records: Iterable[Record]) -> None:
-    seen: set[str] = set()
+def _last_editions(path: Path, records: Iterable[Record]) -> tuple[Record, ...]:
+    """The last edition of every record, in the order in which these were written."""
+    last: dict[str, Record] = {}
     for record in records:
-        if record.record_id in seen:
+        earlier = last.pop(record.record_id, None)
+        if earlier is not None and not _supersedes(record, earlier):
             raise RecordError(
                 f"{path} holds the record {record.record_id} twice.",
                 next_step="Restore the file from where it came from; a record counted twice narrows an interval.",
             )
-        seen.add(record.record_id)
+        last[record.record_id] = record
+    return tuple(last.values())
+
+
+def _supersedes(later: Record, earlier: Record) -> bool:
+    """Whether a record may be a later edition of another: the same case or comparison, with all that the other has."""
+    if later == earlier:
+        return False
+    if isinstance(later, CaseRecord) and isinstance(earlier, CaseRecord):
+        had, has = _launches(earlier), _launches(later)
+        return (later.group, later.case) == (earlier.group, earlier.case) and has[: len(had)] == had
+    if isinstance(later, RatioRecord) and isinstance(earlier, RatioRecord):
+        same = (later.group, later.baseline, later.candidate) == (earlier.group, earlier.baseline, earlier.candidate)
+        return same and later.log_ratios[: len(earlier.log_ratios)] == earlier.log_ratios
+    return False
+
+
+def _launches(record: CaseRecord) -> tuple[Launch, ...]:
+    return record.measurement.launches if record.measurement is not None else ()
 
 
 class _SchemaOnly(msgspec.Struct):

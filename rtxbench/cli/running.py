@@ -1,4 +1,4 @@
-"""What ``rtxbench run`` does: walk a plan group by group, show progress, store records, say what comes next."""
+"""What ``rtxbench run`` does: measure a plan's groups in turn, show progress, store records, say what comes next."""
 
 import sys
 from collections.abc import Sequence
@@ -8,15 +8,16 @@ from pathlib import Path
 from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.groups import Group, Request
-from rtxbench.measure.paired import LEAST_LAUNCHES
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.progress import GroupProgress, Waiting
+from rtxbench.measure.progress import Board, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.store import LoadedRun, load_results
 from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial
+from rtxbench.verdicts.claims import load_claims
+from rtxbench.verdicts.stopping import Questions
 
 __all__ = ["run_plan"]
 
@@ -56,9 +57,9 @@ def run_plan(
         )
     if not groups and not trials:
         raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
-    with Session(results_dir, profile, tuple(command), environment=environment) as session:
-        for number, group in enumerate(groups, 1):
-            _measure(session, group, number, len(groups), quiet=quiet)
+    question = Questions(load_claims(request.claims_file), environment)
+    with Session(results_dir, profile, tuple(command), environment=environment, question=question) as session:
+        _measure(session, groups, quiet=quiet)
         for claim in trials:
             with TrialProgress(claim, None if quiet else sys.stderr) as progress:
                 measure_trial(claim, session, engine, progress.step)
@@ -68,11 +69,12 @@ def run_plan(
     return session.path
 
 
-def _measure(session: Session, group: Group, number: int, groups: int, *, quiet: bool) -> None:
-    progress = None if quiet else GroupProgress(group.name, session.profile.launches_max, number, groups)
-    with progress or nullcontext():
-        outcome = session.measure(group, launch_done=progress.launch_done if progress else lambda number, pairing: None)
-    if outcome.interrupted:
+def _measure(session: Session, groups: Sequence[Group], *, quiet: bool) -> None:
+    board = None if quiet else Board([group.name for group in groups if group.cases])
+    with board or nullcontext():
+        told = board.launch_done if board else lambda run, standing, left_s: None
+        outcomes = session.measure([(group, None) for group in groups], told)
+    if any(outcome.interrupted for outcome in outcomes.values()):
         raise KeyboardInterrupt
 
 
@@ -84,7 +86,7 @@ def _finished_cases(results_dir: Path, environment: Environment, profile: Profil
     """(group, case) of every record that an interrupt did not cut short."""
     earlier = _earlier(results_dir, environment, profile)
     records = [record for loaded in earlier for record in loaded.of_kind(CaseRecord)]
-    least = min(profile.launches_min, LEAST_LAUNCHES)
+    least = profile.launches_min
     return {(r.group, r.case) for r in records if r.measurement is None or len(r.measurement.launches) >= least}
 
 

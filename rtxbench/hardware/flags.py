@@ -6,7 +6,7 @@ never a filter: flagged samples stay in the figure, because dropping the throttl
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ _WORKING_UTILIZATION: Final = 0.5
 _IDLE_POWER_ROOM: Final = (1.15, 5.0)
 """A card that works draws more than this × its lowest power, plus these watts."""
 _NO_WORK_CPU_CORES: Final = 0.05
+_OWN_STRETCH_NS: Final = 2_000_000_000
+"""Twice the longest time a sensor averages over."""
+_TOUCHING_NS: Final = 20_000_000
+"""Blocks of one arm this close have no block of another in between."""
 
 
 class _Limit(NamedTuple):
@@ -54,7 +58,9 @@ _GPU_LIMITS: Final = (
 )
 
 
-def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = ()) -> tuple[Flag, ...]:
+def window_flags(
+    trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = (), stretches_ns: Windows = ()
+) -> tuple[Flag, ...]:
     """Flags of one case's windows.
 
     Utilisation is NVML's average over up to a second. What it says of the case counts only where a whole second of
@@ -64,6 +70,8 @@ def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = (
         trace: the recording that spans the windows.
         windows_ns: timed blocks, monotonic nanoseconds.
         gpu_uuids: the GPUs the case ran on; empty for a CPU case, whose work is then looked for on the host.
+        stretches_ns: windows in which the case ran alone. Utilisation and clocks are judged there, and in timed blocks
+            that are as long, alone: a sensor that averages over longer than a block shows the neighbours' work.
     """
     if not windows_ns:
         return ()
@@ -72,6 +80,9 @@ def window_flags(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] = (
         flags += _limit_flags(trace, uuid, _GPU_LIMITS, windows_ns)
         for check in _GPU_CHECKS:
             flags += check(trace, uuid, windows_ns)
+        own = [w for w in merge_windows([*windows_ns, *stretches_ns], _TOUCHING_NS) if w[1] - w[0] >= _OWN_STRETCH_NS]
+        for check in _OWN_STRETCH_CHECKS if own else ():
+            flags += check(trace, uuid, own)
     flags += _no_gpu_work(trace, gpu_uuids, windows_ns) if gpu_uuids else _no_host_work(trace, windows_ns)
     return tuple(flags)
 
@@ -230,13 +241,9 @@ def _foreign_processes(trace: Trace, uuid: str, windows_ns: Windows) -> list[Fla
     return [_flag("foreign-gpu-process", severity, text)]
 
 
-_GPU_CHECKS: Final[tuple[Callable[[Trace, str, Windows], list[Flag]], ...]] = (
-    _temperature_drift,
-    _clock_variation,
-    _idle_gpu,
-    _foreign_processes,
-    _energy_disagreement,
-)
+_Check: TypeAlias = Callable[[Trace, str, Windows], list[Flag]]
+_GPU_CHECKS: Final[tuple[_Check, ...]] = (_temperature_drift, _foreign_processes, _energy_disagreement)
+_OWN_STRETCH_CHECKS: Final[tuple[_Check, ...]] = (_clock_variation, _idle_gpu)
 
 
 def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) -> list[Flag]:
@@ -263,7 +270,7 @@ def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) ->
 
 def _power_shows_work(trace: Trace, uuid: str, windows_ns: Windows) -> bool | None:
     """Tell whether the card drew more inside the windows than at its quietest; ``None`` without power readings."""
-    power = trace.power(uuid)
+    power = trace.power(uuid) or trace.get(uuid, "power_average_w")
     inside = values_in(power, windows_ns) if power is not None else np.array([])
     if power is None or not inside.size:
         return None

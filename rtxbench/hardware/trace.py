@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
+from rtxbench.fields import Figure, Nanoseconds
 from rtxbench.foreign import decoded_lines
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.sensors import HOST, TRACE_VERSION
 from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
-from rtxbench.records import Figure, HardwareSummary, Nanoseconds, Summary
+from rtxbench.records import HardwareSummary, Summary
 
 __all__ = [
     "HOST",
@@ -169,14 +170,9 @@ class Trace:
         return self.series.get(device, {}).get(metric)
 
     def power(self, device: str) -> Series | None:
-        """Instant power where the driver gives it, else its average (one second on Ampere and newer).
-
-        Of the host: the rate of its energy counter.
-        """
+        """Instant power, never the average over a second in its place; of the host, its energy counter's rate."""
         counter = self.get(device, "cpu_energy_j") if device == HOST else None
-        if counter is not None:
-            return power_of_counter(counter)
-        return self.get(device, "power_w") or self.get(device, "power_average_w")
+        return power_of_counter(counter) if counter is not None else self.get(device, "power_w")
 
     def reason_missing(self, device: str, metric: str) -> str:
         """Say why there is no such series, as the recorder noted it."""

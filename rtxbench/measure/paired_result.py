@@ -1,5 +1,6 @@
 """What comes of a pairing: each arm's launches or its failure, and the log-ratios between arms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rtxbench.errors import RtxbenchError
@@ -7,7 +8,17 @@ from rtxbench.measure.arms import Arm
 from rtxbench.records import Launch
 from rtxbench.workers.protocol import Described
 
-__all__ = ["ArmResult", "Pairing"]
+__all__ = ["ArmResult", "Pairing", "Stretch"]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The second half of one arm's long run alone."""
+
+    blocks_ns: tuple[tuple[int, int], ...]
+    steps: int
+    """In all of these blocks together."""
+    discarded_s: float
 
 
 @dataclass
@@ -20,18 +31,26 @@ class ArmResult:
     versions: dict[str, str] = field(default_factory=dict)
     failure: RtxbenchError | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    peak_method: str | None = None
+    """How the peaks of its launches were obtained."""
+    alone_peak_bytes: float | None = None
+    """From an extra process, where no launch showed it."""
+    stretch: Stretch | None = None
+    """Its long run alone, once a group."""
 
 
 @dataclass
 class Pairing:
-    """The arms of one group, the first of which is the baseline, and their launch-level log-ratios.
-
-    ``log_ratios[key]`` holds ln(candidate ÷ baseline) of *step time* per launch (above zero: slower).
-    """
+    """The arms of one group, the first of which is the baseline, and their launch-level log-ratios."""
 
     results: list[ArmResult]
     log_ratios: dict[str, list[float]]
+    """Candidate → ln(candidate ÷ baseline) of *step time* per launch (above zero: slower)."""
     interrupted: bool = False
+    rounds: dict[str, list[Sequence[float]]] = field(default_factory=dict)
+    """Candidate → what each of these is the trimmed mean of: the same per round."""
+    orders: dict[str, list[int]] = field(default_factory=dict)
+    """Candidate → per launch 1 where it was started before the baseline, -1 where after it."""
 
     @property
     def launches(self) -> int:

@@ -6,12 +6,12 @@ from typing import Final
 
 from rtxbench.lookup import named
 
-__all__ = ["PROFILES", "Profile", "WarmUpRule", "profile_named"]
+__all__ = ["PROFILES", "Profile", "ShortWarmUp", "WarmUpRule", "profile_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUpRule:
-    """The two-window rule of `rtxbench.stats.two_window_steady`, asked after each block."""
+    """The two-window rule of `rtxbench.stats.two_window_steady`, asked after each block. For absolute figures."""
 
     window_blocks: int
     block_s: float
@@ -22,30 +22,48 @@ class WarmUpRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShortWarmUp:
+    """Blocks for a fixed time. For ratios, which survive what an absolute figure does not (docs/method.md)."""
+
+    seconds: float
+    block_s: float = 0.1
+    least_blocks: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """One row of `PROFILES`."""
 
     name: str
     launches_min: int
+    """Every group gets as many, in turn with the others."""
     launches_max: int
+    """As many at most, for groups whose question stays open."""
     rounds: int
-    """Rounds per launch; each holds two blocks of every arm."""
+    """Rounds of a pilot launch; each holds two blocks of every arm."""
+    rounds_max: int = 0
+    """Rounds at most once the variances of the pilot launches are known; 0 keeps ``rounds`` throughout."""
     block_s: float
     """Aimed-at length of one block, seconds."""
     timed_budget_s: float = math.inf
     """A launch makes fewer rounds, though at least three, where they would take longer than this."""
-    warm_up: WarmUpRule
+    warm_up: WarmUpRule | ShortWarmUp
     group_budget_s: float
-    """No further launch is started once a group has taken this long (at least three are made)."""
+    """No launch of a group is started that would not end within it, by the longest so far (the first always is)."""
+    session_s: float = math.inf
+    """The same for all groups of a session together; beyond ``launches_min`` only open questions get what is left."""
     retries: int = 0
     """How often a group is measured again when its environment was invalid."""
     half_width_goal_ratio: float = 0.01
-    """Stop adding launches when every ratio's interval is this narrow."""
+    """A figure that answers no claim's question is precise enough when its interval is this narrow."""
     ceiling_budget_s: float = 10.0
     """Seconds for measuring the device's ceilings after the timed work; 0 gathers no evidence of causes at all."""
     solo_blocks: int = 4
     """Blocks of the baseline alone, once a launch, that show whether the arms disturb each other."""
-
+    sustained_gpu_s: float = 0.0
+    """Length of the stretch in which one arm on a GPU runs alone, once a group; its first half is discarded."""
+    sustained_cpu_s: float = 0.0
+    """The same on a CPU."""
     builds_ahead: bool = False
     """On a CPU, build a launch's models beside those of the launch before it: sooner done, but the times of building
     and of the first step are then those of a busy machine."""
@@ -64,46 +82,63 @@ PROFILES: Final[dict[str, Profile]] = {
     row.name: row
     for row in (
         Profile(
-            name="smoke",  # for tests: proves the path, never a claim (fewer than five launches)
+            name="smoke",  # for tests: proves the path, never a claim (fewer than three launches)
             launches_min=2,
             launches_max=2,
             rounds=2,
             block_s=0.02,
-            warm_up=WarmUpRule(window_blocks=3, block_s=0.01, cap_s=1.0),
+            warm_up=ShortWarmUp(seconds=0.03, block_s=0.01),
             group_budget_s=60.0,
             ceiling_budget_s=0.0,
+            sustained_gpu_s=0.5,
+            sustained_cpu_s=0.2,
             builds_ahead=True,
         ),
         Profile(
             name="quick",
-            launches_min=5,
-            launches_max=5,
+            launches_min=3,
+            launches_max=8,
             rounds=8,
+            rounds_max=26,
             block_s=0.15,
-            timed_budget_s=4.0,
-            warm_up=WarmUpRule(window_blocks=4, block_s=0.1, cap_s=8.0),
+            timed_budget_s=8.0,
+            warm_up=ShortWarmUp(seconds=0.5),
             group_budget_s=150.0,
+            session_s=540.0,  # the trials need a third of the fifteen minutes
+            half_width_goal_ratio=0.05,
+            sustained_gpu_s=10.0,
             builds_ahead=True,
         ),
         Profile(
             name="standard",
-            launches_min=5,
+            launches_min=4,
             launches_max=12,
-            rounds=16,
+            rounds=12,
+            rounds_max=32,
             block_s=0.25,
-            warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=60.0),
+            timed_budget_s=60.0,
+            warm_up=ShortWarmUp(seconds=2.0, block_s=0.25),
             group_budget_s=900.0,
+            session_s=3 * 3600.0,
             retries=2,
+            half_width_goal_ratio=0.02,
+            sustained_gpu_s=60.0,
+            sustained_cpu_s=10.0,
         ),
         Profile(
             name="full",
-            launches_min=5,
-            launches_max=12,
-            rounds=24,
+            launches_min=6,
+            launches_max=16,
+            rounds=16,
+            rounds_max=40,
             block_s=0.5,
-            warm_up=WarmUpRule(window_blocks=20, block_s=0.25, cap_s=180.0),
+            timed_budget_s=180.0,
+            warm_up=ShortWarmUp(seconds=4.0, block_s=0.25),
             group_budget_s=3600.0,
+            session_s=16 * 3600.0,
             retries=2,
+            sustained_gpu_s=120.0,
+            sustained_cpu_s=20.0,
         ),
     )
 }

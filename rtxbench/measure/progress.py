@@ -1,92 +1,123 @@
-"""What a waiting person sees: a bar with the time left on a terminal, one line per group elsewhere."""
+"""What a waiting person sees: which questions are decided and which are open, with the time left."""
 
+import math
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, TextIO
 
+from rtxbench.measure.paired import GroupRun, half_width
 from rtxbench.measure.paired_result import Pairing
+from rtxbench.measure.session import Standing
 from rtxbench.units import format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.live import Live
+    from rich.table import Table
 
-__all__ = ["GroupProgress", "Waiting"]
+__all__ = ["Board", "Waiting"]
+
+_NAMED: Final = 3
+"""Open groups named in a line."""
 
 
-class GroupProgress:
-    """Context manager around the measuring of one group.
+class _Row:
+    """What is shown of one group."""
+
+    def __init__(self) -> None:
+        self.launches = 0
+        self.figure = ""
+        self.standing = "waiting"
+        self.decided = False
+
+
+class Board:
+    """Context manager that shows, while a session runs, what is decided, what is open, and the time left.
+
+    A table that is kept up to date on a terminal; elsewhere a line per launch.
 
     Args:
-        title: what is being measured.
-        launches: how many launches at most.
-        number: position of this group among ``groups``, from 1.
-        groups: how many groups the run has.
+        groups: names of the groups, in the order of their turns.
         stream: where to write, standard error by default.
     """
 
-    def __init__(self, title: str, launches: int, number: int, groups: int, stream: TextIO | None = None) -> None:
-        self._title = f"[{number}/{groups}] {title}"
-        self._launches = launches
+    def __init__(self, groups: Sequence[str], stream: TextIO | None = None) -> None:
+        self._rows = {name: _Row() for name in groups}
         self._stream = stream or sys.stderr
         self._began = time.monotonic()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._last = ""
+        self._left_s: float | None = None
+        self._live: Live | None = None
 
-    def __enter__(self) -> "GroupProgress":
-        if self._stream.isatty():
-            self._start_bar()
+    def __enter__(self) -> "Board":
+        if self._stream.isatty() and self._rows:
+            self._start_table()
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        if kind is None:
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+            self._live.stop()
+        if kind is None and self._rows:
             took = format_duration(time.monotonic() - self._began)
-            self._stream.write(f"{self._title}: {self._last or 'done'} ({took})\n")
-            self._stream.flush()
+            self._write(f"{len(self._rows)} groups: {self._summary()} ({took})")
 
-    def launch_done(self, number: int, pairing: Pairing) -> None:
-        """Show the state after launch ``number``."""
-        self._last = _state(pairing)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=number, state=self._last)
+    def launch_done(self, run: GroupRun, standing: Standing, left_s: float) -> None:
+        """Show the state after a launch of that group, with so many seconds left to the session."""
+        row = self._rows[run.name]
+        row.launches, row.figure, row.decided = run.launches, _figure(run.pairing), standing.decided
+        row.standing = standing.text or ("precise enough" if standing.decided else "open")
+        self._left_s = left_s if math.isfinite(left_s) else None
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            self._write(f"{run.name}: launch {run.launches}, {row.figure}, {row.standing} · {self._summary()}")
 
-    def _start_bar(self) -> None:
+    def _summary(self) -> str:
+        """``4 of 10 decided, at most 7 min left; open: …``."""
+        still_open = [name for name, row in self._rows.items() if not row.decided]
+        parts = [f"{len(self._rows) - len(still_open)} of {len(self._rows)} decided"]
+        if self._left_s is not None and still_open:
+            parts[0] += f", at most {format_duration(self._left_s)} left"
+        if still_open:
+            more = f" and {len(still_open) - _NAMED} more" if len(still_open) > _NAMED else ""
+            parts.append(f"open: {', '.join(still_open[:_NAMED])}{more}")
+        return "; ".join(parts)
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _start_table(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+        from rich.live import Live
 
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("launches"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            Remaining(),
-            TextColumn("{task.fields[state]}"),
-            console=Console(file=self._stream),
-            refresh_per_second=2,  # the bar shares the machine with what is measured
-            transient=True,
-        )
-        self._task = self._bar.add_task(self._title, total=self._launches, state="starting a worker")
-        self._bar.start()
+        # Twice a second at most: the table shares the machine with what is measured.
+        self._live = Live(self._table(), console=Console(file=self._stream), refresh_per_second=2)
+        self._live.start()
+
+    def _table(self) -> "Table":
+        from rich.table import Table
+
+        table = Table(box=None, caption=self._summary(), caption_justify="left")
+        for title in ("group", "launches", "candidate ÷ baseline", "question"):
+            table.add_column(title)
+        for name, row in self._rows.items():
+            style = "green" if row.decided else "dim" if not row.launches else ""
+            table.add_row(name, str(row.launches), row.figure, row.standing, style=style)
+        return table
 
 
-def _state(pairing: Pairing) -> str:
-    """``2.13× ± 0.8 % (5 launches)`` of the first candidate, or how many launches there are."""
-    from math import exp
-
-    from rtxbench.measure.paired import half_width
-
-    values = next((values for values in pairing.log_ratios.values() if values), None)
-    if not values:
-        return f"{pairing.launches} launches"
-    width = half_width(values, adaptive=False)
-    ratio = format_ratio(exp(-sum(values) / len(values)))
-    spread = f" ± {format_percent(width)}" if len(values) > 1 else ""
-    return f"{ratio}{spread} after {pairing.launches} launches"
+def _figure(pairing: Pairing) -> str:
+    """``2.13× ± 0.8 %`` of each candidate."""
+    figures = []
+    for result in pairing.results[1:]:
+        values = pairing.log_ratios[result.arm.key]
+        size = result.arm.case.batch_size / pairing.results[0].arm.case.batch_size
+        if values:
+            spread = f" ± {format_percent(half_width(values, adaptive=False))}" if len(values) > 1 else ""
+            figures.append(f"{format_ratio(size * math.exp(-sum(values) / len(values)))}{spread}")
+    failed = sum(result.failure is not None for result in pairing.results)
+    return ", ".join([*figures, *([f"{failed} failed"] if failed else [])]) or "no comparison"
 
 
 class Waiting:

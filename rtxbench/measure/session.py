@@ -1,7 +1,8 @@
-"""One run: its environment, its recorder, its results file, and the measuring of group after group."""
+"""One run: its environment, its recorder, its results file, and the measuring of its groups in turn."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -14,32 +15,39 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
-from rtxbench.measure.arms import Arm, LaunchSource
+from rtxbench.measure.alone import fill_in_peaks
+from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead
+from rtxbench.measure.group_records import GroupOutcome, GroupRecords
 from rtxbench.measure.groups import Group
-from rtxbench.measure.paired import measure_pairing
-from rtxbench.measure.paired_result import Pairing
+from rtxbench.measure.paired import GroupRun, expected_launches, limits_of, precise_enough
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.summary import case_record, ratio_records, skipped_record
+from rtxbench.measure.schedule import in_rounds
+from rtxbench.measure.summary import skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, Purpose, RatioRecord, Record, Run
 from rtxbench.store import RunWriter, new_record_id
 from rtxbench.workers.interpreters import worker_spec
 
-__all__ = ["GroupOutcome", "Session"]
-
-LaunchDone = Callable[[int, Pairing], None]
+__all__ = ["GroupOutcome", "LaunchDone", "Question", "Session", "Standing"]
 
 
-class GroupOutcome(NamedTuple):
-    """Records of one measured group, already on disk."""
+class Standing(NamedTuple):
+    """Where a group's question stands after a launch."""
 
-    cases: dict[Case, CaseRecord]
-    ratios: list[RatioRecord]
-    interrupted: bool
+    decided: bool
+    text: str = ""
+    """For a person: ``yes: 3.31× [3.15, 3.48]``."""
+
+
+Question = Callable[[Sequence[RatioRecord]], Standing | None]
+"""Group's ratios so far → where its question stands; ``None``: no claim asks one, the figure's width decides."""
+
+LaunchDone = Callable[[GroupRun, Standing, float], None]
+"""Told after each launch: its group, where that stands, the seconds left to the session."""
 
 
 class Session:
-    """Context manager of one run. Every record is on disk when the method that made it returns.
+    """Context manager of one run. Every finished launch is on disk before the next one starts.
 
     Args:
         results_dir: usually ``results``.
@@ -47,6 +55,7 @@ class Session:
         command: the command line, for the record.
         record_hardware: whether to run the recorder process.
         environment: of this machine, if already described.
+        question: says of a group's ratios whether they decide what the claims ask of them.
 
     Raises:
         MeasurementError: the results folder cannot be written.
@@ -60,15 +69,17 @@ class Session:
         *,
         record_hardware: bool = True,
         environment: Environment | None = None,
+        question: Question = lambda ratios: None,
     ) -> None:
         self.profile = profile
         self.environment = environment or describe()
         self._results_dir = results_dir
         self._command = command
         self._record_hardware = record_hardware
+        self._question = question
         self._writer: RunWriter | None = None
         self._recorder: Recorder | None = None
-        self._measured_cases: list[CaseRecord] = []
+        self._measured_cases: dict[str, CaseRecord] = {}
         self._started = datetime.now(UTC)
         self._clocks = time.monotonic_ns(), time.time_ns()
         self.run_id = f"{self._started:%Y%m%dT%H%M%S}-{new_record_id()[:6]}"
@@ -99,12 +110,12 @@ class Session:
             self._writer.close()
 
     def append(self, record: Record) -> None:
-        """Store one record; the first one opens the file with its header."""
+        """Store one record; the first one opens the file with its header. A later edition supersedes an earlier."""
         if self._writer is None:
             self._writer = RunWriter(self._results_dir, self._header())
         self._writer.append(record)
         if isinstance(record, CaseRecord) and record.status == "measured" and record.purpose == "result":
-            self._measured_cases.append(record)
+            self._measured_cases[record.record_id] = record
 
     @property
     def can_explain(self) -> bool:
@@ -116,67 +127,112 @@ class Session:
 
         Call it after the timed work: it starts processes of its own on the same devices.
         """
-        for observation in explain(self.run_id, self._measured_cases, self.profile.ceiling_budget_s):
+        cases = list(self._measured_cases.values())
+        for observation in explain(self.run_id, cases, self.profile.ceiling_budget_s):
             self.append(observation)
 
     def measure(
-        self, group: Group, only: Collection[Case] | None = None, launch_done: LaunchDone = lambda number, pairing: None
-    ) -> GroupOutcome:
-        """Measure a group and store its records.
+        self,
+        groups: Sequence[tuple[Group, Set[Case] | None]],
+        launch_done: LaunchDone = lambda run, standing, left_s: None,
+    ) -> dict[str, GroupOutcome]:
+        """Measure groups in turn, a launch each, and store their records.
 
         Args:
-            group: what to measure.
-            only: the candidates wanted; the baseline is always measured with them. ``None`` for all.
+            groups: each with the candidates wanted, ``None`` for all; the baseline is always measured with them.
             launch_done: told after each launch.
         """
-        candidates = [case for case in group.candidates if only is None or case in only]
-        arms = [_arm(case) for case in (*(() if group.baseline is None else (group.baseline,)), *candidates)]
-        outcome = self.measure_arms(group.name, arms, launch_done) if arms else GroupOutcome({}, [], False)
-        for case, reason in group.skipped:
-            if only is None or case in only:
-                outcome.cases[case] = skipped_record(self.run_id, group.name, case, reason)
-                self.append(outcome.cases[case])
-        return outcome
+        skipped: dict[str, dict[Case, CaseRecord]] = {}
+        for group, only in groups:
+            skipped[group.name] = {
+                case: skipped_record(self.run_id, group.name, case, reason)
+                for case, reason in group.skipped
+                if only is None or case in only
+            }
+            for record in skipped[group.name].values():
+                self.append(record)
+        measured = self.measure_arms({group.name: _arms(group, only) for group, only in groups}, launch_done)
+        return {name: outcome._replace(cases={**outcome.cases, **skipped[name]}) for name, outcome in measured.items()}
 
     def measure_arms(
         self,
-        name: str,
-        arms: Sequence[Arm],
-        launch_done: LaunchDone = lambda number, pairing: None,
+        groups: Mapping[str, Sequence[Arm]],
+        launch_done: LaunchDone = lambda run, standing, left_s: None,
         start: LaunchSource | None = None,
         purpose: Purpose = "result",
-    ) -> GroupOutcome:
-        """Measure arms of any make, baseline first, as group ``name`` and store their records for a purpose.
+    ) -> dict[str, GroupOutcome]:
+        """Measure arms of any make, baseline first in each group, and store their records for a purpose.
 
-        Where the environment made the figures invalid (throttling, a foreign process, a starved host), the group is
-        measured again as often as the profile allows; every attempt is stored with its flags, and the last returned.
+        Where the environment made a group's figures invalid (throttling, a foreign process, a starved host), it is
+        measured again as often as the profile and its time allow; every attempt is stored with its flags, and the last
+        returned.
         """
-        for attempt in range(1 + self.profile.retries):
-            outcome = self._measure_once(name, arms, launch_done, start, purpose)
-            if outcome.interrupted or attempt == self.profile.retries or not _invalid(outcome):
+        outcomes = {name: GroupOutcome({}, [], interrupted=False) for name in groups}
+        spent_s = dict.fromkeys(groups, 0.0)
+        pending = {name: arms for name, arms in groups.items() if arms}
+        for _attempt in range(1 + self.profile.retries):
+            runs = self._measure_once(pending, spent_s, launch_done, start, purpose)
+            outcomes |= {run.name: outcome for run, outcome in runs}
+            if any(outcome.interrupted for _, outcome in runs):
                 break
-        return outcome
+            again = [run for run, outcome in runs if outcome.invalid]
+            pending = {run.name: groups[run.name] for run in again if 2 * run.spent_s <= self.profile.group_budget_s}
+            spent_s |= {run.name: run.spent_s for run in again}
+            if not pending:
+                break
+        return outcomes
 
     def _measure_once(
-        self, name: str, arms: Sequence[Arm], launch_done: LaunchDone, start: LaunchSource | None, purpose: Purpose
-    ) -> GroupOutcome:
-        pairing = measure_pairing(arms, self.profile, launch_done=launch_done, watch=self._watch, start=start)
-        self._note_libraries(pairing)
-        trace, adaptive = self._trace(), self.profile.adaptive
-        by_key = {
-            result.arm.key: replace(
-                case_record(self.run_id, name, result, trace, self._uuids(result.arm.case), adaptive=adaptive),
-                purpose=purpose,
-            )
-            for result in pairing.results
-        }
-        uuids = sorted({uuid for arm in arms for uuid in self._uuids(arm.case)})
-        found = ratio_records(self.run_id, name, pairing, by_key, trace, uuids, adaptive=adaptive)
-        ratios = [replace(record, purpose=purpose) for record in found]
-        records: list[Record] = [*by_key.values(), *ratios]
-        for record in records:
+        self,
+        groups: Mapping[str, Sequence[Arm]],
+        spent_s: Mapping[str, float],
+        launch_done: LaunchDone,
+        start: LaunchSource | None,
+        purpose: Purpose,
+    ) -> list[tuple[GroupRun, GroupOutcome]]:
+        """One attempt at each of the groups, in turn; ends early, with what there is, at Ctrl-C."""
+        interrupted = False
+        with closing(WorkersAhead(build=self.profile.builds_ahead)) as ahead:
+            runs = {
+                name: GroupRun(name, arms, self.profile, start or ahead, watch=self._watch, spent_s=spent_s[name])
+                for name, arms in groups.items()
+            }
+            records = {name: GroupRecords(self.run_id, run, self._uuids, purpose) for name, run in runs.items()}
+            standings: dict[str, Standing] = {}
+
+            def launched(run: GroupRun, left_s: float) -> None:
+                self._note_libraries(run)
+                edition = self._store(records[run.name], trace=None)
+                standings[run.name] = self._standing(run, edition.ratios)
+                launch_done(run, standings[run.name], left_s)
+
+            try:
+                in_rounds(
+                    list(runs.values()),
+                    limits_of(self.profile),
+                    decided=lambda run: standings[run.name].decided,
+                    expect=lambda turn: ahead.expect(expected_launches(turn)),
+                    launched=launched,
+                )
+                for run in runs.values():
+                    fill_in_peaks(run.pairing)
+            except KeyboardInterrupt:
+                interrupted = True
+        trace = self._trace()
+        return [
+            (run, self._store(records[name], trace)._replace(interrupted=interrupted)) for name, run in runs.items()
+        ]
+
+    def _store(self, records: GroupRecords, trace: Trace | None) -> GroupOutcome:
+        edition = records.edition(trace)
+        for record in records.changed(edition):
             self.append(record)
-        return GroupOutcome({record.case: record for record in by_key.values()}, ratios, pairing.interrupted)
+        return edition
+
+    def _standing(self, run: GroupRun, ratios: Sequence[RatioRecord]) -> Standing:
+        """By the claims' own rule where they ask something of these ratios, else by how precise the figures are."""
+        answer = self._question(ratios)
+        return answer if answer is not None else Standing(precise_enough(run.pairing, self.profile))
 
     def _watch(self, pids: Sequence[int]) -> None:
         if self._recorder is not None:
@@ -186,7 +242,7 @@ class Session:
     def _trace(self) -> Trace | None:
         if self._recorder is None:
             return None
-        self._recorder.mark("group finished")  # the recorder writes everything it holds before it answers
+        self._recorder.mark("groups finished")  # the recorder writes everything it holds before it answers
         try:
             return load_trace(self._recorder.path)
         except RtxbenchError:
@@ -197,9 +253,9 @@ class Session:
             return ()
         return tuple(gpu.uuid for gpu in self.environment.gpus[: case.device_count])
 
-    def _note_libraries(self, pairing: Pairing) -> None:
+    def _note_libraries(self, run: GroupRun) -> None:
         if self._writer is None:
-            versions = {name: text for result in pairing.results for name, text in result.versions.items()}
+            versions = {name: text for result in run.pairing.results for name, text in result.versions.items()}
             self.environment = replace(self.environment, libraries={**self.environment.libraries, **versions})
 
     def _header(self) -> Run:
@@ -216,11 +272,12 @@ class Session:
         )
 
 
-def _invalid(outcome: GroupOutcome) -> bool:
-    flags = [flag for case in outcome.cases.values() for flag in case.flags]
-    flags += [flag for ratio in outcome.ratios for flag in ratio.flags]
-    return any(flag.severity == "invalid" for flag in flags)
-
-
-def _arm(case: Case) -> Arm:
-    return Arm(case=case, spec=worker_spec(case.engine), isolated=placement_named(case.placement).isolated)
+def _arms(group: Group, only: Set[Case] | None) -> list[Arm]:
+    """The baseline and the wanted candidates; none where only skipped cases are wanted."""
+    if group.baseline is None or (only is not None and only.isdisjoint(group.cases)):
+        return []
+    cases = [group.baseline, *(case for case in group.candidates if only is None or case in only)]
+    return [
+        Arm(case=case, spec=worker_spec(case.engine), isolated=placement_named(case.placement).isolated)
+        for case in cases
+    ]

@@ -1,18 +1,39 @@
 """A measured pairing becomes records: pure functions, no process and no file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
+from statistics import median
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from rtxbench.hardware.flags import pair_flags, window_flags
-from rtxbench.hardware.trace import Trace, summarize
-from rtxbench.measure.paired_result import ArmResult, Pairing
+from rtxbench.hardware.trace import HOST, Trace, energy_in, summarize
+from rtxbench.hardware.windows import Windows
+from rtxbench.measure.paired_result import ArmResult, Pairing, Stretch
 from rtxbench.plausible import step_time_s
-from rtxbench.records import Case, CaseRecord, Estimate, Flag, Measurement, RatioRecord
-from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
+from rtxbench.records import (
+    Case,
+    CaseRecord,
+    Estimate,
+    Flag,
+    HardwareSummary,
+    Measurement,
+    RatioRecord,
+    Sustained,
+)
+from rtxbench.stats import (
+    launch_estimate,
+    order_effect,
+    ordered_ratio_estimate,
+    ratio_estimate,
+    smallest_effect,
+    two_window_steady,
+)
 from rtxbench.store import new_record_id, now
 from rtxbench.workloads import WORKLOADS
 
-__all__ = ["case_record", "ratio_records", "skipped_record"]
+__all__ = ["Measured", "case_record", "ratio_records", "skipped_record"]
 
 _INTERFERENCE_RATIO = 0.01
 
@@ -31,30 +52,63 @@ def skipped_record(run_id: str, group: str, case: Case, reason: str) -> CaseReco
 
 
 def case_record(
-    run_id: str, group: str, result: ArmResult, trace: Trace | None, gpu_uuids: Sequence[str], *, adaptive: bool
+    run_id: str,
+    group: str,
+    result: ArmResult,
+    trace: Trace | None,
+    gpu_uuids: Sequence[str],
+    *,
+    adaptive: bool,
+    record_id: str | None = None,
+    alone: bool = False,
 ) -> CaseRecord:
-    """The record of one arm: measured where it came through at least one launch, else failed with its reason."""
+    """The record of one arm: measured where it came through at least one launch, else failed with its reason.
+
+    Args:
+        run_id: of the run.
+        group: of the pairing.
+        result: the arm's launches.
+        trace: the hardware recording; ``None`` where there is none, or not yet.
+        gpu_uuids: GPUs the arm ran on.
+        adaptive: whether the number of launches depended on the data.
+        record_id: of an earlier edition of the same record, which this one supersedes.
+        alone: whether the group has no other arm, so that its blocks are all its own.
+    """
     failed = result.failure is not None or not result.launches
     windows = [block for launch in result.launches for block in launch.blocks_ns]
+    stretch = [] if result.stretch is None else [_span(result.stretch)]
     missing = dict(result.missing)
     if trace is None:
-        missing["hardware"] = "the run was not recorded"
+        missing["hardware"] = "the run was not recorded, or was cut off before this group was finished"
+    measurement = _measurement(result, trace, gpu_uuids, adaptive=adaptive) if result.launches else None
+    if measurement is not None and measurement.peak_memory_bytes is not None:
+        missing.pop("peak_memory_bytes", None)
     return CaseRecord(
-        record_id=new_record_id(),
+        record_id=record_id or new_record_id(),
         run_id=run_id,
         group=group,
         case=result.arm.case,
         status="failed" if failed else "measured",
         finished_at=now(),
         reason=str(result.failure) if result.failure is not None else None,
-        measurement=_measurement(result, adaptive=adaptive) if result.launches else None,
-        hardware=summarize(trace, windows, gpu_uuids) if trace is not None and windows else None,
-        flags=window_flags(trace, windows, gpu_uuids) if trace is not None else (),
+        measurement=measurement,
+        hardware=_hardware(trace, windows, gpu_uuids, alone=alone) if trace is not None and windows else None,
+        flags=window_flags(trace, windows, gpu_uuids, stretch) if trace is not None else (),
         missing=missing,
     )
 
 
-def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
+def _hardware(trace: Trace, windows: Windows, gpu_uuids: Sequence[str], *, alone: bool) -> HardwareSummary:
+    """What the recorder saw in the timed blocks; sensors average over longer than a block, so no arm's energy."""
+    seen = summarize(trace, windows, gpu_uuids)
+    if alone:
+        return seen
+    reason = "interleaved blocks mix the arms' power; the sustained stretch has each arm's own"
+    missing = {name: why for name, why in seen.missing.items() if not name.endswith("/energy_j")}
+    return replace(seen, energy_j={}, missing={**missing, "energy_j": reason})
+
+
+def _measurement(result: ArmResult, trace: Trace | None, gpu_uuids: Sequence[str], *, adaptive: bool) -> Measurement:
     case, launches = result.arm.case, tuple(result.launches)
     # Geometric means: speeds are positive, and a ratio of two means is then the mean of the ratios.
     logs = [log(step_time_s(launch)) for launch in launches]
@@ -67,12 +121,17 @@ def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
         "convolution_relative_error": described.convolution_relative_error,
     }
     workload = WORKLOADS.get(case.workload)
+    peaks = [m for launch in launches if (m := launch.peak_memory_bytes) is not None]
+    if not peaks and result.alone_peak_bytes is not None:
+        peaks = [round(result.alone_peak_bytes)]
     return Measurement(
         launches=launches,
         step_time_s=step,
         throughput_per_s=throughput,
         warmup_ok=all(launch.warmup_ok for launch in launches),
-        peak_memory_bytes=max((m for launch in launches if (m := launch.peak_memory_bytes) is not None), default=None),
+        peak_memory_bytes=round(median(peaks)) if peaks else None,
+        peak_memory_method=result.peak_method if peaks else None,
+        sustained=None if result.stretch is None else _sustained(case, result.stretch, trace, gpu_uuids),
         flops_per_step=described.flops_per_step,
         flops_method=described.flops_method,
         tokens_per_example=workload.tokens_per_example if workload else None,
@@ -81,56 +140,75 @@ def _measurement(result: ArmResult, *, adaptive: bool) -> Measurement:
     )
 
 
-def ratio_records(
-    run_id: str,
-    group: str,
-    pairing: Pairing,
-    cases: dict[str, CaseRecord],
-    trace: Trace | None,
-    gpu_uuids: Sequence[str],
-    *,
-    adaptive: bool,
-) -> list[RatioRecord]:
+def _span(stretch: Stretch) -> tuple[int, int]:
+    return stretch.blocks_ns[0][0], stretch.blocks_ns[-1][1]
+
+
+def _sustained(case: Case, stretch: Stretch, trace: Trace | None, gpu_uuids: Sequence[str]) -> Sustained:
+    """One arm's long run alone: examples per second, and the power and energy of the devices it ran on."""
+    window = _span(stretch)
+    timed_s = sum(end - start for start, end in stretch.blocks_ns) / 1e9
+    throughput = stretch.steps * case.batch_size / timed_s
+    found = [] if trace is None else [energy_in(trace, device, [window]) for device in gpu_uuids or (HOST,)]
+    refused = next((finding.how for finding in found if finding.value_j is None), None)
+    power_w = None
+    if found and refused is None:
+        power_w = sum(finding.value_j or 0.0 for finding in found) / ((window[1] - window[0]) / 1e9)
+    missing = {} if power_w is not None else {"power_w": refused or "the run was not recorded"}
+    times = [(end - start) / 1e9 for start, end in stretch.blocks_ns]
+    return Sustained(
+        window_ns=window,
+        discarded_s=stretch.discarded_s,
+        throughput_per_s=throughput,
+        steady=len(times) >= 4 and two_window_steady(times, len(times) // 2),
+        power_w=power_w,
+        energy_per_example_j=None if power_w is None else power_w / throughput,
+        hardware=None if trace is None else summarize(trace, [window], gpu_uuids),
+        missing=missing,
+    )
+
+
+class Measured(NamedTuple):
+    """Where the ratios of a group come from."""
+
+    run_id: str
+    group: str
+    pairing: Pairing
+    cases: Mapping[str, CaseRecord]
+    """Arm key → its case record."""
+    trace: Trace | None
+    gpu_uuids: Sequence[str]
+    """GPUs the arms ran on."""
+    adaptive: bool
+    """Whether the number of launches depended on the data."""
+
+
+def ratio_records(measured: Measured, record_ids: Mapping[str, str] = {}) -> list[RatioRecord]:
     """One record per candidate that has at least one launch in common with the baseline.
 
     Args:
-        run_id: of the run.
-        group: of the pairing.
-        pairing: what was measured.
-        cases: arm key → its case record.
-        trace: the hardware recording, if any.
-        gpu_uuids: GPUs the arms ran on.
-        adaptive: whether the number of launches depended on the data.
+        measured: the group.
+        record_ids: arm key → id of an earlier edition of its record, which this one supersedes.
     """
-    baseline = pairing.results[0]
-    records = []
-    for result in pairing.results[1:]:
-        slower = pairing.log_ratios[result.arm.key]
-        if slower and result.failure is None and baseline.failure is None:
-            records.append(_ratio(run_id, group, baseline, result, slower, cases, trace, gpu_uuids, adaptive=adaptive))
-    return records
+    baseline, *candidates = measured.pairing.results
+    return [
+        _ratio(measured, baseline, result, record_ids.get(result.arm.key) or new_record_id())
+        for result in candidates
+        if measured.pairing.log_ratios[result.arm.key] and result.failure is None and baseline.failure is None
+    ]
 
 
-def _ratio(
-    run_id: str,
-    group: str,
-    baseline: ArmResult,
-    candidate: ArmResult,
-    slower: Sequence[float],
-    cases: dict[str, CaseRecord],
-    trace: Trace | None,
-    gpu_uuids: Sequence[str],
-    *,
-    adaptive: bool,
-) -> RatioRecord:
+def _ratio(measured: Measured, baseline: ArmResult, candidate: ArmResult, record_id: str) -> RatioRecord:
+    key = candidate.arm.key
     size = log(candidate.arm.case.batch_size / baseline.arm.case.batch_size)
-    log_ratios = tuple(size - value for value in slower)
-    mine, theirs = cases[candidate.arm.key], cases[baseline.arm.key]
-    ratio = ratio_estimate(log_ratios, adaptive=adaptive)
+    log_ratios = tuple(size - value for value in measured.pairing.log_ratios[key])
+    orders = measured.pairing.orders.get(key, [])
+    mine, theirs = measured.cases[key], measured.cases[baseline.arm.key]
+    ratio = ordered_ratio_estimate(log_ratios, orders, adaptive=measured.adaptive)
     return RatioRecord(
-        record_id=new_record_id(),
-        run_id=run_id,
-        group=group,
+        record_id=record_id,
+        run_id=measured.run_id,
+        group=measured.group,
         baseline=baseline.arm.case,
         candidate=candidate.arm.case,
         baseline_record=theirs.record_id,
@@ -142,23 +220,18 @@ def _ratio(
         smallest_effect_ratio=smallest_effect(log_ratios),
         warmup_ok=all(launch.warmup_ok for result in (baseline, candidate) for launch in result.launches),
         finished_at=now(),
-        flags=_ratio_flags(baseline, candidate, mine, theirs, trace, gpu_uuids, ratio),
+        order_log_ratio=order_effect(log_ratios, orders),
+        flags=_ratio_flags(measured, baseline, candidate, ratio),
     )
 
 
-def _ratio_flags(
-    baseline: ArmResult,
-    candidate: ArmResult,
-    mine: CaseRecord,
-    theirs: CaseRecord,
-    trace: Trace | None,
-    gpu_uuids: Sequence[str],
-    ratio: Estimate,
-) -> tuple[Flag, ...]:
+def _ratio_flags(measured: Measured, baseline: ArmResult, candidate: ArmResult, ratio: Estimate) -> tuple[Flag, ...]:
     """Both arms' own flags once, what only the pair shows, and interference between the arms."""
+    mine, theirs = measured.cases[candidate.arm.key], measured.cases[baseline.arm.key]
     windows = [[b for launch in r.launches for b in launch.blocks_ns] for r in (baseline, candidate)]
     half_width = None if ratio.low is None or ratio.high is None else log(ratio.high / ratio.low) / 2
-    own = pair_flags(trace, windows[0], windows[1], gpu_uuids, half_width) if trace is not None else ()
+    trace = measured.trace
+    own = () if trace is None else pair_flags(trace, windows[0], windows[1], measured.gpu_uuids, half_width)
     return tuple(dict.fromkeys((*theirs.flags, *mine.flags, *own, *_interference(baseline))))
 
 

@@ -7,7 +7,8 @@ import gc
 import sys
 import time
 
-from rtxbench.engines.base import Engine, Noted, TrainStep
+from rtxbench.engines.base import Engine, Finding, Noted, TrainStep
+from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
 from rtxbench.workers.protocol import (
     MEASURING_REQUESTS,
     Block,
@@ -31,6 +32,8 @@ class Worker:
         self._engine = engine
         self._steps: dict[str, Build] = {}
         self._built: dict[str, TrainStep] = {}
+        self._peaks: dict[str, Finding] = {}
+        self._idle_bytes = resident_bytes()
 
     def answer(self, request: Request) -> Reply:
         """Do what is asked."""
@@ -50,8 +53,11 @@ class Worker:
         step.activate()
         step.run(1)
         first = time.monotonic()
+        alone = not self._built
         self._steps[request.arm] = request
         self._built[request.arm] = step
+        peak = peak_alone(self._engine, step, request.case, self._idle_bytes) if alone else NOT_ALONE
+        self._peaks[request.arm] = peak
         return Built(build_s=built - start, first_step_s=first - built)
 
     def _block(self, request: Block) -> Timed:
@@ -70,10 +76,11 @@ class Worker:
 
     def _describe(self, request: Describe) -> Described:
         step, case = self._built[request.arm], self._steps[request.arm].case
-        peak = self._engine.peak_memory()
+        peak = self._peaks[request.arm]
         missing = {} if peak.value is not None else {"peak_memory_bytes": peak.how}
+        how = peak.how if peak.value is not None else None
         if not request.thorough:
-            return Described(loss=step.loss(), peak_memory_bytes=peak.value, missing=missing)
+            return Described(loss=step.loss(), peak_memory_bytes=peak.value, peak_memory_method=how, missing=missing)
         flops, error = step.flops(), self._engine.matmul_error(case)
         convolution = self._engine.convolution_error(case)
         missing |= {} if convolution.value is not None else {"convolution_relative_error": convolution.how}
@@ -82,6 +89,7 @@ class Worker:
         return Described(
             loss=step.loss(),
             peak_memory_bytes=peak.value,
+            peak_memory_method=how,
             flops_per_step=flops.value,
             flops_method=flops.how if flops.value is not None else None,
             notes=step.notes() if isinstance(step, Noted) else {},

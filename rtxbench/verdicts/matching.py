@@ -22,7 +22,7 @@ from rtxbench.verdicts.selectors import selects
 from rtxbench.verdicts.steadiness import ratio_trends
 from rtxbench.wording import say_metric
 
-__all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine", "comparable", "lacks"]
+__all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine", "comparable", "lacks", "matches"]
 
 _FIELDS: Final = (
     "workload",
@@ -93,7 +93,7 @@ class MachineEvidence:
         found = [
             PairedEvidence(record, self._problem(record, comparison), self._trends(record))
             for environment, record in self._ratios
-            if _matches(record, comparison)
+            if matches(record, comparison)
             and lacks(environment, claim) is None
             and _enough_gpus(record.candidate, environment)
         ]
@@ -127,7 +127,7 @@ class MachineEvidence:
         found = [
             comparison.metric
             for comparison in claim.comparisons
-            if comparison.was_metric and any(_matches(r, comparison, comparison.was_metric) for _, r in self._ratios)
+            if comparison.was_metric and any(matches(r, comparison, comparison.was_metric) for _, r in self._ratios)
         ]
         if not found:
             return ""
@@ -250,7 +250,8 @@ def _where(claim: Claim) -> str:
     return f"{place}`{claim.reproduce}`." if claim.reproduce else f"{place}measure it there."
 
 
-def _matches(record: RatioRecord, comparison: Comparison, metric: str | None = None) -> bool:
+def matches(record: RatioRecord, comparison: Comparison, metric: str | None = None) -> bool:
+    """Say whether a record is evidence for the comparison."""
     return (
         record.metric == (metric or comparison.metric)
         and record.replicate == comparison.replicate

@@ -8,7 +8,7 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.arms import Arm, WorkersAhead, end_workers, start_workers
+from rtxbench.measure.arms import LAYOUT_VARIABLE, Arm, ToCome, WorkersAhead, end_workers, start_workers
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Build, Built
@@ -21,12 +21,19 @@ def arms(*names: str, placement: str = "cpu", spec: WorkerSpec = SPEC) -> list[A
     return [Arm(Case(workload="steps:make", batch_size=1, placement=placement), spec, name=name) for name in names]
 
 
+def ahead_of(*launches: list[Arm], build: bool = False) -> WorkersAhead:
+    """Workers for these launches in their order; the launches of equal arms count up their seeds."""
+    ahead = WorkersAhead(build=build)
+    ahead.expect(ToCome(pair, seed=launches[:number].count(pair)) for number, pair in enumerate(launches))
+    return ahead
+
+
 def test_the_next_launch_is_started_with_this_one() -> None:
     """Two launches' processes run at once, differ, and the second asks for no third where two are all."""
-    ahead = WorkersAhead(launches=2)
+    ahead = ahead_of(arms("a", "b"), arms("a", "b"))
     first = ahead(arms("a", "b"))
     children = {child.pid for child in psutil.Process().children()}
-    second = ahead(arms("a", "b"))
+    second = ahead(arms("b", "a"))
     try:
         assert first["a"].pid == first["b"].pid != second["a"].pid
         assert second["a"].pid in children
@@ -37,25 +44,39 @@ def test_the_next_launch_is_started_with_this_one() -> None:
     ahead.close()
 
 
-def test_of_five_launches_none_is_started_alone() -> None:
-    """Two are started at once, then three: the last would get ready on one core while the others idle."""
-    ahead = WorkersAhead(launches=5)
+def test_launches_of_two_groups_get_ready_together() -> None:
+    """In a session's turn the neighbour is another group: its workers start beside this one's."""
+    ahead = ahead_of(arms("a"), arms("b"), arms("a"))
     begun: set[int] = set()
     together = []
-    for _ in range(5):
-        workers = ahead(arms("a"))
+    for name in ("a", "b", "a"):
+        workers = ahead(arms(name))
         children = {child.pid for child in psutil.Process().children()}
         together.append(len(children - begun))
         begun |= children
         end_workers(workers)
     ahead.close()
-    assert together == [2, 0, 3, 0, 0]
+    assert together == [2, 0, 1]
+
+
+def test_every_process_lies_elsewhere_in_memory() -> None:
+    """Workers of equal specs get environments of unlike length, so that no memory layout persists over launches."""
+    ahead = ahead_of(*[arms("a")] * 4)
+    lengths = []
+    for _ in range(4):
+        workers = ahead(arms("a"))
+        environ = psutil.Process(workers["a"].pid).environ()
+        lengths.append(len(environ[LAYOUT_VARIABLE]))
+        assert environ[LAYOUT_VARIABLE] == workers["a"].spec.environment[LAYOUT_VARIABLE]
+        end_workers(workers)
+    ahead.close()
+    assert len(set(lengths)) > 1  # four equal lengths of 4,096 would be one chance in 7e10
 
 
 def test_a_launch_that_does_not_come_leaves_no_process() -> None:
     """Closing ends the workers that were started ahead."""
     before = set(psutil.Process().children())
-    ahead = WorkersAhead(launches=5)
+    ahead = ahead_of(*[arms("a")] * 5)
     end_workers(ahead(arms("a")))
     assert set(psutil.Process().children()) - before
     ahead.close()
@@ -64,7 +85,7 @@ def test_a_launch_that_does_not_come_leaves_no_process() -> None:
 
 def test_other_arms_than_foreseen_get_workers_of_their_own() -> None:
     """When an arm was given up, the workers started ahead for both are ended and fresh ones started."""
-    ahead = WorkersAhead(launches=5)
+    ahead = ahead_of(*[arms("a", "b")] * 5)
     end_workers(ahead(arms("a", "b")))
     foreseen = {child.pid for child in psutil.Process().children()}
     fresh = ahead(arms("a"))
@@ -77,8 +98,9 @@ def test_other_arms_than_foreseen_get_workers_of_their_own() -> None:
 def test_nothing_is_started_ahead_on_a_gpu() -> None:
     """A sleeping worker would hold device memory, so a GPU launch starts only its own."""
     before = set(psutil.Process().children())
-    ahead = WorkersAhead(launches=5)
-    end_workers(ahead(arms("a", placement="gpu")))
+    pair = arms("a", placement="gpu")
+    ahead = ahead_of(pair, pair)
+    end_workers(ahead(pair))
     assert set(psutil.Process().children()) == before
 
 
@@ -107,8 +129,8 @@ def test_two_launches_build_at_the_same_time(tmp_path: Path) -> None:
         "    while len(list(pathlib.Path('.').glob('building-*'))) < 2: time.sleep(0.01)\n"
         "    return lambda: None\n",
     )
-    ahead = WorkersAhead(launches=2, build=True)
     pair = arms("a", spec=spec)
+    ahead = ahead_of(pair, pair, build=True)
     first = ahead(pair)
     second = ahead(pair)
     try:
@@ -131,8 +153,8 @@ def test_what_fails_beside_another_is_built_alone(tmp_path: Path) -> None:
         "    if pathlib.Path('tries').stat().st_size <= 2: raise MemoryError('out of memory')\n"
         "    return lambda: None\n",
     )
-    ahead = WorkersAhead(launches=5, build=True)
     pair = arms("a", spec=spec)
+    ahead = ahead_of(*[pair] * 5, build=True)
     for seed in range(3):
         workers = ahead(pair)
         try:

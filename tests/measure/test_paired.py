@@ -183,18 +183,10 @@ def test_ctrl_c_keeps_the_finished_launches() -> None:
     assert pairing.launches == 2
 
 
-def test_the_time_budget_stops_after_three_launches() -> None:
-    """A group out of time is cut at three launches, the least that gives an interval and its power."""
-    profile = Profile(
-        name="t",
-        launches_min=5,
-        launches_max=5,
-        rounds=2,
-        block_s=0.02,
-        warm_up=WarmUpRule(window_blocks=3, block_s=0.01, cap_s=0.1),
-        group_budget_s=1e-9,
-    )
-    assert measure(Machine({"a": 0.001, "b": 0.001}), "a", "b", profile=profile).launches == 3
+def test_a_budget_that_is_spent_by_the_first_launch_buys_one() -> None:
+    """Of a group whose next launch would not end in time, one complete attempt is made."""
+    profile = Profile(**{**PROFILE.__dict__, "group_budget_s": 1e-9})
+    assert measure(Machine({"a": 0.001, "b": 0.001}), "a", "b", profile=profile).launches == 1
 
 
 def test_a_worker_that_cannot_start_fails_every_arm_with_the_reason() -> None:

@@ -1,14 +1,18 @@
 """One run on disk: header, records, retries; measured with user steps in real workers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from rtxbench.hardware.environment import describe
+from rtxbench.measure import group_records as records_module
 from rtxbench.measure import session as session_module
 from rtxbench.measure.arms import Arm
+from rtxbench.measure.paired import GroupRun
 from rtxbench.measure.profiles import Profile, WarmUpRule
-from rtxbench.measure.session import Session
+from rtxbench.measure.session import Session, Standing
 from rtxbench.measure.summary import case_record
 from rtxbench.records import Case, CaseRecord, Flag, RatioRecord
 from rtxbench.store import load_run
@@ -60,7 +64,7 @@ def arms(tmp_path: Path) -> dict[str, Arm]:
 def test_a_run_holds_header_cases_ratio_and_trace(tmp_path: Path, arms: dict[str, Arm]) -> None:
     """What a session leaves on disk loads back whole, with the hardware seen while the blocks ran."""
     with Session(tmp_path / "results", profile(), ("test",), environment=describe()) as session:
-        session.measure_arms("g", [arms["quick"], arms["slow"]])
+        session.measure_arms({"g": [arms["quick"], arms["slow"]]})["g"]
     loaded = load_run(session.path)
     assert loaded.run.command == ("test",)
     cases = loaded.of_kind(CaseRecord)
@@ -74,7 +78,7 @@ def test_a_run_holds_header_cases_ratio_and_trace(tmp_path: Path, arms: dict[str
 def test_a_step_that_cannot_be_built_is_a_record_with_its_reason(tmp_path: Path, arms: dict[str, Arm]) -> None:
     """The failing case is stored with what went wrong and what to do; the other one is measured."""
     with Session(tmp_path / "results", profile(), ("test",), record_hardware=False) as session:
-        outcome = session.measure_arms("g", [arms["quick"], arms["broken"]])
+        outcome = session.measure_arms({"g": [arms["quick"], arms["broken"]]})["g"]
     failed = outcome.cases[arms["broken"].case]
     assert failed.status == "failed"
     assert "no such model" in failed.reason
@@ -93,19 +97,18 @@ def test_an_invalid_environment_is_measured_again_and_every_attempt_kept(
     tmp_path: Path, arms: dict[str, Arm], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two invalid attempts and a valid one leave three records of the case, the last of them without the flag."""
-    flags = [
-        (Flag(code="steal", severity="invalid", detail="x"),),
-        (Flag(code="steal", severity="invalid", detail="x"),),
-    ]
+    attempts: list[str] = []
 
     def flagged(*args: object, **options: object) -> CaseRecord:
-        from msgspec.structs import replace
+        record = case_record(*args, **options)  # type: ignore[arg-type]
+        if record.record_id not in attempts:
+            attempts.append(record.record_id)
+        steal = Flag(code="steal", severity="invalid", detail="x")
+        return replace(record, flags=(steal,) if attempts.index(record.record_id) < 2 else ())
 
-        return replace(case_record(*args, **options), flags=flags.pop() if flags else ())  # type: ignore[arg-type]
-
-    monkeypatch.setattr(session_module, "case_record", flagged)
+    monkeypatch.setattr(records_module, "case_record", flagged)
     with Session(tmp_path / "results", profile(retries=2), ("test",), record_hardware=False) as session:
-        outcome = session.measure_arms("g", [arms["quick"]])
+        outcome = session.measure_arms({"g": [arms["quick"]]})["g"]
     assert outcome.cases[arms["quick"].case].flags == ()
     assert [bool(case.flags) for case in load_run(session.path).of_kind(CaseRecord)] == [True, True, False]
 
@@ -118,10 +121,75 @@ def test_resume_leaves_out_only_what_an_earlier_run_finished(tmp_path: Path, arm
     with Session(
         tmp_path / "r", profile(launches_min=3, launches_max=3), ("t",), record_hardware=False, environment=environment
     ) as session:
-        session.measure_arms("whole", [arms["quick"]])
+        session.measure_arms({"whole": [arms["quick"]]})["whole"]
     with Session(
         tmp_path / "r", profile(launches_min=1, launches_max=1), ("t",), record_hardware=False, environment=environment
     ) as session:
-        session.measure_arms("cut", [arms["quick"]])
-    done = _finished_cases(tmp_path / "r", environment, profile(launches_min=5, launches_max=5))
+        session.measure_arms({"cut": [arms["quick"]]})["cut"]
+    done = _finished_cases(tmp_path / "r", environment, profile(launches_min=3, launches_max=8))
     assert done == {("whole", arms["quick"].case)}
+
+
+def test_groups_are_measured_in_turn_and_every_launch_is_stored(tmp_path: Path, arms: dict[str, Arm]) -> None:
+    """After each launch the file on disk holds what is finished of every group, as one record per case."""
+    stored: list[dict[str, int]] = []
+    order: list[str] = []
+    groups = {"g": [arms["quick"], arms["slow"]], "h": [arms["quick"]]}
+    with Session(tmp_path / "r", profile(), ("t",), record_hardware=False) as session:
+
+        def launched(run: GroupRun, standing: Standing, left_s: float) -> None:
+            order.append(run.name)
+            records = load_run(session.path).of_kind(CaseRecord)
+            stored.append({f"{r.group}/{r.case.workload}": len(r.measurement.launches) for r in records})
+
+        session.measure_arms(groups, launched)
+    assert order == ["g", "h", "g", "h"]
+    assert stored[0] == {"g/mysteps:quick": 1, "g/mysteps:slow": 1}
+    assert stored[2] == {"g/mysteps:quick": 2, "g/mysteps:slow": 2, "h/mysteps:quick": 1}
+    assert session.path.read_text().count('"kind":"case"') == 3  # superseded editions are gone from the file
+
+
+def test_the_injected_question_decides_how_many_launches(tmp_path: Path, arms: dict[str, Arm]) -> None:
+    """A group whose question is answered at three launches gets three, an open one what is left."""
+    answered = {"sure": 3, "close": 6}
+
+    def question(ratios: Sequence[RatioRecord]) -> Standing | None:
+        return Standing(len(ratios[0].log_ratios) >= answered[ratios[0].group])
+
+    long = profile(launches_min=3, launches_max=8, solo_blocks=0)
+    with Session(tmp_path / "r", long, ("t",), record_hardware=False, question=question) as session:
+        outcomes = session.measure_arms({name: [arms["quick"], arms["slow"]] for name in answered})
+    assert {name: outcome.ratios[0].ratio.n for name, outcome in outcomes.items()} == answered
+
+
+def test_an_interrupted_session_keeps_the_launches_of_every_group(
+    tmp_path: Path, arms: dict[str, Arm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second launch of the second group leaves two launches of the first and one of the second."""
+    made: list[str] = []
+    launch = GroupRun.launch
+
+    def until_fourth(run: GroupRun) -> None:
+        made.append(run.name)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        launch(run)
+
+    monkeypatch.setattr(GroupRun, "launch", until_fourth)
+    with Session(tmp_path / "r", profile(), ("t",), record_hardware=False) as session:
+        outcomes = session.measure_arms({"g": [arms["quick"]], "h": [arms["quick"]]})
+    assert all(outcome.interrupted for outcome in outcomes.values())
+    loaded = load_run(session.path)
+    assert {r.group: len(r.measurement.launches) for r in loaded.of_kind(CaseRecord)} == {"g": 2, "h": 1}
+
+
+def test_one_arm_alone_gives_the_sustained_figure(tmp_path: Path, arms: dict[str, Arm]) -> None:
+    """Each arm's long run is its own part of the record: half of it discarded, its throughput that of the step."""
+    with Session(tmp_path / "r", profile(sustained_cpu_s=0.4), ("t",)) as session:
+        outcome = session.measure_arms({"g": [arms["quick"], arms["slow"]]})["g"]
+    for name, at_most_per_s in (("quick", 4 / 0.001), ("slow", 4 / 0.01)):
+        sustained = outcome.cases[arms[name].case].measurement.sustained
+        assert sustained.discarded_s >= 0.15
+        assert (sustained.window_ns[1] - sustained.window_ns[0]) / 1e9 >= 0.1
+        assert 0 < sustained.throughput_per_s <= at_most_per_s  # a step waits for at least its seconds
+        assert sustained.power_w is not None or sustained.missing["power_w"]
