@@ -223,7 +223,7 @@ class Measured:
         return record
 
     def _outcome(self, group: "Group") -> "GroupOutcome":
-        """What came of the group; the first that is asked for has all selected groups measured, in turn."""
+        """Look up what came of the group; the first that is asked for has all selected groups measured, in turn."""
         state = self._config.stash[_STATE]
         if group.name not in state.outcomes:
             state.outcomes |= self._measure(state)

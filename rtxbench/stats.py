@@ -18,6 +18,7 @@ __all__ = [
     "ADAPTIVE_STOP_INFLATION",
     "clopper_pearson",
     "holm_adjusted",
+    "kalibera_jones_rounds",
     "launch_estimate",
     "log_ratio_per_round",
     "lower_bound",
@@ -106,7 +107,7 @@ def ratio_estimate(log_ratios: Sequence[float], confidence: float = 0.95, *, ada
 def ordered_ratio_estimate(
     log_ratios: Sequence[float], orders: Sequence[int], confidence: float = 0.95, *, adaptive: bool = False
 ) -> Estimate:
-    """`ratio_estimate` freed of the effect of being started first, by least squares on J - 2 degrees of freedom.
+    """Estimate the ratio freed of the effect of being started first, by least squares on J - 2 degrees of freedom.
 
     Args:
         log_ratios: one per launch.
@@ -133,7 +134,7 @@ def ordered_ratio_estimate(
 
 
 def order_effect(log_ratios: Sequence[float], orders: Sequence[int]) -> float | None:
-    """Half the difference between launches that started one arm first and those that started the other first.
+    """Take half the difference between launches that started one arm first and those that started the other first.
 
     ``None`` below `ORDER_TERM_LAUNCHES` launches, or where one arm was always first.
     """
@@ -244,6 +245,34 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (count - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def kalibera_jones_rounds(values: ArrayLike, launch_cost_s: float, round_cost_s: float) -> int | None:
+    """Choose the rounds per launch that give the narrowest interval for a given time (Kalibera & Jones, ISMM 2013).
+
+    √(launch cost ÷ round cost × variance between rounds ÷ variance between launches), rounded up; the variance
+    between launches is freed of what the rounds put into it.
+
+    Args:
+        values: log-ratios of a pilot run, shape (launches, rounds), at least 2 × 2.
+        launch_cost_s: start-up and warm-up of one launch, seconds.
+        round_cost_s: one more round in a running launch, seconds.
+
+    Returns:
+        At least 1; ``None`` where launches differ by no more than their rounds explain: then start-up buys
+        nothing, and one long launch would do as far as this pilot can tell.
+
+    Raises:
+        ValueError: the pilot is smaller.
+    """
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 2 or min(data.shape) < 2:
+        raise ValueError(f"the pilot must be at least 2 launches × 2 rounds, got shape {data.shape}")
+    between_rounds = float(data.var(axis=1, ddof=1).mean())
+    between_launches = float(data.mean(axis=1).var(ddof=1)) - between_rounds / data.shape[1]
+    if between_launches <= 0.0:
+        return None
+    return max(1, math.ceil(math.sqrt(launch_cost_s / round_cost_s * between_rounds / between_launches)))
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:

@@ -249,7 +249,7 @@ def one_file_per_run(runs: Iterable[LoadedRun]) -> tuple[list[LoadedRun], list[P
 
 
 def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRun]:
-    """The copies of one run in order: all that the second holds is in the first, or a later edition of it is."""
+    """Order the copies of one run: all that the second holds is in the first, or a later edition of it is."""
     for longer, shorter in ((other, one), (one, other)):
         held = {record.record_id: record for record in longer.records}
         if longer.run == shorter.run and all(_holds(held, record) for record in shorter.records):
@@ -261,7 +261,7 @@ def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRu
 
 
 def _holds(held: Mapping[str, Record], record: Record) -> bool:
-    """Whether the record is there, or an edition of it with more launches or with the hardware seen meanwhile."""
+    """Say whether the record is there, or an edition of it with more launches or with the hardware seen meanwhile."""
     mine = held.get(record.record_id)
     if mine is None or mine == record or not _supersedes(mine, record):
         return mine == record
@@ -336,7 +336,7 @@ def _with_purpose(record: Record) -> Record:
 
 
 def _last_editions(path: Path, records: Iterable[Record]) -> tuple[Record, ...]:
-    """The last edition of every record, in the order in which these were written."""
+    """Keep the last edition of every record, in the order in which these were written."""
     last: dict[str, Record] = {}
     for record in records:
         earlier = last.pop(record.record_id, None)
@@ -350,7 +350,7 @@ def _last_editions(path: Path, records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def _supersedes(later: Record, earlier: Record) -> bool:
-    """Whether a record may be a later edition of another: the same case or comparison, with all that the other has."""
+    """Say whether a record may be a later edition of another: the same case or pair, with all that the other has."""
     if later == earlier:
         return False
     if isinstance(later, CaseRecord) and isinstance(earlier, CaseRecord):

@@ -170,7 +170,7 @@ class Trace:
         return self.series.get(device, {}).get(metric)
 
     def power(self, device: str) -> Series | None:
-        """Instant power, never the average over a second in its place; of the host, its energy counter's rate."""
+        """Read instant power, never the average over a second in its place; of the host, its energy counter's rate."""
         counter = self.get(device, "cpu_energy_j") if device == HOST else None
         return power_of_counter(counter) if counter is not None else self.get(device, "power_w")
 

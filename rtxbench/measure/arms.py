@@ -147,7 +147,7 @@ class WorkersAhead:
         return launches
 
     def _started(self, launches: list[ToCome]) -> list[tuple[ToCome, Workers]]:
-        """The launches' workers, ready side by side and, where that is wanted, with their models built."""
+        """Get the launches' workers ready side by side and, where that is wanted, with their models built."""
         sets = _started([in_turn(launch.arms, launch.seed) for launch in launches])
         one_engine = all(len({arm.spec.engine for arm in launch.arms}) == 1 for launch in launches)
         if self._build and one_engine and len(launches) > 1 and not _built(launches, sets):
@@ -200,7 +200,7 @@ def _started(sets: Sequence[Sequence[Arm]]) -> list[Workers]:
 
 
 def _with_layout(spec: WorkerSpec) -> WorkerSpec:
-    """The same process at another place in memory: the environment's length moves the stack and what lies on it."""
+    """Put the same process at another place in memory: the environment's length moves the stack and what lies on it."""
     padding = "x" * random.SystemRandom().randrange(_LAYOUT_BYTES)
     return replace(spec, environment={**spec.environment, LAYOUT_VARIABLE: padding})
 

@@ -55,7 +55,7 @@ class GroupRecords:
         self._stored: dict[str, CaseRecord | RatioRecord] = {}
 
     def edition(self, trace: Trace | None) -> GroupOutcome:
-        """The records by the launches so far; hardware and flags come with the trace, when the group is finished."""
+        """Make the records by the launches so far; hardware and flags come with the trace, at the end."""
         pairing, adaptive = self._group.pairing, self._group.adaptive
         by_key = {
             result.arm.key: replace(
@@ -80,7 +80,7 @@ class GroupRecords:
         return GroupOutcome({record.case: record for record in by_key.values()}, ratios, pairing.interrupted)
 
     def changed(self, edition: GroupOutcome) -> "list[CaseRecord | RatioRecord]":
-        """What an edition says beyond the one before, which is what there is to store."""
+        """List what an edition says beyond the one before, which is what there is to store."""
         undated = {record.record_id: replace(record, finished_at="") for record in edition.records}
         new = [record for record in edition.records if self._stored.get(record.record_id) != undated[record.record_id]]
         self._stored |= undated

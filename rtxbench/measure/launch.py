@@ -117,7 +117,7 @@ def _run_rounds(live: list[LiveArm], rounds: int) -> list[LiveArm]:
 
 
 def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> int:
-    """What pays by the pilot launches, within the profile's time; never under three, which a median needs."""
+    """Choose what pays by the pilot launches, within the profile's time; never under three, which a median needs."""
     round_s = sum(2 * arm.step_s * (arm.steps_per_block + arm.lead_in()) for arm in live)
     affordable = profile.timed_budget_s / round_s if round_s > 0 else math.inf
     wanted = profile.rounds
@@ -128,7 +128,7 @@ def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> 
 
 
 def rounds_that_pay(pairing: Pairing, launch_cost_s: float, round_cost_s: float, profile: Profile) -> int:
-    """Rounds of the next launch by the variances of the launches so far (Kalibera & Jones); the pilot's before two.
+    """Choose the next launch's rounds by the variances of those so far (Kalibera & Jones); before two, the pilot's.
 
     Of several candidates the one that needs most decides; where launches differ by no more than their rounds explain,
     as many as the profile allows.
@@ -159,7 +159,7 @@ def _responds(arm: LiveArm) -> bool:
 
 
 def _alone(arm: LiveArm | None, blocks: int) -> list[tuple[int, int]]:
-    """The arm's blocks while no other runs, each after the same lead-in as in the rounds."""
+    """Run the arm's blocks while no other runs, each after the same lead-in as in the rounds."""
     alone: list[tuple[int, int]] = []
     if arm is not None:
         survives(arm, lambda arm: alone.extend(arm.timed(arm.steps_per_block, arm.lead_in()) for _ in range(blocks)))

@@ -66,31 +66,31 @@ class LiveArm:
         return window.start_ns, window.end_ns
 
     def lead_in(self) -> int:
-        """Untimed steps after another arm has run: two, or one where a step is long; more on a GPU gone idle."""
+        """Choose the untimed steps after another arm: two, or one where a step is long; more on a GPU gone idle."""
         few = 1 if self.step_s > 0.05 else 2
         if self.device_kind != "gpu" or time.monotonic_ns() - self.last_busy.get("gpu", 0) < _GPU_IDLE_NS:
             return few
         return max(few, math.ceil(_GPU_LEAD_IN_S / max(self.step_s, 1e-7)))
 
     def step_times(self, blocks: Sequence[tuple[int, int]]) -> list[float]:
-        """Seconds per counted step of each block."""
+        """Divide each block's seconds by its counted steps."""
         return [_seconds(block) / self.steps_per_block for block in blocks]
 
     def steps_for(self, block_s: float) -> int:
-        """Steps that fill a block; a planted slowdown needs whole extra steps, hence a multiple of 1/δ."""
+        """Choose the steps that fill a block; a planted slowdown needs whole extra steps, hence a multiple of 1/δ."""
         steps = max(1, round(block_s / max(self.step_s, 1e-7)))
         planted = self.result.arm.planted_slowdown_ratio
         unit = max(self.result.arm.steps_unit, round(1 / planted) if planted > 0 else 1)
         return unit * max(1, round(steps / unit))
 
     def still_steady(self) -> bool:
-        """Whether its timed blocks show neither a step nor a ramp: what a short warm-up did not check before."""
+        """Say whether its timed blocks show neither a step nor a ramp: what a short warm-up did not check before."""
         times = self.step_times(self.blocks)
         return len(times) >= 6 and two_window_steady(times, len(times) // 2)
 
 
 def survives(arm: LiveArm, action: Callable[[LiveArm], object]) -> bool:
-    """Whether the action went through; what went wrong is kept as the arm's failure."""
+    """Say whether the action went through; what went wrong is kept as the arm's failure."""
     try:
         action(arm)
     except RtxbenchError as error:

@@ -21,7 +21,7 @@ _FORGET_PEAK: Final = "5"
 
 
 def resident_bytes(field: str = "VmRSS") -> int | None:
-    """Resident set of this process (``VmHWM``: its peak) in bytes; ``None`` where the system does not say."""
+    """Read the resident set of this process (``VmHWM``: its peak) in bytes; ``None`` where the system does not say."""
     try:
         lines = _STATUS.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -30,7 +30,7 @@ def resident_bytes(field: str = "VmRSS") -> int | None:
 
 
 def peak_alone(engine: Engine, step: TrainStep, case: Case, idle_bytes: int | None) -> Finding:
-    """Bytes at the peak of one more step of the only arm of this process.
+    """Find the bytes at the peak of one more step of the only arm of this process.
 
     On a GPU the engine's own figure (allocator or compiler's plan), on a CPU the resident set above that of the idle
     worker, which holds the framework and no model.

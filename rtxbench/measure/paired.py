@@ -80,7 +80,7 @@ class GroupRun:
         return [result for result in self.pairing.results if result.failure is None]
 
     def to_come(self, after: int = 0) -> ToCome:
-        """The launch after as many others of this group."""
+        """Announce the launch after as many others of this group."""
         return ToCome([result.arm for result in self._alive], self._seed + self._made + after)
 
     def launch(self) -> None:
@@ -108,7 +108,7 @@ class GroupRun:
 
 
 def expected_launches(runs: Sequence[GroupRun]) -> list[ToCome]:
-    """The launches of groups in that order; one named twice gets two."""
+    """List the launches of groups in that order; one named twice gets two."""
     seen: dict[int, int] = {}
     coming = []
     for run in runs:
@@ -119,7 +119,7 @@ def expected_launches(runs: Sequence[GroupRun]) -> list[ToCome]:
 
 
 def limits_of(profile: Profile) -> Limits:
-    """The profile's launches and seconds."""
+    """Take the launches and seconds of a profile."""
     return Limits(profile.launches_min, profile.launches_max, profile.group_budget_s, profile.session_s)
 
 
@@ -158,7 +158,7 @@ def measure_pairing(
 
 
 def precise_enough(pairing: Pairing, profile: Profile) -> bool:
-    """Whether every ratio's interval is as narrow as the profile wants a figure that answers no claim's question."""
+    """Say whether every interval is as narrow as the profile wants it where no claim asks a question."""
     values = [values for values in pairing.log_ratios.values() if values]
     return all(half_width(ratios, adaptive=profile.adaptive) <= profile.half_width_goal_ratio for ratios in values)
 

@@ -73,7 +73,7 @@ class Board:
             self._write(f"{run.name}: launch {run.launches}, {row.figure}, {row.standing} · {self._summary()}")
 
     def _summary(self) -> str:
-        """``4 of 10 decided, at most 7 min left; open: …``."""
+        """Say ``4 of 10 decided, at most 7 min left; open: …``."""
         still_open = [name for name, row in self._rows.items() if not row.decided]
         parts = [f"{len(self._rows) - len(still_open)} of {len(self._rows)} decided"]
         if self._left_s is not None and still_open:
@@ -108,7 +108,7 @@ class Board:
 
 
 def _figure(pairing: Pairing) -> str:
-    """``2.13× ± 0.8 %`` of each candidate."""
+    """Write ``2.13× ± 0.8 %`` of each candidate."""
     figures = []
     for result in pairing.results[1:]:
         values = pairing.log_ratios[result.arm.key]

@@ -230,7 +230,7 @@ class Session:
         return edition
 
     def _standing(self, run: GroupRun, ratios: Sequence[RatioRecord]) -> Standing:
-        """By the claims' own rule where they ask something of these ratios, else by how precise the figures are."""
+        """Ask the claims' own rule where they ask something of these ratios, else by how precise the figures are."""
         answer = self._question(ratios)
         return answer if answer is not None else Standing(precise_enough(run.pairing, self.profile))
 
@@ -273,7 +273,7 @@ class Session:
 
 
 def _arms(group: Group, only: Set[Case] | None) -> list[Arm]:
-    """The baseline and the wanted candidates; none where only skipped cases are wanted."""
+    """Make arms of the baseline and the wanted candidates; none where only skipped cases are wanted."""
     if group.baseline is None or (only is not None and only.isdisjoint(group.cases)):
         return []
     cases = [group.baseline, *(case for case in group.candidates if only is None or case in only)]

@@ -99,7 +99,7 @@ def case_record(
 
 
 def _hardware(trace: Trace, windows: Windows, gpu_uuids: Sequence[str], *, alone: bool) -> HardwareSummary:
-    """What the recorder saw in the timed blocks; sensors average over longer than a block, so no arm's energy."""
+    """Summarise what the recorder saw in the timed blocks; sensors average over longer, so no arm's energy."""
     seen = summarize(trace, windows, gpu_uuids)
     if alone:
         return seen
@@ -145,7 +145,7 @@ def _span(stretch: Stretch) -> tuple[int, int]:
 
 
 def _sustained(case: Case, stretch: Stretch, trace: Trace | None, gpu_uuids: Sequence[str]) -> Sustained:
-    """One arm's long run alone: examples per second, and the power and energy of the devices it ran on."""
+    """Make the record of one arm's long run alone: examples per second, power and energy of its devices."""
     window = _span(stretch)
     timed_s = sum(end - start for start, end in stretch.blocks_ns) / 1e9
     throughput = stretch.steps * case.batch_size / timed_s
@@ -226,7 +226,7 @@ def _ratio(measured: Measured, baseline: ArmResult, candidate: ArmResult, record
 
 
 def _ratio_flags(measured: Measured, baseline: ArmResult, candidate: ArmResult, ratio: Estimate) -> tuple[Flag, ...]:
-    """Both arms' own flags once, what only the pair shows, and interference between the arms."""
+    """Collect both arms' own flags once, what only the pair shows, and interference between the arms."""
     mine, theirs = measured.cases[candidate.arm.key], measured.cases[baseline.arm.key]
     windows = [[b for launch in r.launches for b in launch.blocks_ns] for r in (baseline, candidate)]
     half_width = None if ratio.low is None or ratio.high is None else log(ratio.high / ratio.low) / 2

@@ -31,7 +31,7 @@ class Questions:
         self._comparisons = [comparison for claim in spoken for comparison in claim.comparisons]
 
     def __call__(self, ratios: Sequence[RatioRecord]) -> Standing | None:
-        """Where the group stands; ``None`` where no claim asks anything of it.
+        """Say where the group stands; ``None`` where no claim asks anything of it.
 
         A group is decided when every comparison of every claim is: yes, no, or about the line, of which nobody can be
         told more.
