@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rtxbench.errors import UnavailableError
 from rtxbench.records import GATE_TOPIC, Estimate, Observation
 from rtxbench.store import LoadedRun
 
@@ -89,7 +90,13 @@ def change_points(values: Sequence[float], least_ratio: float = LEAST_STEP_RATIO
     """
     if len(values) < _LEAST_POINTS:
         return []
-    import ruptures
+    try:
+        import ruptures
+    except ImportError as error:
+        raise UnavailableError(
+            "finding steps in a history needs ruptures, which has no wheel for this Python.",
+            next_step="`pip install ruptures` compiles it; or use Python 3.11 to 3.13.",
+        ) from error
 
     signal = np.asarray(values, dtype=float) / _noise(np.asarray(values, dtype=float))
     search = ruptures.Pelt(model="l2", min_size=_LEAST_SEGMENT, jump=1).fit(signal.reshape(-1, 1))
