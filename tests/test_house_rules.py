@@ -3,12 +3,14 @@
 import ast
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from rtxbench.cli import app
+from rtxbench.verdicts.claims import TEMPLATE
 
 ROOT = Path(__file__).parents[1]
 TESTS = sorted(path for path in (ROOT / "tests").rglob("test_*.py"))
@@ -75,16 +77,20 @@ def _is_property(function: ast.FunctionDef) -> bool:
     return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    """Each `rtxbench …` line of the README parses: its subcommand and its options are real."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_command_of_the_pages_exists() -> None:
+    """Each `rtxbench …` line of README, CONTRIBUTING, docs and the claims template names real commands and options."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(
+        [*(page.read_text(encoding="utf-8") for page in pages), re.sub(r":  +rtxbench", ": `rtxbench", TEMPLATE)]
+    )
     commands = set(re.findall(r"(?:`|\$ )rtxbench ((?:[a-z-]+)(?: [^`#|\n]*)?)(?=[`#\n])", text))
     assert len(commands) >= 8
     for command in commands:
         name, *words = shlex.split(command)
         if name == "--install-completion":
             continue
-        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        below = list(takewhile(lambda word: word.isalpha(), words)) if name == "selftest" else []
+        shown = CliRunner().invoke(app, [name, *below, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
         assert shown.exit_code == 0, command
         for option in (word for word in words if word.startswith("--") and word != "--"):
             assert option in shown.output, command
