@@ -107,10 +107,10 @@ def test_a_dollar_sign_in_a_name_is_no_mathematics() -> None:
     """Matplotlib would fail on an unfinished formula in a hostile name; the theme draws it as text."""
     import io
 
-    from rtxbench.report.drawing.bars_and_forest import Bar, Panel, throughput_bars
+    from rtxbench.report.drawing.trials import DotRow, dots
 
     with theme():
-        figure = throughput_bars([Panel(r"$\frac{", "examples/s", (Bar(r"<b>$\foo$", 1.0, 0.9, 1.1, "#0072b2"),))])
+        figure = dots([DotRow(r"<b>$\foo$", (1.0, 1.1), "#0072b2")], r"$\frac{")
         svg = io.StringIO()
         figure.savefig(svg, format="svg")
     assert "&lt;b&gt;$\\foo$" in svg.getvalue()

@@ -8,10 +8,10 @@ import pytest
 from msgspec import structs
 
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.hardware.differences import differences
 from rtxbench.hardware.trace import load_trace
 from rtxbench.records import Case, CaseRecord, Estimate, Observation, RatioRecord
-from rtxbench.report.base import Context, Figure, Paragraph, Table, VerdictCards
-from rtxbench.report.drawing.bars_and_forest import Bar, ForestGroup, ForestRow, Panel, forest, throughput_bars
+from rtxbench.report.base import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
 from rtxbench.report.drawing.canvas import label_column_in, round_ticks, short_number
 from rtxbench.report.drawing.style import PRECISION_COLORS, theme
 from rtxbench.report.labels import (
@@ -23,8 +23,10 @@ from rtxbench.report.labels import (
     machine_title,
     ratio_text,
 )
+from rtxbench.report.render.axis import interval_axis
 from rtxbench.report.sections.inventory import unmeasured_section
 from rtxbench.report.sections.ratios import ratios_section
+from rtxbench.report.sections.side_by_side import side_by_side_section
 from rtxbench.report.sections.throughput import latest_per_case, throughput_section
 from rtxbench.report.sections.timeline import timeline_section
 from rtxbench.report.sections.verdicts import verdicts_section
@@ -83,43 +85,41 @@ def test_a_case_of_several_runs_is_shown_as_of_the_last(context: Context) -> Non
 
 
 def test_machines_side_by_side_only_where_two_ran_the_same_workload(context: Context) -> None:
-    """The comparison of machines needs two; its bars name what each case really ran on."""
-    section = throughput_section(context)
+    """The comparison of machines needs two, at one precision; several GPUs stand in rows of their own."""
+    section = side_by_side_section(replace(context, here=CPU_ONLY.machine))
     assert section is not None
-    assert section.figures[0].name == "throughput-machines"
-    svg = svg_of(section.figures[0])
-    assert "2× RTX 4090 · float32" in svg
-    assert "RTX 4090 · mixed_bfloat16" in svg
-    alone = throughput_section(with_records(context, context.runs[0]))
-    assert alone is not None
-    assert "throughput-machines" not in {figure.name for figure in alone.figures}
+    charts = [block for block in section.blocks if isinstance(block, Intervals)]
+    groups = {group.title: [row.label for row in group.rows] for chart in charts for group in chart.groups}
+    assert any("2× RTX 4090" in label for label in groups["Several devices"])
+    assert all("2×" not in label for label in groups["One device"])
+    for chart in charts:
+        for group in chart.groups:
+            values = [row.value for row in group.rows]
+            assert values == sorted(values, reverse=True)
+    assert side_by_side_section(with_records(context, context.runs[0])) is None
 
 
-def test_published_and_predicted_bars_look_different_and_say_so() -> None:
-    """Neither colour nor length alone tells where a figure comes from."""
-    origins = ("measured", "published", "predicted")
-    bars = tuple(Bar("x", 1.0, None, None, "#0072b2", origin=origin) for origin in origins)  # type: ignore[arg-type]
-    with theme():
-        figure = throughput_bars([Panel("w", "examples/s", bars)])
-    patches = [p for p in figure.get_children() if p.__class__.__name__ == "Rectangle" and p is not figure.patch]
-    looks = {(patch.get_hatch(), patch.get_fill(), patch.get_linestyle()) for patch in patches}  # type: ignore[attr-defined]
-    assert len(looks) == 3
-    texts = " ".join(text.get_text() for text in figure.texts)
-    assert "(published)" in texts
-    assert "(predicted)" in texts
+def test_the_machine_compared_with_is_one() -> None:
+    """An axis with one wide interval still holds every point, and 1× lies between its ends."""
+    rows = (Interval(label="a", value=0.5, low=0.001, high=300.0), Interval(label="b", value=1.2, low=1.1, high=1.3))
+    axis = interval_axis(Intervals(caption="", groups=(IntervalGroup("g", rows),)))
+    wild, tame = axis.strips
+    assert wild is not None
+    assert tame is not None
+    assert (wild.low, wild.high) == (0.0, 100.0)
+    assert tame.high - tame.low > 5
+    assert 0 < tame.one < tame.value < 100
+    assert 1 < len(axis.ticks) <= 6
 
 
-def test_an_interval_beyond_the_drawing_ends_in_an_arrow_and_hides_no_bar() -> None:
-    """One launch pair gone wild does not squeeze the other bars to nothing."""
-    tame, wild = Bar("tame", 100.0, 99.0, 101.0, "#0072b2"), Bar("wild", 90.0, 1.0, 9_000.0, "#0072b2")
-    with theme():
-        figure = throughput_bars([Panel("w", "examples/s", (tame, wild))])
-        forest_figure = forest([ForestGroup("g", (ForestRow("r", 0.5, 0.001, 300.0, 1.1, "#0072b2"),))], "ratio")
-    widths = [
-        p.get_width() for p in figure.get_children() if p.__class__.__name__ == "Rectangle" and p is not figure.patch
-    ]
-    assert min(widths) > 1.5
-    assert forest_figure.texts
+def test_environments_that_differ_say_what_matters() -> None:
+    """What is known to change speed comes first with its reason; equal environments have nothing to say."""
+    other = structs.replace(CPU_ONLY, packages={**CPU_ONLY.packages, "tensorflow": "9.9", "zzz": "1"})
+    found = differences(CPU_ONLY, other)
+    assert [row.name for row in found] == ["tensorflow", "zzz"]
+    assert found[0].why
+    assert not found[1].why
+    assert differences(CPU_ONLY, CPU_ONLY) == ()
 
 
 def test_forest_rows_carry_the_claims_threshold(context: Context) -> None:

@@ -89,7 +89,12 @@ def batch_curve(points: Sequence[tuple[int, float]], largest: float) -> Figure:
     figure = new_figure(2.9)
     axes = figure.subplots()
     axes.plot(
-        [size for size, _ in points], [rate for _, rate in points], marker="o", markersize=4.5, color=SERIES_COLORS[0]
+        [size for size, _ in points],
+        [rate for _, rate in points],
+        marker="o",
+        linestyle="none",
+        markersize=4.5,
+        color=SERIES_COLORS[0],
     )
     axes.axvline(largest, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(

@@ -154,13 +154,16 @@ def _figure(context: Context, verdict: Verdict) -> str:
         if part.subject and (part.claim, part.machine) == (verdict.claim, verdict.machine)
     ]
     count = f"{verdict.held} of {verdict.judged}" if verdict.judged else ""
-    if verdict.range_ratio is None and verdict.estimate is not None:
-        return estimate_text(verdict)
+    shown = [part for part in (verdict, *parts) if part.estimate is not None]
+    if verdict.range_ratio is None and shown and (verdict.estimate is not None or (verdict.judged or 0) <= 1):
+        return estimate_text(shown[0])
     span = verdict.range_ratio or _range(part for part in parts if "(" not in part.subject)
     if span is not None and span[0] != span[1]:
         span_text = f"{format_ratio(span[0])} to {format_ratio(span[1])}"
         return f"{span_text}, {count} hold" if count else f"{span_text} in {plural(len(parts), 'comparison')}"
-    return f"{count} hold" if count else f"{plural(len(parts), 'check')}" if parts else ""
+    if count and verdict.state == "inconclusive":
+        return f"{count} of what was measured hold"
+    return f"{count} hold" if count else plural(len(parts), "check") if parts else ""
 
 
 def _range(parts: Iterable[Verdict]) -> tuple[float, float] | None:

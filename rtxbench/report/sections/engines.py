@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare
-from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
-from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
-from rtxbench.report.drawing.style import precision_color
+from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import (
-    anchor,
     interval_text,
     machine_headings,
     machine_title,
@@ -45,7 +40,7 @@ def engines_section(context: Context) -> Section | None:
         title = machine_title(context.machines[machine])
         own = [pair.record for pair in pairs if pair.machine == machine]
         found = [
-            *_engine_blocks(context, title, machine, [r for r in own if r.baseline.engine != r.candidate.engine]),
+            *_engine_blocks(context, title, [r for r in own if r.baseline.engine != r.candidate.engine]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
             *_fused_blocks(
                 title, [*filter(_is_fused, own), *(p.record for p in against_legacy if p.machine == machine)]
@@ -66,7 +61,7 @@ def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Reco
     return list(latest.values())
 
 
-def _engine_blocks(context: Context, title: str, machine: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
     if not ratios:
         return
     yield Paragraph(
@@ -74,7 +69,6 @@ def _engine_blocks(context: Context, title: str, machine: str, ratios: Sequence[
         "its users run it: JAX compiled, TensorFlow and PyTorch not unless the row says so. FLOPs are counted by each "
         "engine's own means, so two counts of one model differ."
     )
-    yield _engine_figure(title, machine, ratios)
     records = {
         record.record_id: record
         for loaded in context.runs
@@ -134,40 +128,6 @@ def _engine_words(case: Case) -> str:
     return name if case.compiler == "none" else f"{name}, {case.compiler}"
 
 
-def _engine_figure(title: str, machine: str, ratios: Sequence[RatioRecord]) -> Figure:
-    groups: dict[str, list[ForestRow]] = {}
-    for ratio in ratios:
-        case = ratio.candidate
-        against = f"÷ {_engine_words(ratio.baseline)}"
-        groups.setdefault(f"{case.workload} · {case.precision} · batch {case.batch_size} {against}", []).append(
-            _forest_row(_engine_words(case), ratio)
-        )
-    spoken = "; ".join(f"{t}: " + ", ".join(f"{r.label} {r.value:.2f}" for r in found) for t, found in groups.items())
-    drawn = tuple(ForestGroup(name, tuple(found)) for name, found in groups.items())
-    return Figure(
-        name=anchor(f"engines-{machine}"),
-        build=partial(forest, drawn, "training throughput, engine ÷ baseline (logarithmic axis)"),
-        alt=f"Throughput of each engine against the baseline engine on {title}. {spoken}.",
-        caption=f"Engines against each other on {title}: paired throughput ratios. Dot: geometric mean over launches; "
-        "bar: its 95 % interval. Above 1× the engine is faster than the baseline. Pale: not steady, void, or one "
-        "launch only.",
-    )
-
-
-def _forest_row(label: str, ratio: RatioRecord) -> ForestRow:
-    weak = not ratio.warmup_ok or ratio.ratio.low is None or any(flag.severity == "invalid" for flag in ratio.flags)
-    return ForestRow(
-        label=label,
-        value=ratio.ratio.value,
-        low=ratio.ratio.low,
-        high=ratio.ratio.high,
-        threshold=None,
-        color=precision_color(ratio.candidate.precision),
-        marked=bool(ratio.flags),
-        weak=weak,
-    )
-
-
 def _scales(ratio: RatioRecord) -> bool:
     """One device against several of the same machine, for speed: logical devices prove function only."""
     several = ratio.candidate.device_count > ratio.baseline.device_count == 1
@@ -177,7 +137,7 @@ def _scales(ratio: RatioRecord) -> bool:
 def _scaling_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
     if not ratios:
         return
-    diagnoser = Diagnoser(context.runs)
+    diagnoser = context.diagnoser
     yield Paragraph(
         "Efficiency is the gain in throughput over the number of devices: 100 % means that N devices do N times the "
         "work. Strong scaling keeps the global batch, weak scaling the batch of each device. All-reduce is the summing "

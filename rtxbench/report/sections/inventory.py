@@ -4,45 +4,49 @@ from __future__ import annotations
 
 from typing import Final
 
-from rtxbench.frames import rows
+from rtxbench.hardware.differences import differences
 from rtxbench.records import CaseRecord, Environment, Flag, Gpu, Observation, RatioRecord
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import command_line, machine_headings, machine_title, plural
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_bytes
+from rtxbench.wording import say, say_metric
 
 __all__ = ["machines_section", "runs_section", "unmeasured_section"]
 
 
 def unmeasured_section(context: Context) -> Section | None:
-    """Skipped and failed cases and observations with their reasons. ``None`` where all were measured."""
-    cases = [row for row in rows(context.cases) if row["status"] != "measured"]
-    observations = [row for row in rows(context.observations) if row["reason"]]
-    if not cases and not observations:
-        return None
-    blocks: list[Block] = [
-        Paragraph("A case that could not run is a result too: it stays in the records with its reason.")
-    ]
-    machines = {row["machine"] for row in (*cases, *observations)}
-    for machine, heading in machine_headings(context, machines):
-        blocks.extend(heading)
-        unmeasured = {
-            (row["label"], row["status"], row["reason"] or "no reason was recorded")
-            for row in cases
-            if row["machine"] == machine
-        } | {
-            (f"{row['topic']}: {row['metric']}", "not measured", row["reason"])
-            for row in observations
-            if row["machine"] == machine
-        }
-        blocks.append(
-            Table(
-                caption=f"Not measured on {machine_title(context.machines[machine])}",
-                columns=(Column("Case"), Column("Outcome"), Column("Reason")),
-                rows=tuple((Cell(label, mono=True), status, reason) for label, status, reason in sorted(unmeasured)),
-            )
+    """List what was not measured, grouped by reason; what another run measured is left out. ``None`` where nothing is."""
+    blocks: list[Block] = []
+    gaps = {machine: _gaps(context, machine) for machine in context.machines}
+    for machine, heading in machine_headings(context, [machine for machine in gaps if gaps[machine]]):
+        rows = tuple(
+            (reason, Cell(plural(len(names), "case"), note="; ".join(names)))
+            for reason, names in sorted(gaps[machine].items(), key=lambda item: -len(item[1]))
         )
-    return Section(id="not-measured", title="Skipped and failed", blocks=tuple(blocks))
+        caption = f"Not measured on {machine_title(context.machines[machine])}"
+        blocks += [*heading, Table(caption=caption, columns=(Column("Reason"), Column("What")), rows=rows)]
+    lead = Paragraph("What was not measured, and why. What another run of the machine measured is left out.")
+    return Section(id="not-measured", title="Skipped and failed", blocks=(lead, *blocks)) if blocks else None
+
+
+def _gaps(context: Context, machine: str) -> dict[str, list[str]]:
+    """Reason → what it kept from being measured in every run of the machine, each once."""
+    own = [loaded for loaded in context.runs if loaded.run.environment.machine == machine]
+    cases = [record for loaded in own for record in loaded.of_kind(CaseRecord)]
+    observed = [record for loaded in own for record in loaded.of_kind(Observation)]
+    measured = {record.case for record in cases if record.status == "measured"}
+    seen = {(record.topic, record.metric) for record in observed if record.values}
+    found: dict[str, dict[str, None]] = {}
+    for record in cases:
+        if record.status != "measured" and record.case not in measured:
+            reason = f"{record.status}: {record.reason or 'no reason was recorded'}"
+            found.setdefault(reason, {})[say(record.case)] = None
+    for observation in observed:
+        if observation.reason and (observation.topic, observation.metric) not in seen:
+            what = f"{observation.topic}: {say_metric(observation.metric)}"
+            found.setdefault(observation.reason, {})[what] = None
+    return {reason: list(names) for reason, names in found.items()}
 
 
 def machines_section(context: Context) -> Section:
@@ -54,8 +58,18 @@ def machines_section(context: Context) -> Section:
         rows=tuple((label, *(cells)) for label, cells in _environment_rows(machines)),
     )
     blocks: list[Block] = [table]
-    if len(machines) > 1:
-        blocks.insert(0, Paragraph("Figures of different machines stand side by side and are never merged."))
+    focus = context.machines[context.focus]
+    for other in machines[:_MOST_DIFFERENCES] if len(machines) > 1 else ():
+        if other is not focus:
+            rows = tuple((d.name, d.first, d.second, d.why) for d in differences(focus, other))
+            heads = (
+                Column("Fact"),
+                Column(machine_title(focus)),
+                Column(machine_title(other)),
+                Column("Why it matters"),
+            )
+            caption = f"What differs between {machine_title(focus)} and {machine_title(other)}"
+            blocks.append(Table(caption=caption, columns=heads, rows=rows, folded=True))
     return Section(id="machines", title="Machines", blocks=tuple(blocks))
 
 
@@ -117,6 +131,8 @@ def _commit(machine: Environment) -> Cell:
     return Cell(machine.commit, mono=True, note="with uncommitted changes" if machine.dirty else "")
 
 
+_MOST_DIFFERENCES: Final = 8
+"""More machines than this are compared by `rtxbench diff`, two at a time."""
 _RUN_COLUMNS: Final = (
     Column("Run"),
     Column("Started"),

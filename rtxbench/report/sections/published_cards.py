@@ -7,11 +7,11 @@ from typing import Final
 
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import curated
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Subheading, Table
+from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.external_evidence import CardFigure, by_memory, card_figures, is_about, models_by_fit
 
-__all__ = ["card_blocks"]
+__all__ = ["published_section"]
 
 _MODELS: Final = {
     "resnet50": "ResNet-50",
@@ -20,9 +20,11 @@ _MODELS: Final = {
 }
 
 
-def card_blocks(context: Context) -> list[Block]:
-    """One part per claim that looks beyond its machine; nothing of it enters a verdict."""
-    return [block for claim in context.claims.values() if claim.elsewhere for block in _claim(claim, claim.elsewhere)]
+def published_section(context: Context) -> Section | None:
+    """One part per claim that looks beyond its machine; nothing of it enters a verdict. ``None`` without any."""
+    blocks = [block for claim in context.claims.values() if claim.elsewhere for block in _claim(claim, claim.elsewhere)]
+    title = "Measured and published by others"
+    return Section(id="published", title=title, blocks=tuple(blocks)) if blocks else None
 
 
 def _claim(claim: Claim, wanted: Elsewhere) -> list[Block]:

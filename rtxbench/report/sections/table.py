@@ -9,8 +9,10 @@ from rtxbench.report.sections.gate import gate_section
 from rtxbench.report.sections.guide import guide_section
 from rtxbench.report.sections.history import history_section
 from rtxbench.report.sections.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.sections.published_cards import published_section
 from rtxbench.report.sections.purchase import purchase_section
 from rtxbench.report.sections.ratios import ratios_section
+from rtxbench.report.sections.side_by_side import side_by_side_section
 from rtxbench.report.sections.throughput import throughput_section
 from rtxbench.report.sections.timeline import timeline_section
 from rtxbench.report.sections.trials import claims_section
@@ -22,8 +24,12 @@ __all__ = ["SECTIONS", "VIEWS"]
 
 VIEWS: Final = (
     ViewPlan(id="answers", title="Answers", sections=(answers_section,)),
-    ViewPlan(id="evidence", title="Evidence", sections=(verdicts_section, ratios_section, claims_section, why_section)),
-    ViewPlan(id="cards", title="Which card", sections=(purchase_section,)),
+    ViewPlan(
+        id="evidence",
+        title="Evidence",
+        sections=(verdicts_section, ratios_section, side_by_side_section, claims_section, why_section),
+    ),
+    ViewPlan(id="cards", title="Which card", sections=(purchase_section, published_section)),
     ViewPlan(
         id="appendix",
         title="Appendix",

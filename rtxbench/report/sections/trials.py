@@ -12,11 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.diagnosis.rules import WAIT_SHARE
 from rtxbench.records import Observation
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
+from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.drawing.style import SERIES_COLORS, precision_color
 from rtxbench.report.drawing.trials import DotRow, LatencySeries, batch_curve, dots, latency
 from rtxbench.report.labels import anchor, machine_headings, machine_title, one_line
-from rtxbench.report.sections.published_cards import card_blocks
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.verdicts.notes import is_input_bound
 
@@ -65,16 +64,11 @@ def claims_section(context: Context) -> Section | None:
             continue
         stated = context.claims.get(claim)
         blocks.append(Subheading(stated.title if stated else claim))
-        if stated:
-            blocks.append(Paragraph(f"Claimed: {one_line(stated.says)}"))
         for machine, heading in machine_headings(context, topics.keys()):
             blocks += [*heading, *build(topics[machine])]
             blocks += [Paragraph(f"Not measured: {reason}", "muted") for reason in topics[machine].reasons]
-        if stated and stated.reproduce:
-            blocks.append(Code(stated.reproduce))
     if not blocks:
         return None
-    blocks += card_blocks(context)
     lead = Paragraph(
         "What the verdicts on quality, data, tuning and deployment rest on. Every accuracy names its data set; figures "
         "on different sets are never compared. Each dot is one seed: one whole training from weights of its own."
@@ -162,7 +156,8 @@ def _pipelines(topic: _Topic) -> Table:
         columns += ["Waiting for input", "Input-bound?"]
         caption += (
             " Waiting for input: the share of the training loop in which no batch was ready; input-bound: at least "
-            f"{format_percent(WAIT_SHARE, 0)} of it. A pipeline on training's cores costs speed without waiting."
+            f"{format_percent(WAIT_SHARE, 0)} of it. On a CPU the pipeline takes cores from training, so "
+            "that training slows down even when no batch is late."
         )
     return _table(caption, columns, body)
 
@@ -233,9 +228,9 @@ def _deployment(topic: _Topic) -> list[Block]:
         for o in topic.of("probability_difference")
     ]
     unsafe = topic.first("unsafe_files_loaded")
-    said = (
-        "" if unsafe is None else f" Of the files with code in them {sum(unsafe.values):.0f} loaded with safe mode on."
-    )
+    loaded = 0.0 if unsafe is None else sum(unsafe.values)
+    said = "" if unsafe is None else " Safe mode refused every file that contained code."
+    said = f" Safe mode let {loaded:.0f} files load that contained code." if loaded else said
     caption = f"Round trips on {topic.title}, worst change of a probability over seeds.{said}"
     return [_table(caption, ("Format", "Largest change", *_FORMAT_COLUMNS), body), *_latency_figure(topic)]
 
@@ -276,17 +271,18 @@ def _split_model(topic: _Topic) -> list[Block]:
     if difference is None or share is None:
         return []
     logical = difference.labels.get("check") == "functional"
-    devices = "logical devices of one processor (a functional check: nothing of speed)" if logical else "devices"
+    devices = "logical CPU devices" if logical else "devices"
     held = " and ".join(format_percent(value, 0) for value in share.values)
     text = (
-        f"On {topic.title} a model with its layers on {len(share.values)} {devices} had the losses of the same model "
-        f"on one {_closeness(max(difference.values))}; the devices hold {held} of the parameters."
+        f"Split over {len(share.values)} {devices}, the model trained {_closeness(max(difference.values))} as on one; "
+        f"the devices hold {held} of the parameters."
     )
+    text += " This shows that the code works; it says nothing about speed." if logical else ""
     return [Paragraph(text)]
 
 
 def _closeness(difference: float) -> str:
-    return f"within {difference:.1e}" if difference else "to the last bit"
+    return f"to losses within {difference:.1e} of those" if difference else "bit for bit the same"
 
 
 _PARTS: Final[dict[str, Callable[[_Topic], list[Block]]]] = {
@@ -325,4 +321,5 @@ def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]
     """A table without the columns of which no row knows anything."""
     kept = [(number, name) for number, name in enumerate(columns) if not body or any(row[number] != "" for row in body)]
     heads = tuple(Column(name, numeric=number > 0) for number, name in kept)
-    return Table(caption=caption, columns=heads, rows=tuple(tuple(row[number] for number, _ in kept) for row in body))
+    rows = tuple(tuple(row[number] for number, _ in kept) for row in body)
+    return Table(caption=caption, columns=heads, rows=rows, folded=True)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 from rtxbench.records import CaseRecord, Environment, Estimate, Observation, RatioRecord
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.drawing.bars_and_forest import ForestGroup, ForestRow, forest
-from rtxbench.report.drawing.style import SERIES_COLORS
-from rtxbench.report.labels import anchor, interval_text, machine_headings, machine_title, plural
+from rtxbench.report.base import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Context,
+    Interval,
+    IntervalGroup,
+    Intervals,
+    Paragraph,
+    Section,
+    Table,
+)
+from rtxbench.report.labels import interval_text, machine_headings, machine_title, plural
 from rtxbench.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
-from rtxbench.units import format_duration, format_percent, format_ratio
+from rtxbench.units import format_duration, format_percent
 
 __all__ = ["trust_section"]
 
@@ -30,16 +39,16 @@ class _Check(NamedTuple):
     meaning: str
 
 
-_FIT: Final = _Check("`model.fit` ÷ a bare loop", None, "what `fit` costs here; rtxbench does not train by it")
+_FIT: Final = _Check("`model.fit` against a bare loop", None, "what `fit` costs here; rtxbench does not train by it")
 _CHECKS: Final[Mapping[str, _Check]] = {
-    "bare-loop": _Check("rtxbench ÷ a bare loop", 1.0, "a loop written by hand is no faster"),
-    "a-a": _Check("A case ÷ itself", 1.0, "no difference is seen where there is none"),
+    "bare-loop": _Check("rtxbench against a bare loop", 1.0, "a loop written by hand is no faster"),
+    "a-a": _Check("A case against itself", 1.0, "no difference is seen where there is none"),
     "planted": _Check(
-        f"A slow-down of {PLANTED_SLOWDOWN_RATIO * 100:g} % planted ÷ without",
+        f"A slow-down of {PLANTED_SLOWDOWN_RATIO * 100:g} % planted, against none",
         1 / (1 + PLANTED_SLOWDOWN_RATIO),
         "a difference that is there is seen, at its size",
     ),
-    "recorder": _Check("Recorder running ÷ stopped", 1.0, "watching the hardware costs no speed"),
+    "recorder": _Check("Recorder running, against stopped", 1.0, "watching the hardware costs no speed"),
 }
 """Second part of the group's name → what it checks."""
 
@@ -51,10 +60,9 @@ def trust_section(context: Context) -> Section | None:
         return None
     blocks: list[Block] = [
         Paragraph(
-            "rtxbench held against itself on this machine: checks of the instrument, not results. The true value is "
-            "known beforehand, so an interval far from it, or too wide to tell it from 1×, says how little this "
-            "machine, as busy as it was then, lets anyone see. None of these records enters a comparison, a verdict "
-            "or an advice."
+            "rtxbench held against itself on this machine. Here the right answer is known: a bar that misses its mark, "
+            "or is wide, shows how small a difference this machine could still detect. These are checks of the "
+            "instrument: none of them enters a comparison, a verdict or an advice."
         )
     ]
     for machine, heading in machine_headings(context, found):
@@ -109,8 +117,8 @@ def _ratio_blocks(environment: Environment, records: Sequence[RatioRecord]) -> l
         Column("Cautions"),
     )
     caption = f"{plural(len(records), 'check')} of the instrument on {title}, ratios of throughput"
-    table = Table(caption=caption, columns=columns, rows=tuple(_row(record) for record in records))
-    return [_figure(environment.machine, title, records), table]
+    table = Table(caption=caption, columns=columns, rows=tuple(_row(record) for record in records), folded=True)
+    return [_chart(records), table]
 
 
 def _row(record: RatioRecord) -> tuple[Cell | str, ...]:
@@ -149,31 +157,22 @@ def _cautions(record: RatioRecord) -> str:
     return "; ".join((*codes, *(() if record.warmup_ok else ("not steady when timed",))))
 
 
-def _figure(machine: str, title: str, records: Sequence[RatioRecord]) -> Figure:
+def _chart(records: Sequence[RatioRecord]) -> Intervals:
     rows = tuple(
-        ForestRow(
-            label=f"{_check_of(record).title.replace('`', '')}, {_workload(record)}",
+        Interval(
+            label=f"{_check_of(record).title}, {_workload(record)}",
             value=record.ratio.value,
             low=record.ratio.low,
             high=record.ratio.high,
             threshold=_check_of(record).true_ratio,
-            color=SERIES_COLORS[-1],
-            marked=bool(_cautions(record)),
             weak=record.ratio.low is None or not record.warmup_ok or _is_void(record),
+            caution=_cautions(record),
         )
         for record in records
+        if record.ratio.value > 0
     )
-    spoken = ", ".join(f"{row.label} {format_ratio(row.value)}" for row in rows)
-    return Figure(
-        name=anchor(f"trust-{machine}"),
-        build=partial(
-            forest, (ForestGroup("Checks of the instrument", rows),), "ratio of throughput (logarithmic axis)"
-        ),
-        alt=f"rtxbench held against itself on {title}: {spoken}.",
-        caption=f"Checks of the instrument on {title}, no results. Dot: geometric mean over launches; bar: its 95 % "
-        "interval. Dashed mark: the true value, known beforehand. *: with a caution. Pale: void, not steady, or one "
-        "launch only.",
-    )
+    caption = "Dashed: the true value, known beforehand."
+    return Intervals(caption=caption, groups=(IntervalGroup("Checks of the instrument", rows),), better="")
 
 
 def _is_void(record: RatioRecord) -> bool:

@@ -11,12 +11,13 @@ from rtxbench.diagnosis.rules import Evidence, diagnose
 from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.trace import HOST
 from rtxbench.placement import is_functional_check
-from rtxbench.records import CaseRecord, Environment, Observation
+from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.labels import anchor, machine_headings, machine_title, plural
 from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
+from rtxbench.wording import name_of, say
 
 __all__ = ["why_section"]
 
@@ -34,12 +35,12 @@ _CEILING_TITLES: Final = {
 def why_section(context: Context) -> Section | None:
     """Causes, roofline, ceilings and energy per machine. ``None`` where no run gathered any evidence."""
     latest = _latest(context.runs)
-    diagnoser = Diagnoser(context.runs)
+    diagnoser = context.diagnoser
     blocks: list[Block] = [
         Paragraph(
             "What each training step waits for: its demand on arithmetic, memory and kernel launches, each divided by "
-            "what this very device was measured to do. The resource that explains the largest share names the cause. "
-            "What rests on kernel names, shapes or counted traffic rather than on a sensor is called inferred."
+            "what this device was measured to do. The largest share names the cause. Inferred: from kernel names, "
+            "shapes or counted traffic, not from a sensor."
         )
     ]
     found = {m: _machine(context.machines[m], records, context.runs, diagnoser) for m, records in latest.items()}
@@ -92,33 +93,48 @@ def _machine(
 
 
 def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
-    """One row per cause and evidence, naming its cases; cases of which nothing is known share one sentence."""
-    labels: dict[tuple[Cell | str, ...], list[str]] = {}
-    unknown: list[str] = []
+    """One row per cause and cure, naming its cases; the evidence of every case is folded below."""
+    named: dict[tuple[str, str], list[str]] = {}
+    details: list[tuple[Cell | str, ...]] = []
+    unknown = 0
     for record, evidence in cases:
         found = diagnose(evidence)
-        if found.code != "undetermined" or evidence.shares():
-            cause = Cell(found.title, note="inferred" if found.certainty == "inferred" else "")
-            labels.setdefault((cause, "; ".join(found.evidence), found.next_step), []).append(record.case.label)
-        else:
-            unknown.append(record.case.label)
-    blocks: list[Block] = []
-    if labels:
-        columns = (Column("Case"), Column("Limited by"), Column("Evidence"), Column("What to try next"))
-        rows = tuple((Cell(", ".join(of_cause), mono=True), *cells) for cells, of_cause in labels.items())
-        caption = f"What limits {plural(len(cases) - len(unknown), 'measured case')} on {title}"
-        blocks.append(Table(caption=caption, columns=columns, rows=rows))
-        if unknown:
-            text = f"For {', '.join(f'`{label}`' for label in unknown)} {_NO_EVIDENCE}"
-            blocks.append(Paragraph(text, tone="muted"))
-    return blocks
+        if found.code == "undetermined" and not evidence.shares():
+            unknown += 1
+            continue
+        case = _short(record.case)
+        named.setdefault((found.title, found.next_step), []).append(case)
+        certainty = "inferred" if found.certainty == "inferred" else ""
+        details.append((case, Cell(found.title, note=certainty), "; ".join(found.evidence)))
+    if not details:
+        return []
+    columns = (Column("Limited by"), Column("What to try next"), Column("Cases"))
+    rows = tuple(
+        (f"{cause[0].upper()}{cause[1:]}", step, Cell(plural(len(of), "case"), note="; ".join(of)))
+        for (cause, step), of in sorted(named.items(), key=lambda item: -len(item[1]))
+    )
+    blocks: list[Block] = [
+        Table(caption=f"What limits {plural(len(details), 'measured case')} on {title}", columns=columns, rows=rows),
+        Table(
+            caption="The evidence of each case",
+            columns=(Column("Case"), Column("Limited by"), Column("Evidence")),
+            rows=tuple(details),
+            folded=True,
+        ),
+    ]
+    return [*blocks, *([Paragraph(f"For {plural(unknown, 'case')} {_NO_EVIDENCE}", tone="muted")] if unknown else [])]
+
+
+def _short(case: Case) -> str:
+    """A case without what most cases share: ``ResNet-14, bfloat16, batch 8, JAX``."""
+    return say(case).removesuffix(", on the CPU").removesuffix(", on the GPU")
 
 
 def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
     """``None`` without a measured roof or without a case whose FLOPs and traffic are both known."""
     points = tuple(
         RooflinePoint(
-            label=record.case.workload,
+            label=name_of(record.case.workload),
             precision=record.case.precision,
             intensity_flop_per_byte=e.flops_per_step / e.traffic_bytes_per_step,
             flop_per_s=e.achieved_flop_per_s,
@@ -195,7 +211,7 @@ def _energy_blocks(title: str, records: Sequence[CaseRecord]) -> list[Block]:
         Column("Mean power", numeric=True),
         Column("Idle power", numeric=True),
     )
-    table = Table(caption=f"Energy per example on {title}", columns=columns, rows=tuple(rows))
+    table = Table(caption=f"Energy per example on {title}", columns=columns, rows=tuple(rows), folded=True)
     return [table, Paragraph(note, tone="muted")]
 
 

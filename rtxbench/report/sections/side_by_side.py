@@ -1,0 +1,192 @@
+"""Machines side by side: each machine's training speed relative to one of them, at one precision on one device.
+
+The chart shows the geometric mean over the workloads that both machines ran, on a logarithmic axis; the table holds
+every workload, and what a launch price and a joule buy. Batch, engine and software differ: no verdict rests on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from rtxbench.catalog.cards import load_cards, match_device
+from rtxbench.frames import rows
+from rtxbench.placement import is_functional_check
+from rtxbench.report.base import (
+    Block,
+    Cell,
+    Column,
+    Context,
+    Interval,
+    IntervalGroup,
+    Intervals,
+    Paragraph,
+    Section,
+    Subheading,
+    Table,
+)
+from rtxbench.report.labels import device_title, plural
+from rtxbench.units import format_quantity, format_ratio
+from rtxbench.wording import name_of
+
+__all__ = ["side_by_side_section"]
+
+_MOST_WORKLOADS: Final = 8
+
+
+class _Entry(NamedTuple):
+    """One machine, or several of its GPUs together: the best case of each workload at one precision."""
+
+    machine: str
+    name: str
+    device_count: int
+    cases: Mapping[str, dict[str, Any]]
+    """Workload → row of the cases frame."""
+    price_usd: float | None
+
+
+class _Standing(NamedTuple):
+    """An entry beside the reference, over the workloads that both ran."""
+
+    entry: _Entry
+    ratios: Mapping[str, float]
+    mean: float
+    per_price: float | None
+    per_joule: float | None
+
+
+def side_by_side_section(context: Context) -> Section | None:
+    """Compare machines at each precision that at least two of them ran; ``None`` where there is none."""
+    measured = [row for row in rows(context.cases) if _is_usable(row)]
+    blocks: list[Block] = []
+    for precision in dict.fromkeys(row["precision"] for row in measured):
+        entries = _entries(context, [row for row in measured if row["precision"] == precision])
+        if len({entry.machine for entry in entries}) > 1:
+            blocks += _blocks(context, precision, entries)
+    if not blocks:
+        return None
+    lead = Paragraph(
+        "Training speed relative to one machine, at one precision. Each machine's best engine and batch count, and "
+        "software differs, so that this is no paired comparison and no verdict rests on it."
+    )
+    return Section(id="side-by-side", title="Machines side by side", blocks=(lead, *blocks))
+
+
+def _is_usable(row: dict[str, Any]) -> bool:
+    plain = row["status"] == "measured" and not row["variant"] and not row["invalid"]
+    return plain and row["throughput_per_s"] > 0 and not is_functional_check(row["placement"])
+
+
+def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Entry]:
+    best: dict[tuple[str, int, bool], dict[str, dict[str, Any]]] = {}
+    for row in measured:
+        cases = best.setdefault((row["machine"], row["device_count"], row["placement"] == "cpu"), {})
+        known = cases.get(row["workload"])
+        if known is None or row["throughput_per_s"] > known["throughput_per_s"]:
+            cases[row["workload"]] = row
+    return [
+        _Entry(machine, _name(context, machine, count, on_cpu), count, cases, _price(context, machine, count, on_cpu))
+        for (machine, count, on_cpu), cases in best.items()
+    ]
+
+
+def _name(context: Context, machine: str, count: int, on_cpu: bool) -> str:
+    return device_title(context.machines[machine], "cpu" if on_cpu else "gpu", count)
+
+
+def _price(context: Context, machine: str, count: int, on_cpu: bool) -> float | None:
+    """Launch price of the cards in use; ``None`` for a CPU and for cards without one."""
+    gpus = context.machines[machine].gpus
+    card = match_device(gpus[0].name, gpus[0].memory_bytes, load_cards()) if gpus and not on_cpu else None
+    return None if card is None or card.msrp_usd is None else count * card.msrp_usd
+
+
+def _blocks(context: Context, precision: str, entries: Sequence[_Entry]) -> list[Block]:
+    reference = _reference(context, entries)
+    standings = [standing for entry in entries if (standing := _standing(entry, reference)) is not None]
+    standings.sort(key=lambda standing: -standing.mean)
+    single = [standing for standing in standings if standing.entry.device_count == 1]
+    several = [standing for standing in standings if standing.entry.device_count > 1]
+    groups = [("One device", single), ("Several devices", several)]
+    chart = Intervals(
+        caption=f"Relative to {reference.name} (1×): geometric mean over the workloads both ran, and from the lowest "
+        "to the highest of them (no confidence interval).",
+        groups=tuple(IntervalGroup(title, tuple(map(_interval, found))) for title, found in groups if found),
+        better="Right of 1× is faster.",
+    )
+    return [Subheading(f"{name_of(precision)}"), chart, _table(precision, reference, standings)]
+
+
+def _reference(context: Context, entries: Sequence[_Entry]) -> _Entry:
+    """The reader's machine where it has one device in the list; else the entry with most workloads."""
+    own = [entry for entry in entries if entry.machine == context.focus]
+    return max(own or entries, key=lambda entry: (entry.device_count == 1, len(entry.cases)))
+
+
+def _standing(entry: _Entry, reference: _Entry) -> _Standing | None:
+    common = [workload for workload in entry.cases if workload in reference.cases]
+    if not common:
+        return None
+    ratios = {w: entry.cases[w]["throughput_per_s"] / reference.cases[w]["throughput_per_s"] for w in common}
+    mean = _mean(list(ratios.values()))
+    dear, cheap = entry.price_usd, reference.price_usd
+    energy = "gpu_energy_per_example_j"
+    joules = [
+        reference.cases[w][energy] / entry.cases[w][energy]
+        for w in common
+        if entry.cases[w][energy] and reference.cases[w][energy]
+    ]
+    per_price = mean * cheap / dear if dear and cheap else None
+    return _Standing(entry, ratios, mean, per_price, _mean(joules) if joules else None)
+
+
+def _mean(ratios: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def _interval(standing: _Standing) -> Interval:
+    values = sorted(standing.ratios.values())
+    return Interval(
+        label=standing.entry.name,
+        value=standing.mean,
+        low=values[0] if len(values) > 1 else None,
+        high=values[-1] if len(values) > 1 else None,
+        tone=next(iter(standing.entry.cases.values()))["precision"],
+        caution=plural(len(values), "workload"),
+    )
+
+
+def _table(precision: str, reference: _Entry, standings: Sequence[_Standing]) -> Table:
+    counts: dict[str, int] = {}
+    for standing in standings:
+        for workload in standing.ratios:
+            counts[workload] = counts.get(workload, 0) + 1
+    shown = sorted(counts, key=lambda workload: -counts[workload])[:_MOST_WORKLOADS]
+    columns = (
+        Column("Machine"),
+        Column("Geometric mean", numeric=True),
+        Column("Per launch price", numeric=True),
+        Column("Per joule", numeric=True),
+        *(Column(name_of(workload), numeric=True) for workload in shown),
+    )
+    body = tuple(
+        (
+            standing.entry.name,
+            format_ratio(standing.mean),
+            "" if standing.per_price is None else format_ratio(standing.per_price),
+            "" if standing.per_joule is None else format_ratio(standing.per_joule),
+            *(_cell(standing, workload) for workload in shown),
+        )
+        for standing in standings
+    )
+    caption = f"{name_of(precision)}, every workload, relative to {reference.name}; absolute examples per second below"
+    return Table(caption=caption, columns=columns, rows=body, folded=True)
+
+
+def _cell(standing: _Standing, workload: str) -> Cell | str:
+    if workload not in standing.ratios:
+        return ""
+    case = standing.entry.cases[workload]
+    note = f"{format_quantity(case['throughput_per_s'], '/s')}, {name_of(case['engine'])}, batch {case['batch_size']}"
+    return Cell(format_ratio(standing.ratios[workload]), note=note)
