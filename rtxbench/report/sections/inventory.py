@@ -16,7 +16,7 @@ __all__ = ["machines_section", "runs_section", "unmeasured_section"]
 
 
 def unmeasured_section(context: Context) -> Section | None:
-    """List what was not measured, grouped by reason; what another run measured is left out. ``None`` where nothing is."""
+    """List what was not measured, grouped by reason; what another run measured is left out. ``None``: no gap."""
     blocks: list[Block] = []
     gaps = {machine: _gaps(context, machine) for machine in context.machines}
     for machine, heading in machine_headings(context, [machine for machine in gaps if gaps[machine]]):
