@@ -1,70 +1,69 @@
 """What the memory model is held to: published peaks, published largest batches, and compilers' own plans."""
 
-from collections.abc import Iterator
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import product
 from typing import NamedTuple
 
+from rtxbench.advice.memory.lines import line_through
 from rtxbench.advice.memory.models import MODELS, NETWORKS
-from rtxbench.advice.memory.need import (
-    CONTEXT_BYTES,
-    Need,
-    Setup,
-    largest_batch,
-    line_through,
-    network_need,
-    training_need,
-)
+from rtxbench.advice.memory.need import CONTEXT_BYTES, Need, Setup, largest_batch, network_need, training_need
+from rtxbench.advice.memory.practice import FRAMEWORKS, Framework
 from rtxbench.advice.memory_basis import compiled_peaks
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
 
 __all__ = [
-    "PUBLISHED_PEAKS",
     "BatchCheck",
     "CompiledCheck",
     "PeakCheck",
     "PlanCheck",
+    "PublishedPeak",
     "compiled_checks",
+    "left_out_peak_checks",
     "plan_checks",
     "published_batch_checks",
     "published_peak_checks",
+    "published_peaks",
 ]
 
-_HF = "Hugging Face Transformers 4.27 documentation, perf_train_gpu_one (V100, PyTorch, AdamW, 512 tokens)"
-_TUNE_OLD = "torchtune 0.1 README: torch.cuda.max_memory_reserved, RTX 4090, batch 2, at most 512 tokens"
-_TUNE_NEW = "torchtune 0.4 README: RTX 4090, batch 2, packed to 2,048 tokens, torch.compile, loss in chunks"
-_MIB, _GB, _GIB = 2**20, 1e9, 2**30
-
-PUBLISHED_PEAKS: tuple[tuple[str, Setup, float, str], ...] = (
-    # (model, setup, published peak less the CUDA context in bytes, source)
-    ("bert-large", Setup(4, 512, "float32"), (14949 - 1343) * _MIB, _HF),
-    ("bert-large", Setup(1, 512, "float32"), (8681 - 1343) * _MIB, _HF),
-    ("llama-2-7b", Setup(2, 512, method="lora", rank=8), 17.18 * _GB, _TUNE_OLD),
-    ("llama-2-7b", Setup(2, 512, method="qlora", rank=8), 9.29 * _GB, _TUNE_OLD),
-    ("llama-3-8b", Setup(2, 2048, method="lora", rank=8), 16.2 * _GIB, _TUNE_NEW),
-    ("llama-3-8b", Setup(2, 2048, method="qlora", rank=8), 7.4 * _GIB, _TUNE_NEW),
-)
-"""Peaks other people measured on GPUs. Overheads in `rtxbench.advice.memory.need` come from the first four."""
 _BATCH_MODELS = {"bert_base_squad": "bert-base", "bert_large_squad": "bert-large", "resnet50": "resnet50"}
 _SQUAD_TOKENS = 384
 _BATCH_STACK = "pytorch-1.13-ngc-22.10"
 _UNCATALOGUED_GB = {"V100 16GB": 16, "H100 PCIe 80GB": 80}
 
 
-class PeakCheck(NamedTuple):
-    """One published peak beside the computed range, both without the CUDA context."""
+class PublishedPeak(NamedTuple):
+    """One peak somebody measured on a GPU (``catalog/memory_peaks.csv``)."""
 
-    what: str
+    model: str
+    setup: Setup
+    peak_bytes: float
+    with_context: bool
+    """Whether the CUDA context is in it: read from the driver, not from the framework's allocator."""
     source: str
-    published_bytes: float
+
+
+class PeakCheck(NamedTuple):
+    """One published peak beside the computed range."""
+
+    peak: PublishedPeak
+    need: Need
     low_bytes: float
     high_bytes: float
 
     @property
-    def outside_ratio(self) -> float:
-        """How far the published peak lies below the range (negative) or above it; 0 inside."""
-        if self.published_bytes < self.low_bytes:
-            return self.published_bytes / self.low_bytes - 1
-        return max(0.0, self.published_bytes / self.high_bytes - 1)
+    def inside(self) -> bool:
+        """Whether the published peak lies in the range."""
+        return self.low_bytes <= self.peak.peak_bytes <= self.high_bytes
+
+    @property
+    def error_ratio(self) -> float:
+        """The middle of the range ÷ the published peak − 1."""
+        return (self.low_bytes + self.high_bytes) / 2 / self.peak.peak_bytes - 1
 
 
 class BatchCheck(NamedTuple):
@@ -102,15 +101,67 @@ class CompiledCheck(NamedTuple):
     how: str
 
 
+@cache
+def published_peaks() -> tuple[PublishedPeak, ...]:
+    """Every published peak with its setup."""
+    with resources.files("rtxbench.catalog").joinpath("memory_peaks.csv").open(encoding="utf-8") as stream:
+        return tuple(_peak(row) for row in csv.DictReader(stream))
+
+
+def _peak(row: Mapping[str, str]) -> PublishedPeak:
+    setup = Setup(
+        batch_size=int(row["batch_size"]),
+        tokens=int(row["tokens"]),
+        precision=row["precision"],
+        optimizer=row["optimizer"],
+        method=row["method"],
+        checkpointing=row["checkpointing"] == "1",
+        fused_attention=row["attention"] == "flash",
+        rank=int(row["rank"]),
+        framework=row["framework"],
+        optimizer_in_backward=row["in_backward"] == "1",
+        targets=row["targets"],
+    )
+    return PublishedPeak(row["model"], setup, float(row["peak_gb"]) * 1e9, row["with_context"] == "1", row["source"])
+
+
 def published_peak_checks() -> tuple[PeakCheck, ...]:
-    """Each of `PUBLISHED_PEAKS` beside its computed range."""
+    """Each published peak beside its computed range."""
+    return tuple(_peak_check(peak, FRAMEWORKS[peak.setup.framework]) for peak in published_peaks())
+
+
+def _peak_check(peak: PublishedPeak, framework: Framework) -> PeakCheck:
+    need = training_need(MODELS[peak.model], peak.setup, framework)
+    context = 0.0 if peak.with_context else CONTEXT_BYTES
+    return PeakCheck(peak, need, need.low_bytes - context, need.high_bytes - context)
+
+
+def left_out_peak_checks() -> tuple[PeakCheck, ...]:
+    """Each published peak where the framework's constants were chosen without any peak of its model.
+
+    A framework seen with one model alone keeps its row: there is nothing to choose from.
+    """
     checks = []
-    for name, setup, published_bytes, source in PUBLISHED_PEAKS:
-        need = training_need(MODELS[name], setup)
-        what = f"{name}, {setup.method}, {setup.precision}, batch {setup.batch_size}, {setup.tokens} tokens"
-        low, high = need.low_bytes - CONTEXT_BYTES, need.high_bytes - CONTEXT_BYTES
-        checks.append(PeakCheck(what, source, published_bytes, low, high))
+    for name in {peak.setup.framework for peak in published_peaks()}:
+        peaks = [peak for peak in published_peaks() if peak.setup.framework == name]
+        for model in sorted({peak.model for peak in peaks}):
+            others = [peak for peak in peaks if peak.model != model]
+            chosen = min(_candidates(name), key=lambda row: _ninth_decile(others, row)) if others else FRAMEWORKS[name]
+            checks += [_peak_check(peak, chosen) for peak in peaks if peak.model == model]
     return tuple(checks)
+
+
+def _candidates(name: str) -> list[Framework]:
+    grid = product((6, 8, 10), (0.8, 1.0, 1.15), (1.0, 1.03, 1.06), (0.1e9, 0.6e9, 1.2e9, 1.6e9, 4e9))
+    return [
+        FRAMEWORKS[name]._replace(logit_bytes=logit, activation_ratio=act, reserve_ratio=reserve, fixed_bytes=fixed)
+        for logit, act, reserve, fixed in grid
+    ]
+
+
+def _ninth_decile(peaks: Sequence[PublishedPeak], framework: Framework) -> float:
+    errors = sorted(abs(math.log1p(_peak_check(peak, framework).error_ratio)) for peak in peaks)
+    return errors[min(len(errors) - 1, int(0.9 * len(errors)))]
 
 
 def published_batch_checks() -> tuple[BatchCheck, ...]:

@@ -4,22 +4,16 @@ import csv
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from rtxbench.advice.memory.models import MODELS, NETWORKS, model_named
-from rtxbench.advice.memory.need import (
-    Line,
-    Need,
-    Setup,
-    fit_state,
-    largest_batch,
-    line_through,
-    network_need,
-    training_need,
-)
-from rtxbench.advice.question import Memory, Question, split_memory_model
+from rtxbench.advice.memory.config_file import model_of_config
+from rtxbench.advice.memory.lines import Line, line_through
+from rtxbench.advice.memory.models import MODELS, NETWORKS, Model, model_named
+from rtxbench.advice.memory.need import Need, Setup, fit_state, largest_batch, network_need, training_need
+from rtxbench.advice.question import Memory, MemoryPart, Question, split_memory_model
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import workload_of
 from rtxbench.records import CaseRecord
@@ -40,6 +34,8 @@ class MemoryBasis(NamedTuple):
     asked_batch: int | None
     """Batch that must fit; ``None``: only the largest is of interest."""
     how: str
+    parts: Callable[[int], Need] | None = None
+    """The parts of the need, where it is computed."""
 
 
 class CompiledPeak(NamedTuple):
@@ -102,10 +98,19 @@ def memory_on(card: Card, basis: MemoryBasis) -> Memory:
         largest_batch=largest_batch(basis.high_bytes, card.memory_bytes),
         basis=basis.how,
         card_bytes=card.memory_bytes,
+        parts=() if basis.parts is None else _parts(basis.parts(batch)),
     )
 
 
+def _parts(need: Need) -> tuple[MemoryPart, ...]:
+    names = ("weights", "gradients", "optimizer", "activations and logits", "context, libraries, framework")
+    return tuple(MemoryPart(name=name, value_bytes=value) for name, value in zip(names, need[:5], strict=True))
+
+
 def _analytic(name: str, method: str, question: Question, asked_batch: int | None) -> MemoryBasis:
+    network = NETWORKS.get(name)
+    model = None if network is not None else _model(name)
+
     def need(batch: int) -> Need:
         setup = Setup(
             batch_size=batch,
@@ -113,18 +118,29 @@ def _analytic(name: str, method: str, question: Question, asked_batch: int | Non
             precision=question.precision,
             optimizer=question.optimizer,
             method=method,
+            **question.setup,  # type: ignore[arg-type]  # fields of Setup, checked by `setup_of`
         )
-        return network_need(NETWORKS[name], setup) if name in NETWORKS else training_need(model_named(name), setup)
+        if network is not None:
+            return network_need(network, setup)
+        assert model is not None
+        return training_need(model, setup)
 
     need(1)  # a wrong model, method or optimizer is told now
-    tokens = "" if name in NETWORKS else f", {question.tokens or model_named(name).tokens} tokens"
+    tokens = "" if model is None else f", {question.tokens or model.tokens} tokens"
+    how = "" if model is None else f" in {question.setup.get('framework', 'transformers')}"
     return MemoryBasis(
-        model=f"{name}, {method} {'training' if name in NETWORKS else 'fine-tuning'}{tokens}",
+        model=f"{name if model is None else model.name}, {method} "
+        f"{'training' if model is None else 'fine-tuning'}{tokens}{how}",
         low_bytes=lambda batch: need(batch).low_bytes,
         high_bytes=lambda batch: need(batch).high_bytes,
         asked_batch=asked_batch,
         how="computed from the model's dimensions",
+        parts=need,
     )
+
+
+def _model(name: str) -> Model:
+    return model_of_config(Path(name)) if name.endswith(".json") else model_named(name)
 
 
 def _from_line(question: Question, line: Line) -> MemoryBasis:

@@ -34,6 +34,12 @@ __all__ = ["advise", "answer"]
 _DEFAULT_PRICES = Path("prices.toml")
 _DEFAULT_RESULTS = Path("results")
 
+_STAND_IN = "bert-large"
+"""The largest transformer with figures on many cards: its speed is shown where only a model that must fit is named."""
+_NO_LLM_NOTE = (
+    "No fine-tuning speed of a large language model is published for these cards in one software stack: the speed "
+    "shown is that of {workload}, which need not rank them alike."
+)
 _P2P_NOTE = (
     "GeForce RTX 40 cards have no NVLink and their driver allows no peer-to-peer copies: gradients pass through the "
     "host, and two cards do not pool their memory under data parallelism."
@@ -75,6 +81,8 @@ def advise(
     Raises:
         UsageError: an unknown card, stack, ranking or model; an impossible assumption; a budget below every card.
     """
+    if not question.workload and question.memory_model is None:
+        raise UsageError("nothing to train is named.", next_step="Pass --workload bert-base or --memory-model NAME.")
     question = _canonical(question)
     question.assumptions.checked()
     precision_named(question.precision)
@@ -127,6 +135,7 @@ def _usual_ranking(options: Sequence[Option], question: Question) -> str:
 def _canonical(question: Question) -> Question:
     return replace(
         question,
+        workload=question.workload or _STAND_IN,
         precision=canonical(question.precision, PRECISION_ALIASES),
         optimizer=canonical(question.optimizer, OPTIMIZER_ALIASES),
     )
@@ -334,7 +343,10 @@ def _rent_or_buy(ranked: Sequence[Option], desk: Desk) -> RentOrBuy | None:
 
 
 def _notes(ranked: Sequence[Option], desk: Desk) -> tuple[str, ...]:
-    notes = [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
+    notes = []
+    if desk.question.memory_model is not None and desk.basis is not None:
+        notes.append(_NO_LLM_NOTE.format(workload=desk.question.workload))
+    notes += [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
         notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
     if any(option.devices > 1 for option in ranked):

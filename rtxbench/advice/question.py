@@ -23,6 +23,7 @@ __all__ = [
     "Alternative",
     "BreakEven",
     "Memory",
+    "MemoryPart",
     "Option",
     "Origin",
     "Question",
@@ -30,6 +31,7 @@ __all__ = [
     "RentOrBuy",
     "rank_options",
     "rent_of",
+    "setup_of",
     "split_memory_model",
 ]
 
@@ -51,6 +53,8 @@ class Question(_Frozen, frozen=True, kw_only=True):
     batch_size: int | None = None
     tokens: int | None = None
     optimizer: str = "adam"
+    setup: Mapping[str, int | bool | str] = {}
+    """Further fields of the memory model's `Setup`: framework, rank, checkpointing …"""
     stack: str | None = None
     """Published software stack to stand on; ``None`` picks the newest with enough cards."""
     rank_by: str | None = None
@@ -59,6 +63,13 @@ class Question(_Frozen, frozen=True, kw_only=True):
     """A card that could be rented, and its price per hour; an empty name means the first option's."""
     max_devices: int = 2
     assumptions: Assumptions = Assumptions()
+
+
+class MemoryPart(_Frozen, frozen=True, kw_only=True):
+    """One part of a training step's memory."""
+
+    name: str
+    value_bytes: float
 
 
 class Memory(_Frozen, frozen=True, kw_only=True):
@@ -75,6 +86,8 @@ class Memory(_Frozen, frozen=True, kw_only=True):
     basis: str
     card_bytes: int | None = None
     """Memory of one device."""
+    parts: tuple[MemoryPart, ...] = ()
+    """What the middle of the range is made of; empty where it was measured or compiled."""
 
 
 class Ratio(_Frozen, frozen=True, kw_only=True):
@@ -256,3 +269,34 @@ def rent_of(text: str) -> tuple[str, float] | None:
     if not 0 < value < 1e6:
         raise UsageError(f"--rent is {text!r}.", next_step="Give a price per hour, such as 0.40 or 4090=0.40.")
     return name.strip(), value
+
+
+_SWITCHES: Mapping[str, Mapping[str, int | bool | str]] = {
+    # key: what may be typed → value; an empty table takes a whole number or, where the key is a name, the text.
+    "checkpointing": {"on": True, "off": False},
+    "attention": {"flash": True, "eager": False},
+    "backward": {"on": True, "off": False},
+    "targets": {"all": "all", "qv": "qv"},
+    "rank": {},
+    "framework": {},
+}
+_FIELDS = {"attention": "fused_attention", "backward": "optimizer_in_backward"}
+
+
+def setup_of(text: str) -> dict[str, int | bool | str]:
+    """``rank=64,checkpointing=off,framework=torchtune`` → the fields of the memory model's setup.
+
+    Raises:
+        UsageError: an unknown key or value.
+    """
+    found: dict[str, int | bool | str] = {}
+    for item in (part.strip().lower() for part in text.split(",") if part.strip()):
+        key, _, typed = item.partition("=")
+        known = named(_SWITCHES, key, "setting of --setup")
+        if key == "rank":
+            if not typed.isdigit() or not 0 < int(typed) <= 4096:
+                raise UsageError(f"rank is {typed!r}.", next_step="Give a whole number from 1 to 4096.")
+            found["rank"] = int(typed)
+        else:
+            found[_FIELDS.get(key, key)] = named(known, typed, f"value of {key}") if known else typed
+    return found

@@ -8,6 +8,7 @@ import msgspec
 
 from rtxbench.advice.question import Advice, BreakEven, Option, RentOrBuy
 from rtxbench.advice.sentence import compact, ranged, short_name
+from rtxbench.units import format_bytes
 
 __all__ = ["advice_json", "advice_text"]
 
@@ -151,6 +152,12 @@ def _legend(advice: Advice, ranked: Sequence[Option]) -> str:
     unit, currency = advice.unit, advice.currency
     memory = next((option.memory for option in ranked if option.memory is not None), None)
     of = f" Memory: largest batch of {memory.model} ({memory.basis})." if memory is not None else ""
+    if memory is not None and memory.parts:
+        parts = ", ".join(f"{part.name} {format_bytes(part.value_bytes)}" for part in memory.parts)
+        of += (
+            f" At batch {memory.batch_size}: {parts}; {format_bytes(memory.low_bytes)} to "
+            f"{format_bytes(memory.high_bytes)} together."
+        )
     return (
         f"per s: {unit} per second, pub(lished), pred(icted) or meas(ured) at that batch; /mln: {currency} a million "
         f"{unit}, with the range of the speed.{of}"

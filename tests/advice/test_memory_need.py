@@ -1,20 +1,17 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtxbench.advice.memory.config_file import model_of_config
+from rtxbench.advice.memory.lines import line_through
 from rtxbench.advice.memory.models import MODELS, NETWORKS, model_named
-from rtxbench.advice.memory.need import (
-    CONTEXT_BYTES,
-    TUNING_METHODS,
-    Setup,
-    fit_state,
-    largest_batch,
-    line_through,
-    network_need,
-    training_need,
-)
+from rtxbench.advice.memory.need import CONTEXT_BYTES, Setup, fit_state, largest_batch, network_need, training_need
+from rtxbench.advice.memory.practice import FRAMEWORKS, OPTIMIZERS, TUNING_METHODS
 from rtxbench.errors import UsageError
-from tools.memory_check import compiled_checks, published_batch_checks, published_peak_checks
+from tools.memory_check import compiled_checks, left_out_peak_checks, published_batch_checks, published_peak_checks
 
 GIB = 2**30
 
@@ -36,12 +33,118 @@ def test_full_fine_tuning_costs_eighteen_bytes_a_parameter() -> None:
 
 
 def test_methods_need_less_in_their_known_order() -> None:
-    """Full > LoRA > 8-bit LoRA > QLoRA, and each within what people report for a 7B model."""
-    need = {m: training_need(MODELS["llama-2-7b"], Setup(tokens=512, method=m)) for m in TUNING_METHODS}
-    assert need["full"].low_bytes > need["full-bf16"].low_bytes > need["lora"].low_bytes
-    assert need["lora"].low_bytes > need["int8-lora"].low_bytes > need["qlora"].low_bytes
-    assert need["full"].low_bytes > 100 * GIB
-    assert need["qlora"].low_bytes < 6 * GIB
+    """Full > bf16 > LoRA with embeddings > LoRA > 8-bit LoRA > QLoRA, and the ends are what people report for 7B."""
+    order = ("full", "full-bf16", "lora-embeddings", "lora", "int8-lora", "qlora")
+    assert set(order) == set(TUNING_METHODS)
+    need = {m: training_need(MODELS["llama-2-7b"], Setup(tokens=512, method=m)).total_bytes for m in order}
+    assert sorted(need, key=lambda method: -need[method]) == list(order)
+    assert need["full"] > 100 * GIB
+    assert need["qlora"] < 9 * GIB
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"checkpointing": True}, {"checkpointing": False}),
+        ({"fused_attention": True}, {"fused_attention": False}),
+        ({"rank": 8}, {"rank": 128}),
+        ({"tokens": 512}, {"tokens": 4096}),
+        ({"optimizer": "adam-8bit"}, {"optimizer": "adam"}),
+        ({"optimizer": "adam-8bit-paged"}, {"optimizer": "adam-8bit"}),
+        ({"framework": "torchtune"}, {"framework": "transformers"}),
+        ({"targets": "qv"}, {"targets": "all"}),
+    ],
+)
+def test_each_switch_moves_the_need(less: dict[str, object], more: dict[str, object]) -> None:
+    """Recomputing, flash attention, a small rank, short sequences, small slots and a lean framework need less."""
+    model = MODELS["llama-3.1-8b"]
+    base = Setup(method="lora", tokens=1024)
+    totals = [training_need(model, base._replace(**change)).total_bytes for change in (less, more)]
+    assert totals[0] < totals[1]
+
+
+def test_optimizer_in_backward_holds_one_layers_gradients() -> None:
+    """Updating during the backward pass leaves one of 32 layers' gradients, which is what torchtune fits in 24 GB."""
+    model = MODELS["llama-3.1-8b"]
+    lean = Setup(2, 2048, optimizer="adam-8bit-paged", method="full-bf16", framework="torchtune", checkpointing=True)
+    kept, fused = (training_need(model, lean._replace(optimizer_in_backward=on)) for on in (False, True))
+    assert fused.gradients_bytes == pytest.approx(kept.gradients_bytes / 32)
+    assert fused.high_bytes < 24 * GIB < kept.low_bytes
+
+
+def test_a_mixture_of_experts_holds_all_and_uses_few() -> None:
+    """Mixtral's weights are those of eight experts, its activations those of two."""
+    mixtral, mistral = MODELS["mixtral-8x7b"], MODELS["mistral-7b"]
+    assert mixtral.parameters > 6 * mistral.parameters
+    kept = [training_need(m, Setup(method="qlora", tokens=4096, checkpointing=False)) for m in (mixtral, mistral)]
+    assert kept[0].activations_bytes < 2 * kept[1].activations_bytes
+
+
+def test_parts_add_up(tmp_path: Path) -> None:
+    """The five parts are the middle of the range, and the range is at most 20 % to either side."""
+    for framework in FRAMEWORKS:
+        for method in TUNING_METHODS:
+            need = training_need(MODELS["qwen3-8b"], Setup(method=method, framework=framework))
+            assert sum(need[:5]) == pytest.approx((need.low_bytes + need.high_bytes) / 2)
+            assert need.range_ratio <= 0.20
+    assert min(row.slot_bytes for row in OPTIMIZERS.values()) == 0
+
+
+def test_published_peaks_lie_in_the_range() -> None:
+    """Of at least 60 peaks measured by others, 85 % lie in the range, also where their model chose no constant."""
+    checks, left_out = published_peak_checks(), left_out_peak_checks()
+    assert len(checks) == len(left_out) >= 60
+    assert all(check.peak.source for check in checks)
+    assert sum(check.inside for check in checks) >= 0.85 * len(checks)
+    assert sum(check.inside for check in left_out) >= 0.85 * len(left_out)
+
+
+def test_any_other_model_by_its_config_file(tmp_path: Path) -> None:
+    """A config.json with Llama 3.1 8B's dimensions gives the listed model's need."""
+    path = tmp_path / "config.json"
+    text = (
+        '{"model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, '
+        '"num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": false}'
+    )
+    path.write_text(text, encoding="utf-8")
+    mine, listed = model_of_config(path), MODELS["llama-3.1-8b"]
+    assert mine.parameters == listed.parameters
+    assert training_need(mine, Setup()) == training_need(listed, Setup())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "holds no object"),
+        ("[" * 100_000, "is no JSON"),
+        ("{}", "has no num_hidden_layers, hidden_size"),
+        (
+            '{"num_hidden_layers": 1e9, "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 9}',
+            "is '1000000000.0'",
+        ),
+        ('{"num_hidden_layers": -1}', "is '-1'"),
+        ('{"num_hidden_layers": 99999999999999999999}', "from 1 to 1000"),
+        ('{"num_hidden_layers": "__import__"}', "is '__import__'"),
+        ('{"n_layer": 2, "n_embd": 10, "n_head": 3, "vocab_size": 9}', "do not divide"),
+    ],
+)
+def test_hostile_config_files_are_told(tmp_path: Path, text: str, message: str) -> None:
+    """A broken, incomplete or absurd file ends in an error that says what is wrong with it."""
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        model_of_config(path)
+
+
+def test_a_missing_or_huge_config_file_is_told(tmp_path: Path) -> None:
+    """No file, and a file too large to be one, are errors that name the path."""
+    with pytest.raises(UsageError, match="cannot read"):
+        model_of_config(tmp_path / "config.json")
+    huge = tmp_path / "model.json"
+    huge.write_bytes(b" " * ((1 << 20) + 1))
+    with pytest.raises(UsageError, match="larger than any"):
+        model_of_config(huge)
 
 
 def test_published_batches_lie_in_the_computed_range() -> None:
@@ -52,11 +155,6 @@ def test_published_batches_lie_in_the_computed_range() -> None:
     assert all(
         0.85 * check.smallest_largest <= check.published_batch <= 1.15 * check.largest_largest for check in checks
     )
-
-
-def test_published_peaks_lie_within_ten_percent_of_the_range() -> None:
-    """Peaks measured on GPUs by others lie in the range or within 10 % of it."""
-    assert all(abs(check.outside_ratio) <= 0.10 for check in published_peak_checks())
 
 
 def test_compiled_peaks_are_linear_within_ten_percent() -> None:

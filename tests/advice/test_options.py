@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from rtxbench.advice.memory.need import CONTEXT_BYTES
 from rtxbench.advice.options import advise
 from rtxbench.advice.prediction.batches import published_need
 from rtxbench.advice.prediction.forecast import Forecaster
@@ -271,11 +273,37 @@ def test_memory_excludes_what_does_not_fit(ask: Ask) -> None:
     assert small.memory is not None
     assert small.memory.state == "no"
     assert small.excluded is not None
-    assert "at least 14" in small.excluded
+    assert re.search(r"at least 1[3-6]", small.excluded)
     assert large.memory is not None
     assert large.memory.state == "fits"
+    assert sum(part.value_bytes for part in large.memory.parts) == pytest.approx(
+        (large.memory.low_bytes + large.memory.high_bytes) / 2
+    )
     tight = named(ask(cards=["4060"], memory_model="llama-2-7b:qlora"), "GeForce RTX 4060")
     assert any("is tight" in why for why in tight.why)
+
+
+def test_practice_that_fits_is_said_to_fit(ask: Ask) -> None:
+    """Llama 3.1 8B trained in full on 24 GB with paged 8-bit Adam in the backward pass: published, 18.9 GiB."""
+    setup = {"framework": "torchtune", "optimizer_in_backward": True, "checkpointing": True}
+    how = {"memory_model": "llama-3.1-8b:full-bf16", "optimizer": "paged_adamw_8bit", "batch_size": 2, "tokens": 2048}
+    memory = named(ask(cards=["4090"], setup=setup, **how), "GeForce RTX 4090").memory
+    assert memory is not None
+    assert memory.state == "fits"
+    assert memory.low_bytes < 18.9 * 2**30 + CONTEXT_BYTES < memory.high_bytes
+
+
+def test_a_config_file_is_a_memory_model(ask: Ask, tmp_path: Path) -> None:
+    """``--memory-model path/config.json:qlora`` answers for a model nobody listed."""
+    path = tmp_path / "mine" / "config.json"
+    path.parent.mkdir()
+    sizes = {"num_hidden_layers": 16, "hidden_size": 2048, "num_attention_heads": 16, "vocab_size": 50000}
+    path.write_text(json.dumps(sizes), encoding="utf-8")
+    advice = ask(cards=["4060"], memory_model=f"{path}:qlora")
+    memory = named(advice, "GeForce RTX 4060").memory
+    assert memory is not None
+    assert memory.model.startswith("mine, qlora")
+    assert "for mine" in advice.answer or "config" in advice.answer
 
 
 def test_two_cards_only_where_published(ask: Ask) -> None:

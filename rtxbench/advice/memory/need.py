@@ -1,37 +1,31 @@
 """Will it fit? What one training step holds in device memory, part by part, and the largest batch a card takes.
 
-Parts: weights, gradients, optimizer slots, activations kept for the backward pass, logits, workspace, and the
-driver's own context. Activations follow Korthikanti et al. 2022 (arXiv:2205.05198, equation 1) for BERT and GPT-2,
-and the same count done for the Llama form; full fine-tuning in mixed precision costs 18 bytes a parameter, in float32
-16 (float32 weights, gradients, two Adam moments; half-precision copies beside them).
+Parts: weights, gradients, optimizer slots, activations kept for the backward pass with the logits, and what framework,
+libraries and driver add. Activations follow Korthikanti et al. 2022 (arXiv:2205.05198, equation 1) for the plain forms,
+and the same count done for the Llama form; what a framework does beyond the count stands in `practice`.
 
-The answer is a range, not a number. The lower end is the tensors alone, as a well tuned framework holds them. The
-upper end adds what allocators, temporaries and less tuned frameworks added in published measurements
-(docs/prediction.md has the check): *fits* means that even the upper end fits, *tight* that it depends on the
-framework, *no* that not even the tensors do.
+The answer is a range around the sum of the parts, as wide as the published peaks of the framework ask for
+(docs/prediction.md has the check): *fits* means that even its upper end fits, *tight* that the card's memory lies in
+it, *no* that not even its lower end fits.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 from rtxbench.advice.memory.models import Model, Network
+from rtxbench.advice.memory.practice import FRAMEWORKS, OPTIMIZERS, TUNING_METHODS, Framework, TuningMethod
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named
 from rtxbench.precision import precision_named
 
 __all__ = [
     "CONTEXT_BYTES",
-    "OPTIMIZER_SLOT_BYTES",
-    "TUNING_METHODS",
     "FitState",
-    "Line",
     "Need",
     "Setup",
-    "TuningMethod",
     "fit_state",
     "largest_batch",
-    "line_through",
     "network_need",
     "training_need",
 ]
@@ -41,65 +35,9 @@ FitState: TypeAlias = Literal["fits", "tight", "no"]
 CONTEXT_BYTES = 0.65 * 2**30
 """CUDA context, cuBLAS and cuDNN handles of one process; 0.5-0.7 GiB on Ampere and newer, 1.3 GiB at worst."""
 
-ACTIVATION_OVERHEAD_RATIO = 1.26
-"""Upper end ÷ lower end of the activations: Hugging Face's BERT-large measurement (2,089 MiB an example against
-1,656 MiB of tensors), the worst of the published checks."""
-
-CONVOLUTION_OVERHEAD_RATIO = 1.45
-"""The same for convolutional networks (cuDNN's workspace, gradients of large maps): what puts ResNet-50's published
-batches on 24 and 40 GB cards inside the range."""
-
-_LOSS_CHUNKS = 8
-"""Tuned frameworks compute the loss in chunks and never hold all logits (torchtune's default is 8)."""
-
-OPTIMIZER_SLOT_BYTES: Mapping[str, float] = {
-    # Bytes per trained parameter.
-    "adam": 8,  # two float32 moments
-    "adam-8bit": 2,  # Dettmers et al. 2022, arXiv:2110.02861
-    "momentum": 4,
-    "sgd": 0,
-    "adafactor": 0.02,  # factored second moment, Shazeer & Stern 2018
-}
-
-
-class TuningMethod(NamedTuple):
-    """How a model is trained, in bytes per parameter."""
-
-    base_bytes: float | None
-    """Frozen weights of the linear maps; ``None`` where everything is trained."""
-    trained_bytes: Mapping[str, float]
-    """Weights and gradients per *trained* parameter by kind of precision: ``full`` or ``half``."""
-    overhead_ratio: float
-    """Upper end ÷ lower end of weights, gradients and optimizer slots, from published peaks."""
-    checkpointing: bool
-    """Whether activations inside a layer are recomputed, as is usual for this method."""
-    note: str
-
-
-_TORCHTUNE = "arXiv:2305.14314, section 3; overhead: torchtune 0.1's 9.29 GB for Llama-2-7B against 4.8 GB of tensors"
-
-TUNING_METHODS: Mapping[str, TuningMethod] = {
-    "full": TuningMethod(
-        None,
-        {"full": 8, "half": 10},
-        1.03,
-        False,
-        "every weight trained; in mixed precision float32 master weights and gradients beside 2-byte copies",
-    ),
-    "full-bf16": TuningMethod(None, {"half": 4}, 1.03, True, "every weight trained and kept in bfloat16 only"),
-    "lora": TuningMethod(
-        2,
-        {"half": 8, "full": 8},
-        1.18,
-        True,
-        "16-bit frozen base, float32 adapters on every linear map; overhead: torchtune 0.1's 17.18 GB for Llama-2-7B",
-    ),
-    "int8-lora": TuningMethod(
-        1, {"half": 8, "full": 8}, 1.96, True, "8-bit frozen base (arXiv:2208.07339); overhead unpublished, as qlora"
-    ),
-    "qlora": TuningMethod(4.127 / 8, {"half": 8, "full": 8}, 1.96, True, _TORCHTUNE),
-}
-"""Fine-tuning methods by name."""
+_NETWORK_RANGE_RATIO = 0.20
+_NETWORK_ACTIVATION_RATIO = 1.22
+"""Convolutional networks: cuDNN's workspace and the gradients of large maps."""
 
 
 class Setup(NamedTuple):
@@ -114,94 +52,123 @@ class Setup(NamedTuple):
     checkpointing: bool | None = None
     """``None`` takes the method's habit."""
     fused_attention: bool | None = None
-    """Flash-type attention keeps no score matrix; ``None``: yes for the Llama form, no for BERT and GPT-2."""
+    """Flash-type attention keeps no score matrix; ``None``: yes for decoders, no for BERT."""
     rank: int = 16
     """LoRA rank."""
+    framework: str = "transformers"
+    optimizer_in_backward: bool = False
+    """Whether each weight is updated as soon as its gradient is there, so that only one layer's gradients live."""
+    targets: str = "all"
+    """Maps LoRA adapts: ``all`` or ``qv``."""
 
 
 class Need(NamedTuple):
-    """Bytes of each part. ``low_bytes`` and ``high_bytes`` bound the peak."""
+    """Bytes of each part at the peak of one step, and the half-width of the range around their sum."""
 
     weights_bytes: float
     gradients_bytes: float
     optimizer_bytes: float
     activations_bytes: float
-    logits_bytes: float
-    workspace_bytes: float
-    fixed_overhead_ratio: float
-    activation_overhead_ratio: float = ACTIVATION_OVERHEAD_RATIO
-    context_bytes: float = CONTEXT_BYTES
+    """Kept for the backward pass, logits included."""
+    overhead_bytes: float
+    """Context, workspaces, the framework's buffers and what its allocator holds in reserve."""
+    range_ratio: float
+
+    @property
+    def total_bytes(self) -> float:
+        """The sum of the parts."""
+        return math.fsum(self[:5])
 
     @property
     def low_bytes(self) -> float:
-        """The tensors and the context, perfectly packed, with a loss computed in chunks of an eighth."""
-        fixed = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.workspace_bytes
-        return fixed + self.activations_bytes + self.logits_bytes / _LOSS_CHUNKS + self.context_bytes
+        """Lower end of the range."""
+        return self.total_bytes * (1 - self.range_ratio)
 
     @property
     def high_bytes(self) -> float:
-        """With all logits at once and the overheads seen on real allocators."""
-        fixed = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-        moving = (self.activations_bytes + self.logits_bytes) * self.activation_overhead_ratio
-        return fixed * self.fixed_overhead_ratio + moving + self.workspace_bytes + self.context_bytes
+        """Upper end of the range."""
+        return self.total_bytes * (1 + self.range_ratio)
 
 
-def training_need(model: Model, setup: Setup) -> Need:
-    """Compute what one training step of ``model`` holds on one device.
+def training_need(model: Model, setup: Setup, framework: Framework | None = None) -> Need:
+    """What one training step of ``model`` holds on one device.
+
+    Args:
+        model: its dimensions.
+        setup: how it is trained.
+        framework: another row than the setup names, for checks of the rows themselves.
 
     Raises:
-        UsageError: unknown method, optimizer or precision, or a combination that does not exist.
+        UsageError: unknown method, optimizer, framework or precision, or a combination that does not exist.
     """
     method = named(TUNING_METHODS, setup.method, "method")
-    slot_bytes = named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
-    kind = "full" if precision_named(setup.precision).dtype == "float32" else "half"
-    if kind not in method.trained_bytes:
+    optimizer = named(OPTIMIZERS, setup.optimizer, "optimizer")
+    framework = framework or named(FRAMEWORKS, setup.framework, "framework")
+    single = precision_named(setup.precision).dtype == "float32"
+    if single and (method.half_weights or (method.base_bytes is not None and method.base_bytes < 2)):
         raise UsageError(f"{setup.method} has no {setup.precision} form.", next_step="Use mixed_bfloat16.")
-    compute_bytes = 4 if kind == "full" else 2
-    trained = model.parameters if method.base_bytes is None else _adapter_parameters(model, setup.rank)
-    gradient_bytes = 2 if setup.method == "full-bf16" else 4
-    frozen = 0.0
-    if method.base_bytes is not None:
-        other = model.parameters - model.layer_parameters
-        frozen = model.layer_parameters * method.base_bytes + other * 2
-    moments = slot_bytes / 2 if setup.method == "full-bf16" and setup.optimizer == "adam" else slot_bytes
-    tokens = setup.batch_size * (setup.tokens or model.tokens)
-    return Need(
-        weights_bytes=frozen + trained * (method.trained_bytes[kind] - gradient_bytes),
-        gradients_bytes=trained * gradient_bytes,
-        optimizer_bytes=trained * moments,
-        activations_bytes=_activation_bytes(model, setup, method, compute_bytes),
-        logits_bytes=_logit_bytes(model, tokens, compute_bytes),
-        workspace_bytes=_workspace_bytes(model, method),
-        fixed_overhead_ratio=method.overhead_ratio,
-    )
+    weights, gradients, slots = 0.0, 0.0, 0.0
+    if method.base_bytes is None:
+        weights, gradients = _full_bytes(model, method, framework, single)
+        slots = model.parameters * (optimizer.half_slot_bytes if method.half_weights else optimizer.slot_bytes)
+        if setup.optimizer_in_backward:
+            gradients /= model.layers
+    else:
+        adapters = _adapter_parameters(model, setup)
+        embeddings = model.embedding_parameters if method.trains_embeddings else 0
+        weights = _frozen_bytes(model, method, framework, single) + adapters * framework.adapter_bytes / 2
+        gradients = adapters * framework.adapter_bytes / 2 + embeddings * 2
+        adapter_slot = optimizer.slot_bytes if framework.adapter_bytes >= 8 else optimizer.half_slot_bytes
+        slots = adapters * adapter_slot + embeddings * optimizer.half_slot_bytes
+    activations = _activation_bytes(model, setup, method, 4 if single else 2) * framework.activation_ratio
+    activations += _logit_bytes(model, setup, framework)
+    used = weights + gradients + slots + activations
+    overhead = CONTEXT_BYTES + framework.fixed_bytes + _unpacked_bytes(model, method)
+    overhead += used * (framework.reserve_ratio - 1)
+    return Need(weights, gradients, slots, activations, overhead, framework.range_ratio)
 
 
 def network_need(network: Network, setup: Setup) -> Need:
-    """Compute what one full training step of a convolutional network holds on one device.
+    """What one full training step of a convolutional network holds on one device.
 
     Raises:
         UsageError: unknown optimizer, or another method than full training.
     """
     if setup.method != "full":
         raise UsageError(f"{network.name} has no {setup.method} form.", next_step="Use full.")
-    method, slot_bytes = TUNING_METHODS["full"], named(OPTIMIZER_SLOT_BYTES, setup.optimizer, "optimizer")
-    kind = "full" if precision_named(setup.precision).dtype == "float32" else "half"
-    compute_bytes = 4 if kind == "full" else 2
+    slot_bytes = named(OPTIMIZERS, setup.optimizer, "optimizer").slot_bytes
+    single = precision_named(setup.precision).dtype == "float32"
+    elements = setup.batch_size * network.saved_elements * _NETWORK_ACTIVATION_RATIO
     return Need(
-        weights_bytes=network.parameters * (method.trained_bytes[kind] - 4),
-        gradients_bytes=network.parameters * 4,
+        weights_bytes=float(network.parameters * (4 if single else 6)),
+        gradients_bytes=float(network.parameters * 4),
         optimizer_bytes=network.parameters * slot_bytes,
-        activations_bytes=float(setup.batch_size * network.saved_elements * compute_bytes),
-        logits_bytes=0.0,
-        workspace_bytes=64 * 2**20,
-        fixed_overhead_ratio=method.overhead_ratio,
-        activation_overhead_ratio=CONVOLUTION_OVERHEAD_RATIO,
+        activations_bytes=elements * (4 if single else 2),
+        overhead_bytes=CONTEXT_BYTES + 64 * 2**20,
+        range_ratio=_NETWORK_RANGE_RATIO,
     )
 
 
-def _adapter_parameters(model: Model, rank: int) -> int:
-    return model.layers * rank * sum(inputs + outputs for inputs, outputs in model.linear_shapes)
+def _full_bytes(model: Model, method: TuningMethod, framework: Framework, single: bool) -> tuple[float, float]:
+    """Weights and gradients where everything is trained."""
+    if method.half_weights:
+        return 2.0 * model.parameters, 2.0 * model.parameters
+    extra = 0.0 if single else framework.full_extra_bytes
+    return (4 + extra) * model.parameters, 4.0 * model.parameters
+
+
+def _frozen_bytes(model: Model, method: TuningMethod, framework: Framework, single: bool) -> float:
+    assert method.base_bytes is not None
+    rest = model.parameters - model.layer_parameters
+    if single:
+        return 4.0 * model.parameters
+    embedding_bytes = framework.quantised_embedding_bytes if method.base_bytes < 2 else 2
+    return model.layer_parameters * method.base_bytes + rest * embedding_bytes
+
+
+def _adapter_parameters(model: Model, setup: Setup) -> int:
+    shapes = model.adapted_shapes if setup.targets == "all" else model.attention_shapes[:3:2]
+    return model.layers * setup.rank * sum(inputs + outputs for inputs, outputs in shapes)
 
 
 def _activation_bytes(model: Model, setup: Setup, method: TuningMethod, compute_bytes: int) -> float:
@@ -210,33 +177,38 @@ def _activation_bytes(model: Model, setup: Setup, method: TuningMethod, compute_
     checkpointing = method.checkpointing if setup.checkpointing is None else setup.checkpointing
     embedded = tokens * setup.batch_size * model.hidden * compute_bytes
     if not checkpointing:
-        return model.layers * layer + embedded
-    return model.layers * embedded + layer  # one input per layer is kept, one layer at a time is recomputed
+        return float(model.layers * layer + embedded)
+    return float(model.layers * embedded + layer)  # one input per layer is kept, one layer at a time is recomputed
 
 
 def _layer_bytes_per_token(model: Model, tokens: int, fused: bool | None, compute_bytes: int) -> float:
     """Bytes one layer keeps per token for the backward pass."""
-    flash = fused if fused is not None else model.form == "llama"
-    if model.form == "llama":
-        # Norm inputs (2), q, attention output, o's and the MLP's input: 6 hidden; k, v; gate, up, act, product.
-        kept = 6 * model.hidden + 2 * model.key_value_width + 4 * model.intermediate
-        masks, scores = 0, model.heads * tokens * 2 * compute_bytes
+    flash = fused if fused is not None else model.form in ("llama", "gpt2", "vit")
+    hidden, query, narrow = model.hidden, model.query_width, model.key_value_width
+    wide = model.intermediate * model.active_experts
+    if model.is_gated:
+        # Both norms' inputs and outputs, q and attention's output, k, v; gate, up, their product and the activation.
+        kept, masks = 4 * hidden + 2 * query + 2 * narrow + 4 * wide, 0
     else:
-        # Korthikanti: 34·h in 16 bit = 16 h elements and two dropout masks; the scores twice and their mask.
-        kept = 8 * model.hidden + 2 * model.intermediate
-        masks, scores = 2 * model.hidden, model.heads * tokens * (2 * compute_bytes + 1)
-    return kept * compute_bytes + masks + (model.heads * 4 if flash else scores)
+        # Korthikanti: 34·h in 16 bit = 16 h elements and, where there is dropout, two masks.
+        kept, masks = 8 * hidden + 2 * wide, 2 * hidden if model.form == "bert" else 0
+    scores = model.heads * (4 if flash else tokens * (2 * compute_bytes + (1 if model.form == "bert" else 0)))
+    return float(kept * compute_bytes + masks + scores)
 
 
-def _logit_bytes(model: Model, tokens: int, compute_bytes: int) -> float:
-    """Logits in the compute type, their float32 copy and its gradient; a classifier's are nothing."""
-    return 0.0 if model.form == "bert" else float(tokens * model.vocabulary * (compute_bytes + 8))
+def _logit_bytes(model: Model, setup: Setup, framework: Framework) -> float:
+    """Of a language model; a classifier's are nothing."""
+    if model.form in ("bert", "vit"):
+        return 0.0
+    tokens = setup.batch_size * (setup.tokens or model.tokens)
+    return tokens * model.vocabulary * framework.logit_bytes * framework.logit_share
 
 
-def _workspace_bytes(model: Model, method: TuningMethod) -> float:
-    """CuBLAS workspace; a quantised base also unpacks its largest matrix to 16 bit."""
-    unpacked = max(inputs * outputs for inputs, outputs in model.linear_shapes) * 2
-    return 64 * 2**20 + (unpacked if method.base_bytes is not None and method.base_bytes < 2 else 0)
+def _unpacked_bytes(model: Model, method: TuningMethod) -> float:
+    """A quantised base unpacks its largest matrix to 16 bit."""
+    if method.base_bytes is None or method.base_bytes >= 2:
+        return 0.0
+    return float(max(inputs * outputs for inputs, outputs in (*model.attention_shapes, *model.mlp_shapes)) * 2)
 
 
 def fit_state(low_bytes: float, high_bytes: float, memory_bytes: float) -> FitState:
@@ -257,35 +229,3 @@ def largest_batch(need_at: Callable[[int], float], memory_bytes: float, limit: i
         middle = (low + high) // 2
         low, high = (middle, high) if need_at(middle) <= memory_bytes else (low, middle)
     return low
-
-
-class Line(NamedTuple):
-    """Peak memory linear in the batch size, from peaks an engine reported at two batch sizes."""
-
-    fixed_bytes: float
-    bytes_per_example: float
-    how: str
-
-    def need_bytes(self, batch_size: int) -> float:
-        """Peak at ``batch_size``."""
-        return self.fixed_bytes + self.bytes_per_example * batch_size
-
-
-def line_through(peaks_bytes: Mapping[int, float], how: str) -> Line:
-    """The line through the peaks of the smallest and the largest batch size.
-
-    Raises:
-        UsageError: fewer than two batch sizes, or a peak that falls as the batch grows.
-    """
-    if len(peaks_bytes) < 2:
-        raise UsageError(
-            "memory peaks at two batch sizes are needed.", next_step="Measure the workload at a second batch size."
-        )
-    small, large = min(peaks_bytes), max(peaks_bytes)
-    slope = (peaks_bytes[large] - peaks_bytes[small]) / (large - small)
-    if slope < 0 or not math.isfinite(slope):
-        raise UsageError(
-            f"the peak falls from batch {small} to batch {large}.",
-            next_step="Measure again: the allocator's peak was not reset between the cases.",
-        )
-    return Line(max(0.0, peaks_bytes[small] - slope * small), slope, how)
