@@ -49,7 +49,7 @@ def advise(
     cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Which card to buy: one sentence first, with what is measured, published and predicted kept apart."""
+    """Say which card to buy: one sentence first, with what is measured, published and predicted kept apart."""
     import msgspec
 
     from rtxbench.advice.options import answer

@@ -91,7 +91,7 @@ class Need(NamedTuple):
 
 
 def training_need(model: Model, setup: Setup, framework: Framework | None = None) -> Need:
-    """What one training step of ``model`` holds on one device.
+    """Compute what one training step of ``model`` holds on one device.
 
     Args:
         model: its dimensions.
@@ -129,7 +129,7 @@ def training_need(model: Model, setup: Setup, framework: Framework | None = None
 
 
 def network_need(network: Network, setup: Setup) -> Need:
-    """What one full training step of a convolutional network holds on one device.
+    """Compute what one full training step of a convolutional network holds on one device.
 
     Raises:
         UsageError: unknown optimizer, or another method than full training.
