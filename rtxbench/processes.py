@@ -132,12 +132,18 @@ def how_it_ended(status: int, log: IO[bytes], since: int) -> str:
     return f"exit status {status}: {last}"
 
 
-def end_with_parent(signal_number: int = signal.SIGKILL) -> None:
+def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> None:
     """Ask the kernel to send this process a signal when its parent dies, by SIGKILL too. Linux only; elsewhere a no-op.
 
     Call it in the child: as a pool's initializer, or as ``preexec_fn``. The request survives ``exec``.
+
+    Args:
+        parent_pid: of the process to die with. If it is gone already, this process ends at once.
+        signal_number: sent when the parent dies.
     """
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
+        if os.getppid() != parent_pid:  # it died before the kernel knew of the wish
+            os._exit(128 + signal_number)

@@ -9,7 +9,7 @@ import typer
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
-from rtxbench.cli.robustness import selftest_hostile
+from rtxbench.cli.robustness import selftest_hostile, selftest_kills
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
@@ -221,6 +221,7 @@ def merge(
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
 selftest.command("hostile")(selftest_hostile)
+selftest.command("kills")(selftest_kills)
 app.add_typer(selftest, name="selftest")
 app.command(name="history")(history)
 

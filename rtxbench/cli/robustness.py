@@ -1,10 +1,10 @@
-"""``rtxbench selftest hostile``: mutated results files through everything that reads results."""
+"""``rtxbench selftest hostile`` and ``kills``: mutated files through every reader, and kills of every process."""
 
 from typing import Annotated
 
 import typer
 
-__all__ = ["selftest_hostile"]
+__all__ = ["selftest_hostile", "selftest_kills"]
 
 
 def selftest_hostile(
@@ -44,4 +44,39 @@ def selftest_hostile(
         for fault in outcome.faults[:20]:
             typer.echo(f"fault: mutant {fault.mutant}, {fault.reader}: {fault.where}", err=True)
     if outcome.faults:
+        raise typer.Exit(FAULT)
+
+
+def selftest_kills(
+    kills: Annotated[int, typer.Option(min=1, help="How many commands to kill.")] = 10,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first; the same number is the same trial.")] = 0,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only this command (repeatable): trace, merge, report, gate, run.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per trial.")] = False,
+) -> None:
+    """Kill commands at random moments: no finished record may be lost and no process left behind."""
+    import msgspec
+    from rich.progress import track
+
+    from rtxbench.exits import FAULT
+    from rtxbench.lookup import named
+    from rtxbench.robustness.kills import SCENARIOS, kill_trials
+
+    chosen = tuple(scenario or SCENARIOS)
+    for name in chosen:
+        named(SCENARIOS, name, "scenario")
+    trials = []
+    numbers = range(first, first + kills)
+    for trial in track(kill_trials(numbers, chosen), "killing", total=kills, disable=as_json):
+        trials.append(trial)
+        if as_json:
+            typer.echo(msgspec.json.encode(trial).decode())
+        for problem in trial.problems:
+            typer.echo(f"trial {trial.number}, {trial.scenario} {' '.join(trial.signals)}: {problem}", err=True)
+    hit = sum(bool(trial.signals) for trial in trials)
+    bad = sum(bool(trial.problems) for trial in trials)
+    if not as_json:
+        typer.echo(f"{len(trials)} commands, {hit} of them killed before they ended; {bad} with a problem")
+    if bad:
         raise typer.Exit(FAULT)

@@ -84,7 +84,7 @@ def record_command(command: Sequence[str], trace_path: Path, interval_s: float =
 def _run(command: Sequence[str], recorder: Recorder) -> _Finished:
     start_ns = time.monotonic_ns()
     # No thread runs here yet, so nothing can hold a lock across the fork.
-    process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, signal.SIGTERM))  # noqa: PLW1509
+    process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM))  # noqa: PLW1509
     recorder.watch(process.pid)
     with _signals_to(process):
         returned = process.wait()

@@ -46,7 +46,7 @@ def drawing_processes() -> Iterator[Executor | None]:
     # A fresh interpreter each: a fork would inherit the locks of numpy's threads.
     # A report that is killed must not leave its draughtsmen waiting for work.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, initializer=end_with_parent) as processes:
+    with ProcessPoolExecutor(count, spawn, initializer=end_with_parent, initargs=(os.getpid(),)) as processes:
         for _ in range(count):
             processes.submit(_import_matplotlib)
         yield processes
