@@ -18,8 +18,10 @@ __all__ = [
     "ArmRuns",
     "TrialContext",
     "case_of",
+    "images_per_error",
     "observe",
     "paired_by_seed",
+    "seeds_text",
     "speed_to_target",
     "train_arms",
     "why_no_result",
@@ -44,6 +46,7 @@ class TrialContext:
         ask: sends a request to the worker and returns its reply.
         append: stores a record.
         fresh_worker: ends the worker; the next request gets a new one.
+        first_seed: of this run; every training draws its weights, its images and its order from a seed counted from here.
         ask_side_by_side: sends requests to several workers at once and yields (index, reply) as they come; times in
             such replies mean nothing.
         progress: told (what is being done, done, of how many).
@@ -56,10 +59,16 @@ class TrialContext:
     ask: Callable[[TrialRequest], TrialReply]
     append: Callable[[Record], None]
     fresh_worker: Callable[[], None] = lambda: None
+    first_seed: int = 0
     ask_side_by_side: AskSideBySide | None = None
     progress: Callable[[str, int, int], None] = lambda what, done, count: None
     records: list[Record] = field(default_factory=list)
     """Everything this trial stored."""
+
+    @property
+    def seeds(self) -> range:
+        """The replicates of every comparison of this run; no other run draws the same."""
+        return range(self.first_seed, self.first_seed + self.scale.seeds)
 
     def store(self, record: Record) -> None:
         """Append to the results file at once."""
@@ -115,6 +124,7 @@ def train_arms(
     seeds: Sequence[int],
     *,
     timed: bool = True,
+    launch_per_seed: bool = False,
 ) -> tuple[dict[str, ArmRuns], bool]:
     """Train every arm from every seed, arms in turning order within a seed so that a drift meets all of them.
 
@@ -126,6 +136,7 @@ def train_arms(
         arms: name → seed → request.
         seeds: the replicates.
         timed: whether anybody will read the trainings' times; if not, they may run side by side.
+        launch_per_seed: whether each seed gets a worker process of its own, so that its time is one launch's, too.
 
     Returns:
         The arms, and whether Ctrl-C ended it early: the seeds finished by then are in the arms.
@@ -136,7 +147,7 @@ def train_arms(
     order = [(name, seed) for seed, turn in zip(seeds, turns, strict=True) for name in turn]
     try:
         if timed or context.ask_side_by_side is None:
-            _one_by_one(context, title, arms, order, found)
+            _one_by_one(context, title, arms, order, found, launch_per_seed=launch_per_seed)
         else:
             _side_by_side(context, context.ask_side_by_side, title, arms, order, found)
     except KeyboardInterrupt:
@@ -150,8 +161,12 @@ def _one_by_one(
     arms: Mapping[str, Callable[[int], Train]],
     order: Sequence[tuple[str, int]],
     found: dict[str, ArmRuns],
+    *,
+    launch_per_seed: bool = False,
 ) -> None:
     for done, (name, seed) in enumerate(order):
+        if launch_per_seed and done and seed != order[done - 1][1]:
+            context.fresh_worker()
         context.progress(f"{title}: {name}, seed {seed}", done, len(order))
         if found[name].failure is None:
             _keep(found, name, seed, context.answer(arms[name](seed)))
@@ -187,12 +202,28 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
         arm.failure = why_no_result(reply)
     elif not reply.finite:
         arm.failure = f"the loss was not finite from seed {seed}"
-    elif any(run.checksum != reply.checksum for other in found.values() for run in other.runs.values()):
-        arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than those before it"
+    elif any(seed in other.runs and other.runs[seed].checksum != reply.checksum for other in found.values()):
+        arm.failure = f"seed {seed} was trained on other images ({reply.dataset}) than in the other arms"
+    elif any(run.dataset != reply.dataset for other in found.values() for run in other.runs.values()):
+        arm.failure = f"seed {seed} was trained on another set ({reply.dataset}) than those before it"
     else:
         arm.runs[seed] = reply
         return
     arm.runs.clear()
+
+
+def seeds_text(arm: ArmRuns) -> str:
+    """The seeds an arm was trained from, for its label: they draw weights, order and images, and repeat a run."""
+    return ", ".join(map(str, sorted(arm.runs)))
+
+
+def images_per_error(accuracy: float, images: int) -> float:
+    """How many images there are to each wrong answer; half an error is added, so that none wrong is a number, too.
+
+    Above 1 in a ratio the candidate errs less. A ratio of accuracies hides errors: 2 % of it is three times as many of
+    them at 99 %.
+    """
+    return (images + 1) / (round((1 - accuracy) * images) + 0.5)
 
 
 def why_no_result(reply: TrialReply) -> str:
@@ -288,6 +319,7 @@ def paired_by_seed(
         metric=metric,
         replicate="seed",
         log_ratios=logs,
+        seeds=tuple(seeds),
         ratio=ratio_estimate(logs),
         smallest_effect_ratio=smallest_effect(logs),
         warmup_ok=True,  # traced before the clock; each seed is one whole training

@@ -12,13 +12,15 @@ _COSTS = ("size_bytes", "save_s", "load_s")
 
 
 def measure_deployment(context: TrialContext) -> None:
-    """Every format on fresh weights per seed; latency with the first seed's model."""
+    """Every format on fresh weights per seed, and latency over as many process launches."""
     scale = context.scale
     replies: list[Deployed] = []
     failure = None
     try:
-        for seed in range(scale.seeds):
-            context.progress(f"deployment: seed {seed}", seed, scale.seeds)
+        for number, seed in enumerate(context.seeds):
+            context.progress(f"deployment: launch {number + 1}", number, scale.seeds)
+            if number:
+                context.fresh_worker()  # a latency is a launch's: repeats in one process share its luck
             reply = context.answer(_request(context, seed))
             if isinstance(reply, Deployed):
                 replies.append(reply)
@@ -28,7 +30,7 @@ def measure_deployment(context: TrialContext) -> None:
     finally:  # after Ctrl-C, too: what was measured is stored
         if replies:
             _store_formats(context, replies)
-            _store_latencies(context, replies[0])
+            _store_latencies(context, replies)
     if failure is not None:
         observe(context, "deployment", "probability_difference", (), labels={"format": "all"}, reason=failure)
 
@@ -40,12 +42,12 @@ def _request(context: TrialContext, seed: int) -> Deploy:
     precisions = ("float32", reduced) if why_not(reduced, device_kind=kind, compiler="none") is None else ("float32",)
     return Deploy(
         key=f"deployment/{seed}",
-        data=scale.data(),
+        data=scale.data(seed),
         seed=seed,
-        latency_batches=scale.latency_batches if seed == 0 else (),
+        latency_batches=scale.latency_batches,
         latency_precisions=precisions,
         requests=scale.requests,
-        repeats=scale.repeats,
+        repeats=1,
     )
 
 
@@ -64,19 +66,21 @@ def _store_formats(context: TrialContext, replies: list[Deployed]) -> None:
     observe(context, "deployment", "unsafe_files_loaded", loaded, labels={"safe_mode": "on"})
 
 
-def _store_latencies(context: TrialContext, reply: Deployed) -> None:
-    for latency in reply.latencies:
+def _store_latencies(context: TrialContext, replies: list[Deployed]) -> None:
+    """One value per launch of each batch size and precision."""
+    for number, latency in enumerate(replies[0].latencies):
         case = Case(
             workload="digits-cnn",
             batch_size=latency.batch_size,
             precision=latency.precision,
-            placement=reply.device_kind,
+            placement=replies[0].device_kind,
             engine=context.engine,
         )
+        launches = [reply.latencies[number] for reply in replies]
         rows = {
-            "latency_p50_s": latency.p50_s,
-            "latency_p99_s": latency.p99_s,
-            "inference_throughput_per_s": latency.throughput_per_s,
+            "latency_p50_s": [value for launch in launches for value in launch.p50_s],
+            "latency_p99_s": [value for launch in launches for value in launch.p99_s],
+            "inference_throughput_per_s": [value for launch in launches for value in launch.throughput_per_s],
         }
         for metric, values in rows.items():
-            observe(context, "deployment", metric, values, case=case, replicate="repeat")
+            observe(context, "deployment", metric, values, case=case, replicate="launch")

@@ -41,6 +41,10 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
     train: int = 3000
     validation: int = 1000
     test: int = 2000
+    seed: int = 0
+    """Draws the images: of MNIST which ones, of the project's own digits all of them."""
+    upright: bool = False
+    """The project's own digits without drawn rotations, shifts, scales and shears: not augmented already."""
 
 
 class Train(TrialMessage, frozen=True, kw_only=True):
@@ -60,8 +64,8 @@ class Train(TrialMessage, frozen=True, kw_only=True):
     pixels: Literal["raw", "normalised"] = "normalised"
     """Pixels as stored, 0-255, or divided by 255."""
     augmentation: Literal["none", "article", "article-no-flip"] = "none"
-    shifted_test: bool = False
-    """Also test on rotated and shifted test images."""
+    corrupted_test: bool = False
+    """Also test on blurred, noisy, faint and partly covered test images: nothing that augmentation trains on."""
 
 
 class Trained(TrialMessage, frozen=True, kw_only=True):
@@ -79,7 +83,7 @@ class Trained(TrialMessage, frozen=True, kw_only=True):
     time_to_target_s: float | None
     epochs_to_target: int | None
     test_accuracy: float
-    shifted_test_accuracy: float | None
+    corrupted_test_accuracy: float | None
     loss_scale_overflows: int | None
     """Steps whose gradients were not finite and were skipped; ``None`` without a loss scale."""
     finite: bool

@@ -27,7 +27,7 @@ _MNIST_HOST: Final = ("storage.googleapis.com", 443)
 _CONNECT_LIMIT_S: Final = 3.0
 
 
-@cache
+@lru_cache(maxsize=4)
 def load_images(spec: DataSpec) -> Dataset:
     """The images asked for: MNIST where cached or reachable, the project's own digits otherwise.
 
@@ -40,7 +40,7 @@ def load_images(spec: DataSpec) -> Dataset:
             return _mnist(spec)
         if spec.name == "mnist":
             raise UnavailableError(why_not, next_step="Use the generated digits (--data generated).")
-    return generated_digits(spec.train, spec.validation, spec.test)
+    return generated_digits(spec.train, spec.validation, spec.test, spec.seed, upright=spec.upright)
 
 
 def mnist_source(limit_s: float = _CONNECT_LIMIT_S) -> str | None:
@@ -78,14 +78,12 @@ def _mnist(spec: DataSpec) -> Dataset:
         ) from error
     finally:
         socket.setdefaulttimeout(kept)
-    y, y_test = y.astype(np.int32), y_test.astype(np.int32)
+    rng = np.random.default_rng(spec.seed)
+    order, order_test = rng.permutation(len(x)), rng.permutation(len(x_test))[: spec.test]
     cut = len(x) - spec.validation
-    return Dataset(
-        "mnist",
-        (x[: min(spec.train, cut)], y[: min(spec.train, cut)]),
-        (x[cut:], y[cut:]),
-        (x_test[: spec.test], y_test[: spec.test]),
-    )
+    train, validation = order[: min(spec.train, cut)], order[cut:]
+    y, y_test = y.astype(np.int32), y_test.astype(np.int32)
+    return Dataset("mnist", (x[train], y[train]), (x[validation], y[validation]), (x_test[order_test], y_test[order_test]))
 
 
 def article_layers(*, flip: bool = True) -> Any:

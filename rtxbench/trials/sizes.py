@@ -21,7 +21,8 @@ class Scale:
     validation: int
     test: int
     quality_epochs: int
-    stopping_epochs: int
+    stopping_budgets: tuple[int, ...]
+    """Epochs a training is given with and without EarlyStopping; the first is the article's and is judged."""
     augmented_train: int
     augmentation_epochs: int
     learning_rates: tuple[float, ...]
@@ -34,9 +35,10 @@ class Scale:
     flip_arm: bool = False
     """Whether augmentation is also run without the horizontal flip."""
 
-    def data(self, train: int | None = None) -> DataSpec:
-        """The images of this scale, of which ``train`` for training where given."""
-        return DataSpec(train=train or self.train, validation=self.validation, test=self.test)
+    def data(self, seed: int, train: int | None = None, *, upright: bool = False) -> DataSpec:
+        """The images of this scale drawn from ``seed``, of which ``train`` for training where given."""
+        counts = {"train": train or self.train, "validation": self.validation, "test": self.test}
+        return DataSpec(**counts, seed=seed, upright=upright)
 
 
 SCALES: Final[dict[str, Scale]] = {
@@ -46,7 +48,7 @@ SCALES: Final[dict[str, Scale]] = {
         validation=200,
         test=200,
         quality_epochs=2,
-        stopping_epochs=5,
+        stopping_budgets=(5,),
         augmented_train=200,
         augmentation_epochs=1,
         learning_rates=(1e-3, 1e-2),
@@ -60,9 +62,9 @@ SCALES: Final[dict[str, Scale]] = {
         seeds=5,
         train=2000,
         validation=1000,
-        test=1000,
+        test=4000,
         quality_epochs=10,
-        stopping_epochs=18,
+        stopping_budgets=(10, 16),
         augmented_train=1500,
         augmentation_epochs=8,
         learning_rates=(1e-3, 3e-3, 1e-2),
@@ -78,7 +80,7 @@ SCALES: Final[dict[str, Scale]] = {
         validation=4000,
         test=4000,
         quality_epochs=12,
-        stopping_epochs=40,
+        stopping_budgets=(10, 20, 40),
         augmented_train=6000,
         augmentation_epochs=20,
         learning_rates=(3e-4, 1e-3, 3e-3, 1e-2),
@@ -95,7 +97,7 @@ SCALES: Final[dict[str, Scale]] = {
         validation=10_000,
         test=10_000,
         quality_epochs=15,
-        stopping_epochs=60,
+        stopping_budgets=(10, 20, 40, 60),
         augmented_train=20_000,
         augmentation_epochs=30,
         learning_rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2),

@@ -4,6 +4,7 @@ Each trial asks the worker, stores an `Observation` per arm and figure with one 
 with ``replicate="seed"`` per comparison. A trial that cannot run stores an observation with its reason.
 """
 
+import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -16,8 +17,10 @@ from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,
     case_of,
+    images_per_error,
     observe,
     paired_by_seed,
+    seeds_text,
     speed_to_target,
     train_arms,
     why_no_result,
@@ -39,6 +42,7 @@ def measure_trial(
     engine: str = "tensorflow",
     progress: Progress = lambda what, done, count: None,
     scale: Scale | None = None,
+    first_seed: int | None = None,
 ) -> list[Record]:
     """Run one trial in a worker of its own and store its records in the session.
 
@@ -48,6 +52,7 @@ def measure_trial(
         engine: tensorflow, jax or torch.
         progress: told (what is being done, done, of how many).
         scale: instead of the profile's own.
+        first_seed: of another run's records, to repeat it; drawn anew where ``None``.
 
     Raises:
         UsageError: no such trial.
@@ -65,6 +70,7 @@ def measure_trial(
         ask=worker.result,
         append=session.append,
         fresh_worker=worker.close,
+        first_seed=secrets.randbelow(2**24) if first_seed is None else first_seed,
         ask_side_by_side=None if session.environment.gpus or cores < 2 else TrialCrew(engine, cores).answers,
         progress=progress,
     )
@@ -81,7 +87,7 @@ def measure_quality(context: TrialContext) -> None:
     kind = "gpu" if context.environment.gpus else "cpu"
     skipped = {name: why_not(name, device_kind=kind, compiler="none", **_capability(context)) for name in PRECISIONS}
     arms = {name: partial(_quality_request, scale, name) for name, reason in skipped.items() if reason is None}
-    found, interrupted = train_arms(context, "equal-quality", arms, range(scale.seeds))
+    found, interrupted = train_arms(context, "equal-quality", arms, context.seeds, launch_per_seed=True)
     for arm in found.values():
         _store_quality(context, arm)
     for name, reason in skipped.items():
@@ -93,10 +99,10 @@ def measure_quality(context: TrialContext) -> None:
             paired_by_seed(
                 context,
                 "equal-quality",
-                "validation_accuracy",
+                "images_per_test_error",
                 pair,
-                _last_accuracy,
-                "validation_accuracy_ratio",
+                partial(_images_per_error, context, "test_accuracy"),
+                "test_accuracy_ratio",
                 of_finished=True,
             )
             paired_by_seed(context, "equal-quality", "speed_to_accuracy", pair, speed_to_target, "time_to_accuracy_s")
@@ -112,7 +118,7 @@ def _capability(context: TrialContext) -> dict[str, float]:
 def _quality_request(scale: Scale, precision: str, seed: int) -> Train:
     return Train(
         key=f"quality/{precision}/{seed}",
-        data=scale.data(),
+        data=scale.data(seed),
         seed=seed,
         precision=precision,
         learning_rate=2e-3,
@@ -127,9 +133,9 @@ def _store_quality(context: TrialContext, arm: ArmRuns) -> None:
         observe(context, "equal-quality", "validation_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
         return
     first = arm.trained[0]
-    request = _quality_request(context.scale, arm.name, 0)
+    request = _quality_request(context.scale, arm.name, context.first_seed)
     arm.case = case_of(context, first.dataset, first.device_kind, request)
-    labels = {"dataset": first.dataset, "checksum": first.checksum, "target": str(first.target_accuracy)}
+    labels = {"dataset": first.dataset, "seeds": seeds_text(arm), "target": str(first.target_accuracy)}
     figures: dict[str, list[float | None]] = {
         "validation_accuracy_ratio": [_last_accuracy(run) for run in arm.trained],
         "test_accuracy_ratio": [run.test_accuracy for run in arm.trained],
@@ -178,19 +184,19 @@ _AUGMENTATION_PAIRS: Final = (
 
 
 def measure_augmentation(context: TrialContext) -> None:
-    """augmentation: accuracy on clean and on shifted test images over seeds, and what the input pipeline costs."""
+    """augmentation: accuracy on clean and on corrupted test images over seeds, and what the input pipeline costs."""
     names = [name for name in _AUGMENTATION_ARMS if context.scale.flip_arm or name != "augmented-no-flip"]
     arms = {name: partial(_augmentation_request, context.scale, name) for name in names}
-    found, interrupted = train_arms(context, "augmentation", arms, range(context.scale.seeds), timed=False)
+    found, interrupted = train_arms(context, "augmentation", arms, context.seeds, timed=False)
     for arm in found.values():
         _store_augmentation(context, arm)
     for baseline, candidate in _AUGMENTATION_PAIRS:
         if candidate in found:
             pair = found[baseline], found[candidate]
-            for metric in ("test_accuracy", "shifted_test_accuracy"):
-                paired_by_seed(
-                    context, "augmentation", metric, pair, partial(_figure, metric), f"{metric}_ratio", of_finished=True
-                )
+            for kind in ("test", "corrupted_test"):
+                value, metric = partial(_images_per_error, context, f"{kind}_accuracy"), f"images_per_{kind}_error"
+                evidence = f"{kind}_accuracy_ratio"
+                paired_by_seed(context, "augmentation", metric, pair, value, evidence, of_finished=True)
     _raise_if(interrupted)
     _store_pipeline(context)
 
@@ -200,15 +206,20 @@ def _figure(name: str, run: Trained) -> float | None:
     return value
 
 
+def _images_per_error(context: TrialContext, name: str, run: Trained) -> float | None:
+    accuracy = _figure(name, run)
+    return None if accuracy is None else images_per_error(accuracy, context.scale.test)
+
+
 def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
     return Train(
         key=f"augmentation/{name}/{seed}",
-        data=scale.data(scale.augmented_train),
+        data=scale.data(seed, scale.augmented_train, upright=True),
         seed=seed,
         batch_size=32,
         learning_rate=2e-3,
         epochs=scale.augmentation_epochs,
-        shifted_test=True,
+        corrupted_test=True,
         **_AUGMENTATION_ARMS[name],
     )
 
@@ -219,10 +230,10 @@ def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
         observe(context, "augmentation", "test_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
         return
     first = arm.trained[0]
-    request = _augmentation_request(context.scale, arm.name, 0)
+    request = _augmentation_request(context.scale, arm.name, context.first_seed)
     arm.case = case_of(context, first.dataset, first.device_kind, request, variant=arm.name)
-    labels = {"dataset": first.dataset, "checksum": first.checksum, "arm": arm.name, "epochs": str(request.epochs)}
-    for metric in ("test_accuracy", "shifted_test_accuracy"):
+    labels = {"dataset": first.dataset, "seeds": seeds_text(arm), "arm": arm.name, "epochs": str(request.epochs)}
+    for metric in ("test_accuracy", "corrupted_test_accuracy"):
         values = [value for run in arm.trained if (value := _figure(metric, run)) is not None]
         arm.observations[f"{metric}_ratio"] = observe(
             context, "augmentation", f"{metric}_ratio", values, case=arm.case, labels=labels
@@ -234,7 +245,7 @@ def _store_pipeline(context: TrialContext) -> None:
     scale = context.scale
     context.progress("augmentation: input pipelines", 0, 1)
     reply = context.answer(
-        Pipeline(key="augmentation/pipeline", data=scale.data(scale.augmented_train), repeats=scale.repeats)
+        Pipeline(key="augmentation/pipeline", data=scale.data(context.first_seed, scale.augmented_train), repeats=scale.repeats)
     )
     if not isinstance(reply, Pipelined):
         reason = why_no_result(reply)

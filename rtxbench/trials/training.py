@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rtxbench.engines.base import Engine
 from rtxbench.engines.keras_model import adam_for
 from rtxbench.precision import precision_named
-from rtxbench.trials.digits import Dataset, shifted_images
+from rtxbench.trials.digits import Dataset, corrupted_images
 from rtxbench.trials.messages import Train, Trained
 from rtxbench.trials.pipelines import article_layers, load_images, tf_data_pipeline
 from rtxbench.workloads.small_models import digits_cnn
@@ -161,7 +161,7 @@ def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trai
     epoch_s, accuracies, losses = course
     target = request.target_accuracies.get(data.name)
     reached = None if target is None else next((i for i, value in enumerate(accuracies) if value >= target), None)
-    shifted = shifted_images(data.test[0]) if request.shifted_test else None
+    corrupted = corrupted_images(data.test[0], request.data.seed) if request.corrupted_test else None
     return Trained(
         key=request.key,
         device_kind=device_kind(),
@@ -174,7 +174,9 @@ def _summary(request: Train, data: Dataset, model: Any, course: _Course) -> Trai
         time_to_target_s=None if reached is None else sum(epoch_s[: reached + 1]),
         epochs_to_target=None if reached is None else reached + 1,
         test_accuracy=accuracy_of(model, data.test[0], data.test[1], request.pixels),
-        shifted_test_accuracy=None if shifted is None else accuracy_of(model, shifted, data.test[1], request.pixels),
+        corrupted_test_accuracy=(
+            None if corrupted is None else accuracy_of(model, corrupted, data.test[1], request.pixels)
+        ),
         loss_scale_overflows=loss_scale_overflows(model, len(epoch_s) * -(-len(data.train[0]) // request.batch_size)),
         finite=all(math.isfinite(value) for value in losses),
     )

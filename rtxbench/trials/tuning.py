@@ -4,14 +4,17 @@ from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from rtxbench.records import Case
 from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,
     case_of,
+    images_per_error,
     observe,
     paired_by_seed,
-    speed_to_target,
+    seeds_text,
     train_arms,
     why_no_result,
 )
@@ -25,7 +28,10 @@ _PATIENCE_EPOCHS: Final = 3
 _DEFAULTS: Final = (1e-3, 32)
 """Keras's own learning rate of Adam and batch size of ``fit``: what a listing without either gets."""
 _PILOT_SEEDS: Final = (1000, 1001, 1002, 1003)
-"""The slowest one counts: a rate that reaches the target only from lucky weights must not win the pilot."""
+"""Counted from the run's first seed, beyond those that judge. The slowest one counts: a rate that reaches the target only from lucky weights must not win the pilot."""
+_PENALTY: Final = 2.0
+"""A seed that misses its target counts as twice the time it was given (PAR2, as solvers are ranked): leaving it out would
+flatter the arm, and leaving the arm out would never count against it."""
 _LARGEST_TRIED: Final = 2**20
 _RESOLUTION: Final = 8
 """The search ends when the bracket is an eighth of the batch: finer differences change nothing for a user."""
@@ -118,7 +124,7 @@ def _largest_batch(context: TrialContext) -> None:
 def _request(context: TrialContext, setting: _Setting, seed: int, key: str, time_limit_s: float | None = None) -> Train:
     return Train(
         key=f"tuning/{key}/{seed}",
-        data=context.scale.data(),
+        data=context.scale.data(seed),
         seed=seed,
         batch_size=setting.batch_size,
         learning_rate=setting.learning_rate,
@@ -148,10 +154,6 @@ def _tuned_against_defaults(context: TrialContext) -> None:
         observe(context, "tuning", "time_to_accuracy_s", (), labels={"arm": "tuned"}, reason=reason)
         return
     settings = {"defaults": _Setting(*_DEFAULTS), "tuned": best[1]}
-    if settings["defaults"] == settings["tuned"]:
-        reason = "the defaults were the fastest setting of the pilot, so there is nothing to compare"
-        observe(context, "tuning", "time_to_accuracy_s", (), labels={"arm": "tuned"}, reason=reason)
-        return
     _confirm(context, settings)
 
 
@@ -159,7 +161,7 @@ def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float
     """Seconds to the target from the pilot's slowest seed; ``None`` where one did not reach it in ``limit_s``."""
     times: list[float] = []
     case, reason = None, None
-    for seed in _PILOT_SEEDS:
+    for seed in (context.first_seed + offset for offset in _PILOT_SEEDS):
         request = _request(context, setting, seed, f"pilot/{number}", limit_s)
         run = context.answer(request)
         reason = _why_not_reached(run, limit_s)
@@ -193,35 +195,51 @@ def _why_not_reached(run: TrialReply, limit_s: float | None) -> str | None:
 
 
 def _confirm(context: TrialContext, settings: dict[str, _Setting]) -> None:
+    """Train both on fresh seeds. Where the defaults won the pilot they are what tuning found, and the ratio is 1."""
     arms = {
         name: partial(lambda setting, name, seed: _request(context, setting, seed, name), setting, name)
         for name, setting in settings.items()
+        if name == "defaults" or setting != settings["defaults"]
     }
-    found, interrupted = train_arms(context, "tuning", arms, range(context.scale.seeds))
+    found, interrupted = train_arms(context, "tuning", arms, context.seeds, launch_per_seed=True)
+    defaults = found["defaults"]
+    found.setdefault("tuned", ArmRuns("tuned", runs=dict(defaults.runs), failure=defaults.failure))
     for name, arm in found.items():
-        setting = settings[name]
-        labels = {"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": name}
-        if not arm.runs:
-            observe(context, "tuning", "time_to_accuracy_s", (), labels=labels, reason=arm.failure or "not finished")
-            continue
-        first = arm.trained[0]
-        arm.case = case_of(context, first.dataset, first.device_kind, _request(context, setting, 0, name), name)
-        times = [run.time_to_target_s for run in arm.trained]
-        known = [value for value in times if value is not None]
-        complete = len(known) == len(times)
-        arm.observations["time_to_accuracy_s"] = observe(
-            context,
-            "tuning",
-            "time_to_accuracy_s",
-            known if complete else (),
-            case=arm.case,
-            labels={**labels, "dataset": first.dataset},
-            reason=None if complete else f"{len(times) - len(known)} of {len(times)} seeds did not reach the target",
-        )
-    pair = found["defaults"], found["tuned"]
-    paired_by_seed(context, "tuning", "speed_to_accuracy", pair, speed_to_target, "time_to_accuracy_s")
+        _store_confirmed(context, arm, settings[name])
+    paired_by_seed(
+        context, "tuning", "speed_to_accuracy", (defaults, found["tuned"]), _penalised_speed, "time_to_accuracy_s"
+    )
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _store_confirmed(context: TrialContext, arm: ArmRuns, setting: _Setting) -> None:
+    labels = {"learning_rate": f"{setting.learning_rate:g}", "batch_size": str(setting.batch_size), "arm": arm.name}
+    if setting == _Setting(*_DEFAULTS) and arm.name == "tuned":
+        labels["note"] = "the defaults were the fastest setting of the pilot"
+    if not arm.runs:
+        observe(context, "tuning", "time_to_accuracy_s", (), labels=labels, reason=arm.failure or "not finished")
+        return
+    first = arm.trained[0]
+    request = _request(context, setting, context.first_seed, arm.name)
+    arm.case = case_of(context, first.dataset, first.device_kind, request, arm.name)
+    missed = sum(run.time_to_target_s is None for run in arm.trained)
+    if missed:
+        counted = f"each counts as {_PENALTY:g} times the time it was given"
+        labels["missed"] = f"{missed} of {len(arm.trained)} seeds missed the target; {counted}"
+    arm.observations["time_to_accuracy_s"] = observe(
+        context,
+        "tuning",
+        "time_to_accuracy_s",
+        [1 / _penalised_speed(run) for run in arm.trained],
+        case=arm.case,
+        labels={**labels, "dataset": first.dataset, "seeds": seeds_text(arm)},
+    )
+
+
+def _penalised_speed(run: Trained) -> float:
+    """One over the seconds to the target; where it was missed, over the penalty times the seconds spent."""
+    return 1 / (_PENALTY * sum(run.epoch_s) if run.time_to_target_s is None else run.time_to_target_s)
 
 
 def early_stopping_epoch(validation_loss: tuple[float | None, ...], patience: int = _PATIENCE_EPOCHS) -> int:
@@ -241,20 +259,35 @@ def early_stopping_epoch(validation_loss: tuple[float | None, ...], patience: in
 
 
 def _early_stopping(context: TrialContext) -> None:
-    """One training over all epochs per seed holds both arms: stopping early is a prefix of the same course."""
-    request = _all_epochs(context, 0)
+    """One training over all epochs per seed holds every arm: a smaller budget and a stop are prefixes of its course.
+
+    The article's budget is judged. At others the same trainings say how much of the saving is the budget's.
+    """
     found, interrupted = train_arms(
-        context, "tuning: EarlyStopping", {"all-epochs": partial(_all_epochs, context)}, range(context.scale.seeds)
+        context, "tuning: EarlyStopping", {"all-epochs": partial(_all_epochs, context)}, context.seeds
     )
-    whole = found["all-epochs"]
-    if not whole.runs:
-        observe(
-            context, "tuning", "training_s", (), labels={"arm": "all-epochs"}, reason=whole.failure or "not finished"
-        )
+    course = found["all-epochs"]
+    if not course.runs:
+        reason = course.failure or "not finished"
+        observe(context, "tuning", "training_s", (), labels={"arm": "all-epochs"}, reason=reason)
         return
-    first = whole.trained[0]
+    judged, *others = context.scale.stopping_budgets
+    _judge_stopping(context, course, judged)
+    for epochs in (judged, *others):
+        whole = [_first_epochs(run, epochs) for run in course.trained]
+        saved = [sum(run.epoch_s) / sum(_cut(run).epoch_s) for run in whole]
+        labels = {"arm": "early-stopping", "budget_epochs": str(epochs), "patience": str(_PATIENCE_EPOCHS)}
+        observe(context, "tuning", "training_speed_ratio", saved, labels=labels)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _judge_stopping(context: TrialContext, course: ArmRuns, epochs: int) -> None:
+    whole = ArmRuns("all-epochs", runs={seed: _first_epochs(run, epochs) for seed, run in course.runs.items()})
     stopped = ArmRuns("early-stopping", runs={seed: _cut(run) for seed, run in whole.runs.items()})
+    first = course.trained[0]
     for arm in (whole, stopped):
+        request = _all_epochs(context, context.first_seed)
         arm.case = case_of(context, first.dataset, first.device_kind, request, variant=arm.name)
         figures = {
             "training_s": [sum(run.epoch_s) for run in arm.trained],
@@ -263,38 +296,40 @@ def _early_stopping(context: TrialContext) -> None:
             "validation_accuracy_ratio": [run.validation_accuracy[-1] for run in arm.trained],
         }
         labels = {"arm": arm.name, "dataset": first.dataset, "patience": str(_PATIENCE_EPOCHS)}
+        labels |= {"budget_epochs": str(epochs), "seeds": seeds_text(course)}
         for metric, values in figures.items():
             arm.observations[metric] = observe(context, "tuning", metric, values, case=arm.case, labels=labels)
-    pair = whole, stopped
-    paired_by_seed(context, "tuning", "training_speed", pair, lambda run: 1 / sum(run.epoch_s), "training_s")
+    pair, images = (whole, stopped), context.scale.validation
+    speed = f"training_speed_of_{epochs}_epochs"
+    paired_by_seed(context, "tuning", speed, pair, lambda run: 1 / sum(run.epoch_s), "training_s")
     paired_by_seed(
         context,
         "tuning",
-        "validation_accuracy",
+        "images_per_validation_error",
         pair,
-        lambda run: run.validation_accuracy[-1],
+        lambda run: images_per_error(run.validation_accuracy[-1], images),
         "validation_accuracy_ratio",
     )
-    if interrupted:
-        raise KeyboardInterrupt
 
 
 def _all_epochs(context: TrialContext, seed: int) -> Train:
     return Train(
         key=f"tuning/stopping/{seed}",
-        data=context.scale.data(),
+        data=context.scale.data(seed),
         seed=seed,
         learning_rate=3e-3,
-        epochs=context.scale.stopping_epochs,
+        epochs=max(context.scale.stopping_budgets),
     )
 
 
 def _cut(run: Trained) -> Trained:
     """The same training as EarlyStopping would have left it."""
-    import msgspec
+    return _first_epochs(run, early_stopping_epoch(run.validation_loss))
 
-    epochs = early_stopping_epoch(run.validation_loss)
-    return msgspec.structs.replace(
+
+def _first_epochs(run: Trained, epochs: int) -> Trained:
+    """The same training as it was after so many epochs."""
+    return replace(
         run,
         epoch_s=run.epoch_s[:epochs],
         validation_accuracy=run.validation_accuracy[:epochs],

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtxbench.records import Case, Flag, Observation, RatioRecord, Record, Verdict
+from rtxbench.stats import ratio_estimate
 from rtxbench.verdicts.claims import Arm, Claim, Comparison
 from rtxbench.verdicts.judge import judge, load_claims
 from tests.judged_runs import (
@@ -244,6 +245,17 @@ def test_an_arm_that_had_not_warmed_up_raises_the_confidence_asked_for() -> None
     assert [note.kind for note in verdict.notes] == []
     subject = judge([loaded_run(change_last(GOOD, warmup_ok=False), environment(2))], [SPEED])[1]
     assert "trend" in [note.kind for note in subject.notes]
+
+
+def test_few_launches_and_a_stop_that_looked_at_the_data_need_99_percent() -> None:
+    """Four launches, or an interval widened for an adaptive stop, decide only what 99 % decides."""
+    few = whole(paired(FLOAT32, FLOAT16, 2.0, spread=SPREAD[:4]), SPEED)
+    record = GOOD[2]
+    assert isinstance(record, RatioRecord)
+    stopped = whole(change_last(GOOD, ratio=ratio_estimate(record.log_ratios, adaptive=True)), SPEED)
+    for verdict in (few, stopped):
+        assert verdict.estimate is not None
+        assert (verdict.state, verdict.estimate.confidence) == ("supported", 0.99)
 
 
 def test_between_the_claim_and_its_margin_lies_about_the_line() -> None:

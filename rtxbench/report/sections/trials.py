@@ -109,7 +109,8 @@ def _quality(topic: _Topic) -> list[Block]:
     ]
     data = accuracy[0].labels if accuracy else {}
     caption = (
-        f"{topic.title}, data set {data.get('dataset', '')} (checksum {data.get('checksum', '')}). "
+        f"{topic.title}, data set {data.get('dataset', '')}"
+        f"{', drawn anew for each of the seeds ' + data['seeds'] if 'seeds' in data else ''}. "
         f"Time to target: to a validation accuracy of {data.get('target', '')}, training alone."
     )
     return [
@@ -126,9 +127,16 @@ _QUALITY_FORMATS: Final[tuple[Callable[[float], str], ...]] = (
 )
 
 
+_TEST_WORDS: Final = {
+    "test_accuracy_ratio": "unseen",
+    "corrupted_test_accuracy_ratio": "blurred, noisy, faint or covered",
+    "shifted_test_accuracy_ratio": "shifted and rotated",  # of older records
+}
+
+
 def _augmentation(topic: _Topic) -> list[Block]:
     rows = []
-    for metric, words in (("test_accuracy_ratio", "unseen"), ("shifted_test_accuracy_ratio", "shifted and rotated")):
+    for metric, words in _TEST_WORDS.items():
         for number, record in enumerate(topic.of(metric)):
             rows.append(DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number]))
     return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
