@@ -163,9 +163,14 @@ def _case_of(arm: Arm, devices: int) -> Case:
 def evidence_for(claim: Claim, ratio: float, *, equal: float = 1.0, limit_factor: float = 0.0) -> list[Record]:
     """Evidence for every part of a claim: ``ratio`` times each threshold, ``equal`` where no difference is claimed."""
     records: list[Record] = []
-    for comparison in claim.comparisons:
+    for comparison in (part for part in claim.comparisons if part.required or not claim.fits):
         level = equal if comparison.rule == "no-difference" else ratio * (comparison.threshold_ratio or 1.0)
         records += paired(*arms_of(comparison), level, metric=comparison.metric, replicate=comparison.replicate)
+    for fit in claim.fits:
+        case = Case(workload=fit.workload[0], batch_size=4, placement="gpu")
+        reason = "out of memory on the device" if ratio < 0.9 else "the worker died"
+        failed = {"status": "failed", "reason": reason, "measurement": None}
+        records.append(case_record(case) if ratio >= 1 else case_record(case, **failed))
     for limit in claim.limits:
         labels = {name: patterns[0] for name, patterns in limit.labels.items()}
         values = [limit_factor * (limit.maximum or 1e-3)] * 5

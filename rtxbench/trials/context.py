@@ -46,7 +46,7 @@ class TrialContext:
         ask: sends a request to the worker and returns its reply.
         append: stores a record.
         fresh_worker: ends the worker; the next request gets a new one.
-        first_seed: of this run; every training draws its weights, its images and its order from a seed counted from here.
+        first_seed: of this run; each training draws weights, images and order from a seed counted from here.
         ask_side_by_side: sends requests to several workers at once and yields (index, reply) as they come; times in
             such replies mean nothing.
         progress: told (what is being done, done, of how many).
@@ -213,12 +213,12 @@ def _keep(found: dict[str, ArmRuns], name: str, seed: int, reply: TrialReply) ->
 
 
 def seeds_text(arm: ArmRuns) -> str:
-    """The seeds an arm was trained from, for its label: they draw weights, order and images, and repeat a run."""
+    """Name the seeds an arm was trained from, for its label: they draw weights, order and images, and repeat a run."""
     return ", ".join(map(str, sorted(arm.runs)))
 
 
 def images_per_error(accuracy: float, images: int) -> float:
-    """How many images there are to each wrong answer; half an error is added, so that none wrong is a number, too.
+    """Divide images by wrong answers; half an error is added, so that none wrong is a number, too.
 
     Above 1 in a ratio the candidate errs less. A ratio of accuracies hides errors: 2 % of it is three times as many of
     them at 99 %.
@@ -306,8 +306,7 @@ def paired_by_seed(
     observed = baseline.observations.get(evidence), candidate.observations.get(evidence)
     if not logs or len(logs) < len(pairs) or observed[0] is None or observed[1] is None:
         return None
-    assert baseline.case is not None
-    assert candidate.case is not None
+    assert baseline.case is not None and candidate.case is not None
     record = RatioRecord(
         record_id=new_record_id(),
         run_id=context.run_id,

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -83,7 +83,9 @@ def _mnist(spec: DataSpec) -> Dataset:
     cut = len(x) - spec.validation
     train, validation = order[: min(spec.train, cut)], order[cut:]
     y, y_test = y.astype(np.int32), y_test.astype(np.int32)
-    return Dataset("mnist", (x[train], y[train]), (x[validation], y[validation]), (x_test[order_test], y_test[order_test]))
+    return Dataset(
+        "mnist", (x[train], y[train]), (x[validation], y[validation]), (x_test[order_test], y_test[order_test])
+    )
 
 
 def article_layers(*, flip: bool = True) -> Any:

@@ -37,8 +37,9 @@ class Scale:
 
     def data(self, seed: int, train: int | None = None, *, upright: bool = False) -> DataSpec:
         """The images of this scale drawn from ``seed``, of which ``train`` for training where given."""
-        counts = {"train": train or self.train, "validation": self.validation, "test": self.test}
-        return DataSpec(**counts, seed=seed, upright=upright)
+        return DataSpec(
+            train=train or self.train, validation=self.validation, test=self.test, seed=seed, upright=upright
+        )
 
 
 SCALES: Final[dict[str, Scale]] = {

@@ -245,7 +245,11 @@ def _store_pipeline(context: TrialContext) -> None:
     scale = context.scale
     context.progress("augmentation: input pipelines", 0, 1)
     reply = context.answer(
-        Pipeline(key="augmentation/pipeline", data=scale.data(context.first_seed, scale.augmented_train), repeats=scale.repeats)
+        Pipeline(
+            key="augmentation/pipeline",
+            data=scale.data(context.first_seed, scale.augmented_train),
+            repeats=scale.repeats,
+        )
     )
     if not isinstance(reply, Pipelined):
         reason = why_no_result(reply)

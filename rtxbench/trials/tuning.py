@@ -28,10 +28,11 @@ _PATIENCE_EPOCHS: Final = 3
 _DEFAULTS: Final = (1e-3, 32)
 """Keras's own learning rate of Adam and batch size of ``fit``: what a listing without either gets."""
 _PILOT_SEEDS: Final = (1000, 1001, 1002, 1003)
-"""Counted from the run's first seed, beyond those that judge. The slowest one counts: a rate that reaches the target only from lucky weights must not win the pilot."""
+"""Counted from the run's first seed, beyond those that judge. The slowest one counts: a rate that reaches the target
+only from lucky weights must not win the pilot."""
 _PENALTY: Final = 2.0
-"""A seed that misses its target counts as twice the time it was given (PAR2, as solvers are ranked): leaving it out would
-flatter the arm, and leaving the arm out would never count against it."""
+"""A seed that misses its target counts as twice the time it was given (PAR2, as solvers are ranked): leaving it
+out would flatter the arm, and leaving the arm out would never count against it."""
 _LARGEST_TRIED: Final = 2**20
 _RESOLUTION: Final = 8
 """The search ends when the bracket is an eighth of the batch: finer differences change nothing for a user."""

@@ -121,6 +121,15 @@ class Limit(_Strict, frozen=True, kw_only=True):
     required: bool = True
 
 
+class Fit(_Strict, frozen=True, kw_only=True):
+    """Workloads that must train on a GPU of the machine without running out of its memory."""
+
+    name: str
+    workload: tuple[str, ...]
+    """Selectors, as those of an `Arm`."""
+    required: bool = True
+
+
 class Elsewhere(_Strict, frozen=True, kw_only=True):
     """What published measurements may say of a claim about cards, beside its verdict and never in it."""
 
@@ -160,6 +169,7 @@ class Claim(_Strict, frozen=True, kw_only=True):
     """A faster precision counts only where equal-quality holds for the same precision and placement."""
     comparisons: tuple[Comparison, ...] = ()
     limits: tuple[Limit, ...] = ()
+    fits: tuple[Fit, ...] = ()
     plan: tuple[PlanRow, ...] = ()
     """How `rtxbench run` measures it."""
     not_testable: str = ""
@@ -170,9 +180,10 @@ class Claim(_Strict, frozen=True, kw_only=True):
 
     @property
     def required_parts(self) -> tuple[str, ...]:
-        """Names of the comparisons and limits the claim as a whole rests on."""
+        """Names of the comparisons, limits and fits the claim as a whole rests on."""
         comparisons = tuple(part.name for part in self.comparisons if part.required)
-        return comparisons + tuple(part.name for part in self.limits if part.required)
+        limits = tuple(part.name for part in self.limits if part.required)
+        return (*comparisons, *limits, *(part.name for part in self.fits if part.required))
 
 
 class _ClaimsFile(_Strict, frozen=True, kw_only=True):
@@ -265,8 +276,8 @@ def _check(claim: Claim, source: Path) -> None:
     problems += [problem for limit in claim.limits for problem in _limit_problems(limit)]
     if not claim.id or not all(character.isalnum() or character in "-_." for character in claim.id):
         problems.append("`id` must be letters, digits, '-', '_' or '.'")
-    if bool(claim.not_testable) == bool(claim.comparisons or claim.limits):
-        problems.append("give `comparisons` or `limits`, or else `not_testable` with the reason")
+    if bool(claim.not_testable) == bool(claim.comparisons or claim.limits or claim.fits):
+        problems.append("give `comparisons`, `limits` or `fits`, or else `not_testable` with the reason")
     if claim.not_testable and not claim.sources:
         problems.append("`not_testable` needs `sources`")
     if problems:

@@ -16,7 +16,7 @@ from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observat
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
-from rtxbench.verdicts.claims import Arm, Claim, Comparison, Limit
+from rtxbench.verdicts.claims import Arm, Claim, Comparison, Fit, Limit
 from rtxbench.verdicts.pooling import widening
 from rtxbench.verdicts.selectors import selects
 from rtxbench.verdicts.steadiness import ratio_trends
@@ -135,6 +135,19 @@ class MachineEvidence:
             "Older records hold the figure it was judged by before, which no longer speaks for it; now it is judged by "
             f"{' and '.join(dict.fromkeys(map(say_metric, found)))}."
         )
+
+    def tried_on_gpu(self, claim: Claim, fit: Fit) -> list[CaseRecord]:
+        """Cases of the fit's workloads that were run on a GPU of this machine, oldest first."""
+        found = [
+            record
+            for run in self.runs
+            if lacks(run.run.environment, claim) is None
+            for record in run.of_kind(CaseRecord)
+            if record.status != "skipped"
+            and record.case.placement == "gpu"
+            and selects("workload", fit.workload, record.case.workload)
+        ]
+        return sorted(found, key=lambda record: record.finished_at)
 
     def skipped(self, claim: Claim) -> CaseRecord | None:
         """The latest case that could have spoken for the claim but was skipped or failed."""

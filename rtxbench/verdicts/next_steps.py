@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rtxbench.records import Observation, RatioRecord, Verdict
+from rtxbench.records import CaseRecord, Observation, RatioRecord, Verdict
 from rtxbench.verdicts.claims import Claim
 
 __all__ = ["measure_again", "most_frequent_step", "with_step"]
@@ -14,7 +14,7 @@ __all__ = ["measure_again", "most_frequent_step", "with_step"]
 _LONGER: Final = {"smoke": "quick", "quick": "standard", "standard": "full"}
 
 
-def measure_again(claim: Claim, record: RatioRecord | Observation, profile: str) -> str | None:
+def measure_again(claim: Claim, record: RatioRecord | Observation | CaseRecord, profile: str) -> str | None:
     """The command that measures a comparison's own models once more, one profile longer; runs are combined.
 
     Args:
@@ -27,7 +27,7 @@ def measure_again(claim: Claim, record: RatioRecord | Observation, profile: str)
     longer = _LONGER.get(profile, "full")
     case = record.baseline if isinstance(record, RatioRecord) else record.case
     engine = f" --engine {case.engine}" if case is not None and case.engine not in ("tensorflow", "python") else ""
-    if isinstance(record, Observation) or record.replicate == "seed":
+    if not isinstance(record, RatioRecord) or record.replicate == "seed":
         return f"rtxbench run --claim {claim.id} --profile {longer}{engine}"
     return f"rtxbench run --workload {record.baseline.workload} --profile {longer}{engine}"
 

@@ -54,8 +54,20 @@ def _pair(candidate: str, baseline: str, rows: Sequence[Published]) -> Published
         f"figures of {len(models)} models from {format_ratio(low)} to {format_ratio(high)} "
         f"({shared[0].precision}, {' and '.join(stacks)}, each card at the largest batch published)"
     )
+    text += _per_price_and_watt(value, candidate, baseline)
     sources = dict.fromkeys(row.path for case in shared for row in (*ours[case][1], *theirs[case][1]))
     return PublishedPair(text, value, low, high, len(shared), tuple(sources))
+
+
+def _per_price_and_watt(ratio: float, candidate: str, baseline: str) -> str:
+    """What the ratio becomes for the list price at launch and for the board's power limit, as far as both are known."""
+    ours, theirs = (load_cards()[name] for name in (candidate, baseline))
+    said = []
+    if ours.msrp_usd and theirs.msrp_usd:
+        said.append(f"{format_ratio(ratio * theirs.msrp_usd / ours.msrp_usd)} for the same list price at launch")
+    if ours.power_limit_w and theirs.power_limit_w:
+        said.append(f"{format_ratio(ratio * theirs.power_limit_w / ours.power_limit_w)} for the same board power limit")
+    return f"; {' and '.join(said)}" if said else ""
 
 
 class _Case(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from rtxbench.records import Case, Leaning, Note, Observation, Verdict, VerdictState
-from rtxbench.verdicts.claims import Claim, Comparison, Limit
+from rtxbench.records import Case, CaseRecord, Leaning, Note, Observation, Verdict, VerdictState
+from rtxbench.verdicts.claims import Claim, Comparison, Fit, Limit
 from rtxbench.verdicts.decision import Decision, decide
 from rtxbench.verdicts.matching import MachineEvidence, PairedEvidence
 from rtxbench.verdicts.next_steps import measure_again, with_step
@@ -26,6 +26,7 @@ from rtxbench.verdicts.wording import (
     refuted_below,
     scaling_note,
 )
+from rtxbench.wording import name_of
 
 __all__ = ["Subject", "judge_subjects", "with_quality_checked", "worst_quality"]
 
@@ -54,6 +55,11 @@ def judge_subjects(machine: MachineEvidence, claim: Claim) -> tuple[Subject, ...
         for record in machine.observations(claim, limit):
             observations.setdefault(describe_observation(record), []).append(record)
         found += [_judge_limit(machine, claim, limit, text, records) for text, records in observations.items()]
+    for fit in claim.fits:
+        tried: dict[str, list[CaseRecord]] = {}
+        for case in machine.tried_on_gpu(claim, fit):
+            tried.setdefault(name_of(case.case.workload), []).append(case)
+        found += [_judge_fit(machine, claim, fit, text, cases) for text, cases in tried.items()]
     return tuple(found)
 
 
@@ -190,6 +196,30 @@ def _judge_limit(
 
 def _decided(base: Verdict, state: VerdictState, reason: str, explanation: str) -> Verdict:
     return replace(base, state=state, reason=reason, explanation=explanation, next_step=None, next_command=None)
+
+
+# --- fits -----------------------------------------------------------------------------------------------------------
+
+
+def _judge_fit(machine: MachineEvidence, claim: Claim, fit: Fit, subject: str, cases: list[CaseRecord]) -> Subject:
+    """One training at any batch shows that it fits; without one the latest failure says whether memory ran out."""
+    record = next((case for case in reversed(cases) if case.status == "measured"), cases[-1])
+    base = Verdict(
+        claim=claim.id,
+        machine=machine.machine,
+        subject=f"{fit.name}: {subject}",
+        state="inconclusive",
+        reason="failed-arm",
+        explanation=f"It failed: {(record.reason or 'no reason given').rstrip('.')}.",
+        evidence=(record.record_id,),
+    )
+    if record.status == "measured":
+        verdict = _decided(base, "supported", "fits", f"It trained at batch {record.case.batch_size}.")
+    elif "memory" in (record.reason or "").lower():
+        verdict = _decided(base, "refuted", "out-of-memory", base.explanation)
+    else:
+        verdict = with_step(base, "Measure it again", measure_again(claim, record, "quick"))
+    return Subject(fit.name, fit.required, verdict, 0.0 if verdict.state != "inconclusive" else 1.0)
 
 
 # --- equal quality --------------------------------------------------------------------------------------------------

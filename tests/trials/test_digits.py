@@ -3,7 +3,7 @@ import pytest
 
 from rtxbench.errors import UnavailableError
 from rtxbench.trials import pipelines
-from rtxbench.trials.digits import generated_digits, shifted_images
+from rtxbench.trials.digits import corrupted_images, generated_digits
 from rtxbench.trials.messages import DataSpec
 
 SMALL = DataSpec(train=500, validation=200, test=200)
@@ -35,13 +35,30 @@ def test_the_set_is_neither_trivial_nor_hopeless() -> None:
     assert 0.2 < (nearest == data.test[1]).mean() < 0.8
 
 
-def test_shifting_moves_ink_and_keeps_the_form() -> None:
-    """The robustness images are other images of the same shape and type, the same ones every time."""
-    images = generated_digits(100, 10, 10).train[0]
-    moved = shifted_images(images)
-    assert (moved.shape, moved.dtype) == (images.shape, images.dtype)
-    assert np.array_equal(moved, shifted_images(images))
-    assert (moved != images).any(axis=(1, 2)).all()
+def test_corruption_keeps_form_and_place() -> None:
+    """The robustness images are other images of the same shape and type, the same every time, and none is moved."""
+    images = generated_digits(200, 10, 10, upright=True).train[0]
+    corrupted = corrupted_images(images)
+    assert (corrupted.shape, corrupted.dtype) == (images.shape, images.dtype)
+    assert np.array_equal(corrupted, corrupted_images(images))
+    assert not np.array_equal(corrupted, corrupted_images(images, seed=1))
+    assert (corrupted != images).any(axis=(1, 2)).mean() > 0.95
+    correlations = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, corrupted, strict=True)]
+    assert np.median(correlations) > 0.6
+
+
+def likeness(upright: bool) -> float:
+    """Mean correlation of an image with the mean of its class."""
+    images, labels = generated_digits(1000, 10, 10, upright=upright).train
+    flat = images.reshape(len(images), -1).astype(float)
+    means = np.stack([flat[labels == digit].mean(axis=0) for digit in range(10)])
+    return float(np.mean([np.corrcoef(a, means[label])[0, 1] for a, label in zip(flat, labels, strict=True)]))
+
+
+def test_upright_digits_are_not_augmented_already() -> None:
+    """Without drawn shifts and rotations the images of a digit lie on each other, and resemble their mean more."""
+    assert likeness(upright=True) > likeness(upright=False) + 0.08
+    assert generated_digits(500, 200, 200, upright=True).checksum == "a2d5790ad60a0098"
 
 
 def test_mnist_that_cannot_be_had_is_said_quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

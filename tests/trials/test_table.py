@@ -10,7 +10,7 @@ import pytest
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.errors import WorkerLostError
 from rtxbench.records import Observation, RatioRecord, Record
-from rtxbench.trials.context import TrialContext, train_arms
+from rtxbench.trials.context import TrialContext, images_per_error, train_arms
 from rtxbench.trials.deployment import measure_deployment
 from rtxbench.trials.messages import (
     DataSpec,
@@ -59,7 +59,7 @@ def trained(request: Train, **changes: object) -> Trained:
         "time_to_target_s": 2 * faster,
         "epochs_to_target": 2,
         "test_accuracy": 0.9,
-        "shifted_test_accuracy": 0.5 if request.shifted_test else None,
+        "corrupted_test_accuracy": 0.5 if request.corrupted_test else None,
         "loss_scale_overflows": None,
         "finite": True,
     }
@@ -220,7 +220,7 @@ def test_arms_take_turns_at_going_first() -> None:
         asked.append(request.key)
         return trained(request)
 
-    arms = {name: lambda seed, name=name: Train(key=name, data=SCALES["smoke"].data(), seed=seed) for name in "ab"}
+    arms = {name: lambda seed, name=name: Train(key=name, data=SCALES["smoke"].data(0), seed=seed) for name in "ab"}
     train_arms(context(ask), "t", arms, range(4))
     assert asked == ["a", "b", "b", "a", "a", "b", "b", "a"]
 
@@ -229,9 +229,10 @@ def test_quality_is_paired_by_seed() -> None:
     """One ratio per metric, one value per seed, with records of both arms behind it."""
     found = context(answer)
     measure_quality(found)
-    accuracy, speed = ratios(found)["validation_accuracy"], ratios(found)["speed_to_accuracy"]
+    accuracy, speed = ratios(found)["images_per_test_error"], ratios(found)["speed_to_accuracy"]
     assert accuracy.replicate == "seed"
     assert accuracy.log_ratios == (0.0, 0.0)
+    assert accuracy.seeds == (0, 1)
     assert speed.ratio.value == pytest.approx(2.0)
     ids = {record.record_id for record in found.records}
     assert {accuracy.baseline_record, accuracy.candidate_record, speed.baseline_record} <= ids
@@ -395,15 +396,16 @@ def test_survivors_of_a_failed_arm_are_not_its_figures() -> None:
 
 @pytest.mark.parametrize("by", ["seed", "key"])
 def test_other_images_give_the_arm_up(by: str) -> None:
-    """A seed or an arm trained on another data set than the first (a download that came back) is nothing to compare."""
+    """A seed on another set (a download that came back), or an arm on other images than its pair, compares nothing."""
 
     def ask(request: TrialRequest) -> TrialReply:
         assert isinstance(request, Train)
-        return trained(request, checksum=str(request.seed) if by == "seed" else request.key[0])
+        by_seed = {"dataset": f"set {request.seed}"}
+        return trained(request, **by_seed if by == "seed" else {"checksum": request.key[0]})
 
     arms = {name: partial(_training, name) for name in ("a", "b")}
     found, _ = train_arms(context(ask), "test", arms, range(3))
-    assert "other images" in str(found["b"].failure)
+    assert {"seed": "another set", "key": "other images"}[by] in str(found["b"].failure)
     assert found["b"].runs == {}
 
 
@@ -422,8 +424,84 @@ def test_early_stopping_is_a_prefix_of_the_same_training() -> None:
     found = context(ask)
     measure_tuning(found)
     assert sum("stopping" in key for key in asked) == SCALES["smoke"].seeds
-    speed = ratios(found)["training_speed"]
+    speed = ratios(found)["training_speed_of_5_epochs"]
     assert math.isclose(speed.ratio.value, 1.0)  # the best loss is the second of five; patience ends with the fifth
+
+
+def test_early_stopping_is_judged_at_the_articles_epochs_and_shown_at_others() -> None:
+    """A loss that stops falling after its sixth epoch: nothing is saved of 10 epochs but one, and half of 18."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        if not isinstance(request, Train):
+            return answer(request)
+        losses = tuple(1 / (1 + min(epoch, 5)) for epoch in range(18))
+        return trained(request, validation_loss=losses, validation_accuracy=(0.9,) * 18)
+
+    found = context(ask)
+    found.scale = dataclasses.replace(found.scale, stopping_budgets=(10, 18))
+    measure_tuning(found)
+    assert ratios(found)["training_speed_of_10_epochs"].ratio.value == pytest.approx(10 / 9)
+    curve = {o.labels["budget_epochs"]: o.values for o in observations(found, "training_speed_ratio")}
+    assert curve == {"10": pytest.approx((10 / 9, 10 / 9)), "18": pytest.approx((2.0, 2.0))}
+
+
+def slow_unless_default(request: TrialRequest) -> TrialReply:
+    if not isinstance(request, Train):
+        return answer(request)
+    return trained(request, time_to_target_s=1.0 if request.learning_rate == 1e-3 else 3.0)
+
+
+def test_where_the_defaults_win_the_pilot_tuning_is_worth_nothing() -> None:
+    """The ratio is 1, not missing: a claim that tuning pays can be refuted."""
+    found = context(slow_unless_default)
+    measure_tuning(found)
+    speed = ratios(found)["speed_to_accuracy"]
+    assert speed.log_ratios == (0.0, 0.0)
+    (tuned,) = [o for o in observations(found, "time_to_accuracy_s") if o.labels["arm"] == "tuned"]
+    assert "defaults were the fastest" in tuned.labels["note"]
+
+
+def test_a_missed_target_counts_against_the_arm() -> None:
+    """A tuned seed that never gets there counts as twice the time it was given, and the record says so."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        if not isinstance(request, Train):
+            return answer(request)
+        tuned, pilot = request.learning_rate > 5e-3, "pilot" in request.key
+        missed = tuned and not pilot and request.seed == 1
+        return trained(request, time_to_target_s=None if missed else 1.0 if tuned else 2.0)
+
+    found = context(ask)
+    measure_tuning(found)
+    (tuned,) = [o for o in observations(found, "time_to_accuracy_s") if o.labels["arm"] == "tuned"]
+    spent = 0.5 * 2 * SCALES["smoke"].quality_epochs
+    assert tuned.values == pytest.approx((1.0, 2 * spent))
+    assert "1 of 2 seeds missed the target" in tuned.labels["missed"]
+    assert ratios(found)["speed_to_accuracy"].log_ratios == pytest.approx((math.log(2.0), math.log(2.0 / (2 * spent))))
+
+
+def test_every_seed_draws_its_own_images_in_a_launch_of_its_own() -> None:
+    """Seeds count from the run's first; data and weights share one, and a timed seed gets a fresh worker."""
+    asked: list[Train] = []
+    fresh: list[int] = []
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Train)
+        asked.append(request)
+        return trained(request)
+
+    found = dataclasses.replace(context(ask), first_seed=500, fresh_worker=lambda: fresh.append(len(asked)))
+    measure_quality(found)
+    assert {request.seed for request in asked} == {500, 501}
+    assert all(request.data.seed == request.seed for request in asked)
+    assert fresh == [2]
+    assert ratios(found)["images_per_test_error"].seeds == (500, 501)
+
+
+@pytest.mark.parametrize(("accuracy", "expected"), [(1.0, 402.0), (0.99, 201 / 2.5), (0.5, 201 / 100.5)])
+def test_images_per_error_is_a_number_even_without_an_error(accuracy: float, expected: float) -> None:
+    """Half an error is added; twice as few errors are about twice as many images to each."""
+    assert images_per_error(accuracy, 200) == pytest.approx(expected, rel=0.01)
 
 
 def test_deployment_stores_each_format_and_its_reason() -> None:
@@ -433,7 +511,8 @@ def test_deployment_stores_each_format_and_its_reason() -> None:
     by_format = {o.labels["format"]: o for o in observations(found, "probability_difference")}
     assert by_format["keras"].values == (0.0, 0.0)
     assert by_format["onnx"].reason == "ImportError: none"
-    assert observations(found, "latency_p99_s")[0].values == (0.2,)
+    latency = observations(found, "latency_p99_s")[0]
+    assert (latency.values, latency.replicate) == ((0.2, 0.2), "launch")
 
 
 def test_logical_devices_are_named_so() -> None:
