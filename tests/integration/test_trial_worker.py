@@ -65,11 +65,11 @@ def test_a_target_stops_the_clock(worker: TrialWorker) -> None:
 
 
 def test_augmentation_changes_the_training(worker: TrialWorker) -> None:
-    """The augmented run sees other images: another loss from the same seed, and accuracy on shifted images."""
-    plain, augmented = train(worker), train(worker, augmentation="article", shifted_test=True)
+    """The augmented run sees other images: another loss from the same seed, and accuracy on corrupted images."""
+    plain, augmented = train(worker), train(worker, augmentation="article", corrupted_test=True)
     assert augmented.validation_loss != pytest.approx(plain.validation_loss, rel=1e-3)
-    assert augmented.shifted_test_accuracy is not None
-    assert plain.shifted_test_accuracy is None
+    assert augmented.corrupted_test_accuracy is not None
+    assert plain.corrupted_test_accuracy is None
 
 
 def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
