@@ -60,7 +60,7 @@ def _pair(candidate: str, baseline: str, rows: Sequence[Published]) -> Published
 
 
 def _per_price_and_watt(ratio: float, candidate: str, baseline: str) -> str:
-    """Say what the ratio becomes for the list price at launch and for the board's power limit, as far as both are known."""
+    """Say what the ratio becomes for the list price at launch and for the power limit, as far as both are known."""
     ours, theirs = (load_cards()[name] for name in (candidate, baseline))
     said = []
     if ours.msrp_usd and theirs.msrp_usd:
