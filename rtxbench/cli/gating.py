@@ -7,6 +7,14 @@ import typer
 
 __all__ = ["gate", "history", "selftest"]
 
+_Margins = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[[CASE/]WHAT=]RATIO",
+        help="Increase that must not go through: 5%, peak-memory=3%, train:bert/first-step=50%; repeatable.",
+    ),
+]
+
 
 def gate(
     baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
@@ -15,17 +23,14 @@ def gate(
         list[str] | None,
         typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
     ] = None,
-    margin: Annotated[str | None, typer.Option(help="Slow-down that must not go through (default 5%).")] = None,
+    margin: _Margins = None,
+    evidence: Annotated[float | None, typer.Option(help="e-value that fails a case (default 100).")] = None,
     budget: Annotated[str | None, typer.Option(help="Time to spend at most (default 10m).")] = None,
     python: Annotated[str | None, typer.Option(help="Interpreter of both arms.")] = None,
     baseline_python: Annotated[str | None, typer.Option(help="Interpreter of the baseline alone.")] = None,
     candidate_python: Annotated[str | None, typer.Option(help="Interpreter of the candidate alone.")] = None,
     install: Annotated[
-        bool | None,
-        typer.Option(
-            "--install/--no-install",
-            help="Build an environment per arm (default: only where their dependencies differ).",
-        ),
+        bool | None, typer.Option("--install/--no-install", help="Environments: always, never (default: if needed).")
     ] = None,
     profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
     extra: Annotated[list[str] | None, typer.Option(help="Extra of the project to install too; repeatable.")] = None,
@@ -35,16 +40,15 @@ def gate(
     history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
     recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
 ) -> None:
-    """Does the candidate train slower than the baseline? Exit code 0 pass, 1 regression, 6 inconclusive."""
+    """Is the candidate slower, or does it need more? Exit code 0 pass, 1 regression, 6 inconclusive."""
     from rtxbench.gate import command
-    from rtxbench.gate.session import gate_profile
+    from rtxbench.gate.launching import gate_profile
+    from rtxbench.gate.settings import Asked
 
     request = command.Request(
         baseline=baseline,
         candidate=candidate,
-        cases=tuple(cases or ()),
-        margin=margin,
-        budget=budget,
+        asked=Asked(tuple(cases or ()), tuple(margin or ()), evidence, budget),
         baseline_python=baseline_python or python,
         candidate_python=candidate_python or python,
         install=install,
@@ -79,15 +83,22 @@ def selftest_gate(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     figure: Annotated[Path | None, typer.Option(help="Draw the rates (.png or .svg).")] = None,
+    simulate: Annotated[
+        int | None, typer.Option(min=100, help="Measure nothing: simulate N gates a row, the former rule beside this.")
+    ] = None,
 ) -> None:
     """Run gates on unchanged code and on planted slow-downs; append each, then show false alarms and power."""
     import msgspec
     from rich.console import Console
 
     from rtxbench.gate import selftest as module
+    from rtxbench.gate import tables
     from rtxbench.gate.command import parse_plan
-    from rtxbench.gate.session import gate_profile
+    from rtxbench.gate.launching import gate_profile
 
+    if simulate is not None:
+        Console().print(tables.render_rules(simulate))
+        return
     if replay:
         rows = module.replay_files(replay, replayed)
     else:
@@ -100,7 +111,7 @@ def selftest_gate(
     if as_json:
         typer.echo(msgspec.json.encode(rows))
     else:
-        Console().print(module.render_rows(rows))
+        Console().print(tables.render_rows(rows))
     if figure:
         from rtxbench.report.sections.gate import save_rates
 
@@ -128,6 +139,6 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print the series as JSON.")] = False,
 ) -> None:
     """Show how step time moved over commits, and at which commits its level changed."""
-    from rtxbench.gate.history import show_history
+    from rtxbench.gate.tables import show_history
 
     show_history(results or [], case, reference, as_json=as_json)

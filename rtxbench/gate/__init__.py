@@ -2,6 +2,7 @@
 
 ::
 
-    trees ─► environments ─► process (worker.py in each arm's own Python) ─► launch ─► session ─► outcome
-                                                                              └─► selftest
+    trees ─► settings ─► environments ─► launching (worker.py in each arm's own Python) ─► session ─► outcome
+                                                                                           │ evidence, decision
+    selftest, replay, operating_characteristics: does it cry wolf?   series: many commits   └► records
 """

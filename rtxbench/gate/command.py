@@ -1,62 +1,51 @@
 """``rtxbench gate``: from the request to the exit code. Whatever happens, trees are removed and results are kept."""
 
 import contextlib
+import math
 import os
 import re
 import signal
 import sys
 import time
-import tomllib
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.gate import environments, trees
-from rtxbench.gate.decision import DEFAULT_MARGIN_RATIO, Decision
+from rtxbench.gate.decision import DEFAULT_MARGINS, Decision
+from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
 from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
 from rtxbench.gate.recording import watching
-from rtxbench.gate.records import (
-    append_history,
-    case_observation,
-    launch_observation,
-    open_journal,
-)
-from rtxbench.gate.session import (
-    GATE_PROFILES,
-    ArmSource,
-    CaseResult,
-    GateLaunch,
-    Settings,
-    measure_launch,
-    run_session,
-)
+from rtxbench.gate.records import append_history, case_observations, launch_observation, open_journal
+from rtxbench.gate.session import CaseResult, GateLaunch, Settings, run_session
+from rtxbench.gate.settings import Asked, parse_margins, parse_ratio, settings_of
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.records import GATE_LAUNCH_TOPIC, GATE_TOPIC, Environment
+from rtxbench.records import GATE_LAUNCH_TOPIC
 from rtxbench.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
-__all__ = ["INTERRUPTED", "Request", "gate", "parse_duration_s", "parse_plan", "parse_ratio", "write_text"]
+__all__ = ["INTERRUPTED", "Request", "gate", "parse_plan", "write_text"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: never 1, which means a regression."""
 
-_DEFAULT_BUDGET_S: Final = 600.0
+_ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""CI's cancellation and a closed terminal: taken as Ctrl-C."""
 
 
 class Request(NamedTuple):
-    """What the user asked for. ``None`` where the candidate's ``[tool.rtxbench.gate]`` or the default decides."""
+    """What the user asked for."""
 
     baseline: str
     candidate: str = "."
-    cases: tuple[str, ...] = ()
-    margin: str | None = None
-    budget: str | None = None
+    asked: Asked = Asked()
+    """``None`` where ``[tool.rtxbench.gate]`` of the trees or the default decides."""
     baseline_python: str | None = None
     candidate_python: str | None = None
     install: bool | None = None
@@ -79,7 +68,7 @@ def gate(request: Request, folder: Path | None = None) -> int:
     began_s = time.monotonic()
     try:
         with _terminable():
-            return _gate(request, (folder or Path.cwd()).resolve(), began_s)
+            return _gate(request, _here(folder), began_s)
     except KeyboardInterrupt:
         _say("interrupted: the launches already finished are kept, the work trees are removed.")
         return INTERRUPTED
@@ -87,37 +76,11 @@ def gate(request: Request, folder: Path | None = None) -> int:
         _write_failure(request, error, began_s)
         raise
     except Exception as error:  # an unforeseen crash must not leave with 1, which accuses the candidate
-        traceback.print_exc()
+        _say("".join(f"| {line}" for line in traceback.format_exc().splitlines(keepends=True)))
         raise MeasurementError(
             f"the gate itself failed: {type(error).__name__}: {error}.",
             next_step="Report this with the traceback above; nothing can be said about the candidate.",
         ) from error
-
-
-def parse_ratio(text: str) -> float:
-    """``5%`` or ``0.05`` → 0.05.
-
-    Raises:
-        UsageError: not a number, or outside 0.5–50 %.
-    """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", text)
-    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-    if not 0.005 <= value <= 0.5:
-        raise UsageError(f"{text!r} is no margin.", next_step="Write 0.5% to 50%, for example 5% or 0.05.")
-    return value
-
-
-def parse_duration_s(text: str) -> float:
-    """``90s``, ``10m``, ``1.5h`` or plain seconds → seconds.
-
-    Raises:
-        UsageError: not a duration above zero.
-    """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|min|h|)\s*", text)
-    value_s = float(match[1]) * {"s": 1, "": 1, "m": 60, "min": 60, "h": 3600}[match[2]] if match else 0.0
-    if value_s <= 0:
-        raise UsageError(f"{text!r} is no duration.", next_step="Write for example 90s, 10m or 1h.")
-    return value_s
 
 
 def parse_plan(texts: Sequence[str]) -> dict[float, int]:
@@ -129,7 +92,7 @@ def parse_plan(texts: Sequence[str]) -> dict[float, int]:
     plan: dict[float, int] = {}
     for text in texts:
         planted, _, count = text.rpartition("=")
-        if not count.strip().isdigit():
+        if not re.fullmatch(r"\s*[0-9]{1,6}\s*", count):
             raise UsageError(f"{text!r} is no number of gates.", next_step="Write for example 20, or 5%=10.")
         plan[parse_ratio(planted) if planted and planted.strip("0.% ") else 0.0] = int(count)
     return plan
@@ -151,11 +114,24 @@ def write_text(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
 
 
+def _here(folder: Path | None) -> Path:
+    try:
+        return (folder or Path.cwd()).resolve()
+    except OSError as error:
+        raise UsageError("the working folder is gone.", next_step="Change into a folder that exists.") from error
+
+
 def _gate(request: Request, folder: Path, began_s: float) -> int:
-    with trees.checked_out(request.baseline, folder) as baseline, trees.checked_out(request.candidate, folder) as new:
-        settings = _settings(request, new.path)
+    own = tuple(path for path in (request.results_dir, request.json_path, request.markdown_path) if path is not None)
+    with (
+        trees.checked_out(request.baseline, folder, own) as baseline,
+        trees.checked_out(request.candidate, folder, own) as new,
+    ):
+        settings, notes = settings_of(request.asked, baseline.path, new.path)
         sources = _sources(request, baseline.path, new.path)
-        _announce(baseline, new, settings, folder)
+        _announce(baseline, new, settings, folder, own)
+        for note in notes:
+            _say(f"caution: {note}.")
         environment = describe()
         labels = {"baseline": baseline.label, "candidate": new.label, "dirty": str(new.dirty).lower()}
         labels |= {"reference": baseline.commit or baseline.asked, "commit": new.commit or new.asked}
@@ -164,20 +140,21 @@ def _gate(request: Request, folder: Path, began_s: float) -> int:
             results = _measure(request, settings, sources, journal, labels)
             trees.check_unchanged(baseline)
             trees.check_unchanged(new)
-            for result in results:
-                _append_case(journal, result, labels)
+            for line in (line for result in results for line in case_observations(journal.run, result, labels)):
+                journal.append(line)
         report = gate_report(
             results,
             baseline=baseline.label,
             candidate=new.label,
-            margin_ratio=settings.margin_ratio,
+            margin_ratio=settings.margins["step time"],
             machine=environment.machine,
             duration_s=time.monotonic() - began_s,
             records=str(journal.path),
+            notes=notes,
         )
     _publish(request, report)
     if request.history:
-        _say(f"history: {_history(request, environment, results, labels)}")
+        _say(f"history: {append_history(request.results_dir, environment, results, labels)}")
     return report.exit_code
 
 
@@ -192,57 +169,13 @@ def _measure(
 
     def done(launch: GateLaunch, decision: Decision) -> None:
         journal.append(launch_observation(journal.run, launch, GATE_LAUNCH_TOPIC, labels))
-        _say(_progress(launch, decision, time.monotonic() - began_s))
+        _say(_progress(launch, decision, time.monotonic() - began_s, settings.budget_s))
 
     trace_path = journal.path.with_suffix(".trace.jsonl") if request.record_hardware else None
     with watching(trace_path, journal.run.environment) as watch:
-        return run_session(settings, lambda case, number: measure_launch(*sources, settings, case, number), done, watch)
-
-
-def _append_case(journal: RunWriter, result: CaseResult, labels: dict[str, str]) -> None:
-    line = case_observation(journal.run, result, labels, GATE_TOPIC)
-    if line is not None:
-        journal.append(line)
-
-
-def _history(request: Request, environment: Environment, results: list[CaseResult], labels: dict[str, str]) -> Path:
-    return append_history(request.results_dir, environment, results, labels)
-
-
-def _settings(request: Request, candidate: Path) -> Settings:
-    """Options of the command line, then of the candidate's ``[tool.rtxbench.gate]``, then the defaults."""
-    table = _table(candidate / "pyproject.toml")
-    cases = request.cases or tuple(table.get("cases", ()))
-    if not cases:
-        raise UsageError(
-            "nothing to gate.",
-            next_step='Pass --cases package.module:function, or set cases = ["…"] under [tool.rtxbench.gate].',
+        return run_session(
+            settings, lambda case, number: measure_launch(*sources, request.profile, case, number), done, watch
         )
-    for case in cases:
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", case):
-            raise UsageError(f"{case!r} is not module:function.", next_step="Write for example train.steps:resnet.")
-    margin, budget = request.margin or table.get("margin"), request.budget or table.get("budget")
-    return Settings(
-        cases=tuple(dict.fromkeys(cases)),
-        margin_ratio=parse_ratio(str(margin)) if margin else DEFAULT_MARGIN_RATIO,
-        budget_s=parse_duration_s(str(budget)) if budget else _DEFAULT_BUDGET_S,
-        profile=request.profile,
-    )
-
-
-def _table(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("rtxbench", {}).get("gate", {})
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is malformed: {error}.", next_step="Mend it.") from error
-    unknown = set(table) - {"cases", "margin", "budget"}
-    if unknown:
-        raise UsageError(
-            f"{path}: [tool.rtxbench.gate] has no key {sorted(unknown)[0]!r}.", next_step="Use cases, margin, budget."
-        )
-    return dict(table)
 
 
 def _sources(request: Request, baseline: Path, candidate: Path) -> tuple[ArmSource, ArmSource]:
@@ -268,12 +201,17 @@ def _checked_python(python: str) -> str:
 
 
 def _publish(request: Request, report: GateReport) -> None:
-    """The terminal first: should a file fail, the outcome has been seen."""
+    """Write the files first: what a terminal cannot show must not take the outcome with it."""
     from rich.console import Console
 
-    Console().print(render_table(report))
-    _say(f"every launch: {report.records}")
-    _write_report(request, report)
+    try:
+        _write_report(request, report)
+    finally:
+        with contextlib.suppress(AttributeError, ValueError):  # a stream that is no terminal's
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        with contextlib.suppress(OSError):
+            Console().print(render_table(report))
+        _say(f"every launch: {report.records}")
 
 
 def _write_report(request: Request, report: GateReport) -> None:
@@ -290,7 +228,7 @@ def _write_failure(request: Request, error: RtxbenchError, began_s: float) -> No
         exit_code=error.exit_code,
         baseline=request.baseline,
         candidate=request.candidate,
-        margin_ratio=parse_ratio(request.margin) if request.margin and error.exit_code != 2 else DEFAULT_MARGIN_RATIO,
+        margin_ratio=_margin_asked(request),
         machine="",
         duration_s=time.monotonic() - began_s,
         error=str(error),
@@ -301,25 +239,35 @@ def _write_failure(request: Request, error: RtxbenchError, began_s: float) -> No
         _say(str(second))  # the first error is raised and matters more
 
 
-def _announce(baseline: trees.Tree, candidate: trees.Tree, settings: Settings, folder: Path) -> None:
+def _margin_asked(request: Request) -> float:
+    with contextlib.suppress(UsageError):
+        return parse_margins(request.asked.margins).get("", {}).get("step time", DEFAULT_MARGINS["step time"])
+    return DEFAULT_MARGINS["step time"]
+
+
+def _announce(
+    baseline: trees.Tree, candidate: trees.Tree, settings: Settings, folder: Path, own: Sequence[Path]
+) -> None:
     _say(f"baseline  {baseline.label}\ncandidate {candidate.label}")
     if candidate.commit and candidate.commit == baseline.commit and not candidate.dirty:
         _say("caution: both are the same commit; this gate can only show that it does not cry wolf.")
-    if candidate.path != folder and trees.is_dirty(folder):
+    if candidate.path != folder and trees.is_dirty(folder, own):
         _say(f"caution: {folder} has uncommitted changes, which are not part of {candidate.asked}; gate '.' for them.")
     count = len(settings.cases)
     _say(f"{count} case(s), budget {format_duration(settings.budget_s)}; Ctrl-C keeps finished launches.")
 
 
-def _progress(launch: GateLaunch, decision: Decision, elapsed_s: float) -> str:
-    """One line a launch: where the gate stands, and about how long until it can next say something."""
-    change = f"{100 * launch.log_ratio:+.2f} %"
+def _progress(launch: GateLaunch, decision: Decision, elapsed_s: float, budget_s: float) -> str:
+    """One line a launch: what it measured, what is decided, what is still open, and the time left."""
+    changes = ", ".join(f"{name} {100 * math.expm1(value):+.2f} %" for name, value in launch.log_ratios.items()
+                        if name in launch.gated)  # fmt: skip
     if decision.outcome is not None:
         following: str = decision.outcome
     else:
-        wait_s = decision.launches_wanted * elapsed_s / launch.number
-        following = f"{decision.launches_wanted} more to {decision.stage}, about {format_duration(wait_s)} a case"
-    return f"{launch.case}  launch {launch.number} ({launch.stage})  step time {change}  → {following}"
+        open_ones = [name for name, one in decision.quantities.items() if one.outcome is None]
+        left = format_duration(max(0.0, budget_s - elapsed_s))
+        following = f"open: {', '.join(open_ones)}; {left} left"
+    return f"{launch.case}  launch {launch.number}  {changes}  → {following}"
 
 
 def _say(text: str) -> None:
@@ -328,13 +276,14 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """CI cancels with SIGTERM: take it as Ctrl-C, so that work trees and workers are cleaned up."""
+    """CI cancels with SIGTERM, a terminal that closes sends SIGHUP: clean up as after Ctrl-C."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

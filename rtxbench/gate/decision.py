@@ -1,117 +1,96 @@
-"""The throughput gate's decision: log-ratios of step time so far → what to do next. Pure; no clock, no file.
+"""The throughput gate's decision: log-ratios so far → what to do next. Pure; no clock, no file.
 
 ::
 
-    screen J = 3 ─ 5 ─ 8 ─ 12 launches         confirm on 5 fresh launches
-      lower bound > 0 and θ ≥ ½ margin  ────►   LB95 > 0 and θ ≥ ½ margin  ──►  regression
-      UB95 < margin and θ < ½ margin    ──►     pass
-      neither at J = 12                 ──►     inconclusive
+    after every launch, from the third to the sixteenth, for step time, peak memory and first step
+      e(slower) ≥ 100 and θ ≥ ½ margin                       ──►  regression
+      e(slow-down below the margin) ≥ 20 and θ < ½ margin    ──►  pass, once it holds for every quantity
+      neither after the sixteenth                            ──►  inconclusive
 
-θ is the mean over launches of ln(candidate ÷ baseline) of step time: above zero the candidate is slower. The
-screen's one-sided α grow with J and sum to .01 (Bonferroni over the looks). A screen that looks bad never fails
-anyone by itself: launches that had no part in raising the suspicion must confirm it.
+θ is ln(candidate ÷ baseline): above zero the candidate is slower or needs more. The evidence is an e-process
+(`rtxbench.gate.evidence`), so that looking after each launch costs nothing. Where several cases are gated together,
+e-BH over the cases of one quantity keeps its false alarms within the same one per cent.
 """
 
-import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from rtxbench.stats import lower_bound, upper_bound
+from rtxbench.gate.evidence import Look, e_bh, look
 
 __all__ = [
-    "CONFIRM_LAUNCHES",
-    "DEFAULT_MARGIN_RATIO",
+    "DEFAULT_MARGINS",
     "EXIT_CODES",
-    "LOOKS",
-    "CaseState",
+    "FAIL_EVIDENCE",
+    "LAUNCHES_LEAST",
+    "LAUNCHES_MOST",
+    "PASS_EVIDENCE",
     "Decision",
     "GateOutcome",
-    "Stage",
+    "QuantityDecision",
     "combined_outcome",
     "decide",
+    "decide_cases",
     "replay",
-    "screen",
 ]
 
 GateOutcome: TypeAlias = Literal["pass", "regression", "inconclusive"]
-Stage: TypeAlias = Literal["screen", "confirm", "done"]
 
-DEFAULT_MARGIN_RATIO: Final = 0.05
-"""The slow-down that must not go through."""
+DEFAULT_MARGINS: Final = {"step time": 0.05, "peak memory": 0.03, "first step": 0.25}
+"""What is gated, and the increase that must not go through."""
 
-CONFIRM_LAUNCHES: Final = 5
+FAIL_EVIDENCE: Final = 100.0
+"""e-value that fails a candidate: at most one false alarm in a hundred gates of unchanged code."""
+PASS_EVIDENCE: Final = 20.0
+"""e-value that lets it pass: at most one slow-down of the margin in twenty goes through."""
+LAUNCHES_LEAST: Final = 3
+LAUNCHES_MOST: Final = 16
 
 EXIT_CODES: Final[dict[GateOutcome, int]] = {"pass": 0, "regression": 1, "inconclusive": 6}
 
 
-class _Look(NamedTuple):
-    launches: int
-    alpha: float
+class QuantityDecision(NamedTuple):
+    """One quantity of one case. ``outcome`` is ``None`` while nothing can be said."""
 
-
-LOOKS: Final = (_Look(3, 0.001), _Look(5, 0.002), _Look(8, 0.003), _Look(12, 0.004))
-"""When the screen looks, and its one-sided chance of suspecting an unchanged commit at that look."""
-
-_CONFIDENCE: Final = 0.95
-
-
-class CaseState(NamedTuple):
-    """What was measured of one case so far: log-ratios of step time, one per launch."""
-
-    screened: tuple[float, ...] = ()
-    confirmed: tuple[float, ...] = ()
-    """Fresh launches after the screen raised a suspicion; empty before."""
-
-    def extended(self, stage: Stage, log_ratios: Sequence[float]) -> "CaseState":
-        """This state after more launches of the stage that asked for them."""
-        if stage == "screen":
-            return self._replace(screened=(*self.screened, *log_ratios))
-        return self._replace(confirmed=(*self.confirmed, *log_ratios))
+    look: Look | None
+    """``None`` before the third launch."""
+    outcome: GateOutcome | None
 
 
 class Decision(NamedTuple):
-    """What to do next with one case. ``outcome`` is set exactly when ``stage`` is ``done``."""
+    """One case. ``outcome`` is ``None`` while more launches are wanted."""
 
-    stage: Stage
-    launches_wanted: int
-    """Launches still to measure before the next look; 0 when done."""
     outcome: GateOutcome | None
     reason: str
     """Machine-readable: why this outcome, or why more is measured."""
+    quantities: dict[str, QuantityDecision]
 
 
-def screen(log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGIN_RATIO) -> Literal["suspect", "pass", "go"]:
-    """One look of the screen; between looks, and where nothing can be said yet, ``go`` on measuring."""
-    alpha = {look.launches: look.alpha for look in LOOKS}.get(len(log_ratios))
-    if alpha is None:
-        return "go"
-    mean = math.fsum(log_ratios) / len(log_ratios)
-    if mean >= _suspicious(margin_ratio):
-        return "suspect" if lower_bound(log_ratios, 1.0 - alpha) > 0.0 else "go"
-    return "pass" if upper_bound(log_ratios, _CONFIDENCE) < math.log1p(margin_ratio) else "go"
-
-
-def decide(state: CaseState, margin_ratio: float = DEFAULT_MARGIN_RATIO, family: int = 1) -> Decision:
-    """Decide as far as the launches so far allow.
+def decide_cases(
+    cases: Mapping[str, Mapping[str, Sequence[float]]],
+    margins: Mapping[str, Mapping[str, float]],
+    fail_evidence: float = FAIL_EVIDENCE,
+) -> dict[str, Decision]:
+    """Decide every case on its launches so far.
 
     Args:
-        state: log-ratios so far.
-        margin_ratio: slow-down to be caught; half of it is the least estimate that fails.
-        family: number of cases gated together; the confirmation's level is divided by it, so that more cases do
-            not mean more false alarms.
+        cases: case → quantity → log-ratio of each launch, in the order measured.
+        margins: case → quantity → the increase that must not go through, 0.05 for 5 %.
+        fail_evidence: e-value that fails one case alone.
     """
-    if state.confirmed:
-        return _confirmation(state.confirmed, margin_ratio, family)
-    for look in LOOKS:
-        if len(state.screened) < look.launches:
-            return Decision("screen", look.launches - len(state.screened), None, "more-launches-needed")
-        verdict = screen(state.screened[: look.launches], margin_ratio)
-        if verdict == "pass":
-            return Decision("done", 0, "pass", "upper-bound-below-margin")
-        if verdict == "suspect":
-            return Decision("confirm", CONFIRM_LAUNCHES, None, "suspected-by-the-screen")
-    return Decision("done", 0, "inconclusive", "noise-too-large-for-margin")
+    looks = {
+        case: {name: _look(values, margins[case][name]) for name, values in quantities.items()}
+        for case, quantities in cases.items()
+    }
+    slower = _slower(looks, fail_evidence)
+    return {case: _decided(looks[case], cases[case], margins[case], slower[case]) for case in cases}
+
+
+def decide(
+    log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"], evidence: float = FAIL_EVIDENCE
+) -> Decision:
+    """Decide one case by its step time alone."""
+    return decide_cases({"": {"step time": log_ratios}}, {"": {"step time": margin_ratio}}, evidence)[""]
 
 
 def combined_outcome(outcomes: Sequence[GateOutcome]) -> GateOutcome:
@@ -122,34 +101,59 @@ def combined_outcome(outcomes: Sequence[GateOutcome]) -> GateOutcome:
     return "pass"
 
 
-def replay(launches: Iterable[float], margin_ratio: float = DEFAULT_MARGIN_RATIO) -> tuple[Decision, int]:
-    """Run one case's gate on log-ratios given in order: the decision and how many launches it took.
+def replay(launches: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]) -> tuple[Decision, int]:
+    """Run one case's gate on step-time log-ratios given in order: the decision and how many launches it took.
 
     Raises:
-        ValueError: fewer launches than the gate wanted (17 always suffice).
+        ValueError: fewer launches than the gate wanted (sixteen always suffice).
     """
-    state = CaseState()
-    source = iter(launches)
-    while (decision := decide(state, margin_ratio)).outcome is None:
-        fresh = tuple(itertools.islice(source, decision.launches_wanted))
-        if len(fresh) < decision.launches_wanted:
-            raise ValueError(f"the gate wants {decision.launches_wanted} more launches, {len(fresh)} are left")
-        state = state.extended(decision.stage, fresh)
-    return decision, len(state.screened) + len(state.confirmed)
+    for count in range(LAUNCHES_LEAST, len(launches) + 1):
+        decision = decide(launches[:count], margin_ratio)
+        if decision.outcome is not None:
+            return decision, count
+    raise ValueError(f"the gate is undecided after all {len(launches)} launches")
 
 
-def _confirmation(fresh: Sequence[float], margin_ratio: float, family: int) -> Decision:
-    missing = CONFIRM_LAUNCHES - len(fresh)
-    if missing > 0:
-        return Decision("confirm", missing, None, "suspected-by-the-screen")
-    mean = math.fsum(fresh) / len(fresh)
-    if mean >= _suspicious(margin_ratio) and lower_bound(fresh, 1.0 - (1.0 - _CONFIDENCE) / family) > 0.0:
-        return Decision("done", 0, "regression", "confirmed-on-fresh-launches")
-    if upper_bound(fresh, _CONFIDENCE) < math.log1p(margin_ratio):
-        return Decision("done", 0, "pass", "not-confirmed-on-fresh-launches")
-    return Decision("done", 0, "inconclusive", "suspected-but-not-confirmed")
+def _look(values: Sequence[float], margin_ratio: float) -> Look | None:
+    return look(values, margin_ratio) if len(values) >= LAUNCHES_LEAST else None
 
 
-def _suspicious(margin_ratio: float) -> float:
-    """Least log-ratio that may fail: half the margin (2.5 % of 5 %)."""
-    return math.log1p(margin_ratio / 2)
+def _slower(looks: Mapping[str, Mapping[str, Look | None]], evidence: float) -> dict[str, set[str]]:
+    """Case → the quantities in which e-BH over all cases finds more than the baseline's."""
+    found: dict[str, set[str]] = {case: set() for case in looks}
+    for name in DEFAULT_MARGINS:
+        family = [case for case in looks if name in looks[case]]
+        values = [-math.inf if (one := looks[case][name]) is None else one.slower for case in family]
+        for case, falls in zip(family, e_bh(values, evidence), strict=True):
+            if falls:
+                found[case].add(name)
+    return found
+
+
+def _decided(
+    looks: Mapping[str, Look | None],
+    values: Mapping[str, Sequence[float]],
+    margins: Mapping[str, float],
+    slower: set[str],
+) -> Decision:
+    spent = max((len(one) for one in values.values()), default=0) >= LAUNCHES_MOST
+    quantities = {
+        name: QuantityDecision(one, _outcome(one, margins[name], name in slower)) for name, one in looks.items()
+    }
+    outcomes = [quantity.outcome for quantity in quantities.values()]
+    if "regression" in outcomes:
+        return Decision("regression", "evidence-of-slow-down", quantities)
+    if outcomes and all(outcome == "pass" for outcome in outcomes):
+        return Decision("pass", "margin-excluded", quantities)
+    if spent:
+        return Decision("inconclusive", "noise-too-large-for-margin", quantities)
+    return Decision(None, "more-launches-needed", quantities)
+
+
+def _outcome(one: Look | None, margin_ratio: float, slower: bool) -> GateOutcome | None:
+    if one is None:
+        return None
+    high = one.estimate >= math.log1p(margin_ratio / 2)
+    if slower and high:
+        return "regression"
+    return "pass" if not high and one.within >= math.log(PASS_EVIDENCE) else None

@@ -5,26 +5,34 @@ instead. So two commits with the same dependencies share one, built once and fou
 files that name them.
 """
 
-import contextlib
-import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from rtxbench.errors import MeasurementError, UsageError
+from rtxbench.gate.settings import foreign_bytes, foreign_text, foreign_toml, shape_error
 
 __all__ = ["Dependencies", "arm_python", "cache_dir", "dependencies", "search_path"]
 
 _LOCK_FILES: Final = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "Pipfile.lock", "constraints.txt")
 _READY: Final = "rtxbench-ready.json"
+_MOST_LOCK_BYTES: Final = 64 * 2**20
+
+
+class _Project(msgspec.Struct, frozen=True, rename="kebab"):
+    """What of ``[project]`` decides an installation."""
+
+    dependencies: tuple[str, ...] = ()
+    optional_dependencies: dict[str, tuple[str, ...]] = {}
 
 
 class Dependencies(NamedTuple):
@@ -54,14 +62,14 @@ def dependencies(tree: Path, extras: tuple[str, ...] = ()) -> Dependencies:
     ``pyproject.toml`` does not build a new environment.
 
     Raises:
-        UsageError: ``pyproject.toml`` is malformed or lacks an extra that was asked for.
+        UsageError: a file is malformed, unreadable or no file, or ``pyproject.toml`` lacks an extra that was asked for.
     """
     files = tuple(sorted(tree.glob("requirements*.txt")))
-    locks = [tree / name for name in _LOCK_FILES if (tree / name).exists()]
+    locks = [tree / name for name in _LOCK_FILES if os.path.lexists(tree / name)]
     requirements = _project_requirements(tree / "pyproject.toml", extras)
     digest = hashlib.sha256(json.dumps([sys.implementation.cache_tag, platform.machine(), requirements]).encode())
     for path in (*files, *locks):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + foreign_bytes(path, _MOST_LOCK_BYTES) + b"\0")
     return Dependencies(tuple(requirements), files, digest.hexdigest()[:24])
 
 
@@ -71,11 +79,13 @@ def arm_python(tree: Path, needed: Dependencies, cache: Path | None = None) -> P
     Raises:
         MeasurementError: the environment cannot be created or a package cannot be installed.
     """
+    from filelock import FileLock
+
     home = (cache or cache_dir()) / needed.digest
     python = home / "bin" / "python"
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(home.with_suffix(".lock")):
+        with FileLock(home.with_suffix(".lock")):  # two gates build it once; the second waits
             if not (home / _READY).exists():
                 shutil.rmtree(home, ignore_errors=True)  # an earlier build was interrupted
                 _build(home, tree, needed)
@@ -89,33 +99,38 @@ def arm_python(tree: Path, needed: Dependencies, cache: Path | None = None) -> P
 
 
 def _project_requirements(path: Path, extras: tuple[str, ...]) -> list[str]:
-    if not path.exists():
-        return []
     try:
-        project: dict[str, Any] = tomllib.loads(path.read_text()).get("project", {})
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is malformed: {error}.", next_step="Mend it, or pass --no-install.") from error
-    optional = project.get("optional-dependencies", {})
+        project = msgspec.convert(foreign_toml(path).get("project", {}), _Project)
+    except msgspec.ValidationError as error:
+        raise shape_error(path, "[project]", error) from error
+    optional = project.optional_dependencies
     unknown = [extra for extra in extras if extra not in optional]
     if unknown:
         raise UsageError(f"{path} has no extra named {unknown[0]!r}.", next_step=f"It has: {', '.join(optional)}.")
-    return sorted([*project.get("dependencies", []), *(row for extra in extras for row in optional[extra])])
+    wanted = sorted([*project.dependencies, *(row for extra in extras for row in optional[extra])])
+    for row in wanted:
+        if not row[:1].isalnum():
+            raise UsageError(f"{path}: {row!r} is no requirement.", next_step="Write for example numpy>=2.")
+    return wanted
 
 
 def _build(home: Path, tree: Path, needed: Dependencies) -> None:
-    """The running interpreter's pip installs into it: bootstrapping another one takes longer than most gates."""
-    _run([sys.executable, "-m", "venv", "--without-pip", str(home)], tree)
-    wanted = [*needed.requirements]
-    for path in filter(_asks_for_anything, needed.requirement_files):
-        wanted += ["-r", str(path)]
+    """The running interpreter's pip installs into it: bootstrapping another one takes longer than most gates.
+
+    Where it has none, as in uv's environments, the new one gets pip from the standard library's own copy.
+    """
+    own_pip = importlib.util.find_spec("pip") is not None
+    _run([sys.executable, "-I", "-m", "venv", *(["--without-pip"] if own_pip else []), str(home)], tree)
+    wanted = [f"-r{path}" for path in filter(_asks_for_anything, needed.requirement_files)]
+    wanted += ["--", *needed.requirements] if needed.requirements else []
     if wanted:
-        pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install"]
-        _run([*pip, "--disable-pip-version-check", "--quiet", *wanted], tree)
+        python = str(home / "bin" / "python")
+        pip = [sys.executable, "-I", "-m", "pip", "--python", python] if own_pip else [python, "-I", "-m", "pip"]
+        _run([*pip, "install", "--disable-pip-version-check", "--quiet", *wanted], tree)
 
 
 def _asks_for_anything(path: Path) -> bool:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
+    return any(line.strip() and not line.lstrip().startswith("#") for line in foreign_text(path).splitlines())
 
 
 def _run(command: list[str], folder: Path) -> None:
@@ -126,11 +141,3 @@ def _run(command: list[str], folder: Path) -> None:
             f"{' '.join(command[:6])} … failed:\n{tail}\n",
             next_step="Mend the requirements, or measure with an interpreter you prepared: --python PATH.",
         )
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Two gates on one machine build an environment once; the second waits."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

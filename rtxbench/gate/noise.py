@@ -15,7 +15,15 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REGIMES", "NoiseRegime", "paired_log_ratios", "simulate_blocks"]
+__all__ = [
+    "LAUNCH_REGIMES",
+    "REGIMES",
+    "LaunchRegime",
+    "NoiseRegime",
+    "paired_log_ratios",
+    "simulate_blocks",
+    "simulate_log_ratios",
+]
 
 
 class NoiseRegime(NamedTuple):
@@ -47,6 +55,54 @@ REGIMES: Final = (
         "hostile", "a shared machine: bursts, drift, unlike processes", 0.009, 0.05, 0.0015, 0.25, 4.0, 0.15, 0.02
     ),
 )
+
+
+class LaunchRegime(NamedTuple):
+    """Noise of one launch's log-ratio as found in real records, among it what pairing cannot cancel."""
+
+    name: str
+    process_sd: float
+    """Of each arm's process, log scale; a ratio of two has √2 times as much."""
+    mode_share: float = 0.0
+    """Share of processes that fall into a slower mode (memory layout, thread placement)."""
+    mode_size: float = 0.15
+    """How much slower it is, log scale."""
+    persistence: float = 0.0
+    """Chance that a process is in the mode of the one before it rather than in one of its own."""
+    session_sd: float = 0.0
+    """Of the ratio itself, one draw for all launches of a gate: no gate can see it."""
+
+
+LAUNCH_REGIMES: Final = (
+    LaunchRegime("1 % per process", 0.01),
+    LaunchRegime("2 % per process", 0.02),
+    LaunchRegime("15 % bimodal, p ½, i.i.d.", 0.01, mode_share=0.5),
+    LaunchRegime("15 % bimodal, p 0.2, i.i.d.", 0.01, mode_share=0.2),
+    LaunchRegime("15 % bimodal, p ½, persisting 0.8", 0.01, mode_share=0.5, persistence=0.8),
+    LaunchRegime("15 % bimodal, p 0.2, persisting 0.9", 0.01, mode_share=0.2, persistence=0.9),
+    LaunchRegime("session effect 1.5 %", 0.01, session_sd=0.015),
+)
+
+
+def simulate_log_ratios(
+    regime: LaunchRegime, shape: tuple[int, int], slowdown_ratio: float, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Log-ratios of launches, shape (gates, launches).
+
+    Args:
+        regime: the noise of a launch.
+        shape: (gates, launches).
+        slowdown_ratio: true slow-down of the candidate, 0.05 for 5 %.
+        generator: source of randomness.
+    """
+    gates, launches = shape
+    fresh = generator.random((gates, launches, 2)) < regime.mode_share
+    stays = generator.random((gates, launches, 2)) < regime.persistence
+    for launch in range(1, launches):
+        fresh[:, launch] = np.where(stays[:, launch], fresh[:, launch - 1], fresh[:, launch])
+    arms = generator.normal(0.0, regime.process_sd, fresh.shape) + regime.mode_size * fresh
+    session = generator.normal(0.0, regime.session_sd, (gates, 1))
+    return np.asarray(np.log1p(slowdown_ratio) + session + arms[..., 1] - arms[..., 0])
 
 
 def simulate_blocks(

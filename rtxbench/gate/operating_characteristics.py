@@ -9,15 +9,35 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.gate.decision import CONFIRM_LAUNCHES, LOOKS, replay
-from rtxbench.gate.noise import REGIMES, NoiseRegime, paired_log_ratios, simulate_blocks
+from rtxbench.gate.decision import DEFAULT_MARGINS, LAUNCHES_MOST, GateOutcome, replay
+from rtxbench.gate.noise import (
+    LAUNCH_REGIMES,
+    REGIMES,
+    NoiseRegime,
+    paired_log_ratios,
+    simulate_blocks,
+    simulate_log_ratios,
+)
 from rtxbench.records import Estimate
-from rtxbench.stats import student_t, wilson
+from rtxbench.stats import lower_bound, student_t, upper_bound, wilson
 
-__all__ = ["Coverage", "GateRate", "compare_min_alarm", "coverage", "coverage_table", "gate_rates", "gate_table"]
+__all__ = [
+    "Coverage",
+    "GateRate",
+    "RuleRate",
+    "RuleRow",
+    "compare_min_alarm",
+    "coverage",
+    "coverage_table",
+    "former_replay",
+    "gate_rates",
+    "gate_table",
+    "rule_table",
+]
 
 ROUNDS: Final = 16
-MAX_LAUNCHES: Final = LOOKS[-1].launches + CONFIRM_LAUNCHES
+_FORMER_MOST: Final = 17
+"""Launches the first edition's rule took at most."""
 
 
 class Coverage(NamedTuple):
@@ -37,6 +57,30 @@ class GateRate(NamedTuple):
     inconclusive: Estimate
     stored_baseline_alarm: Estimate
     launches_mean: float
+
+
+class RuleRate(NamedTuple):
+    """How one rule's gates end."""
+
+    regression: float
+    passed: float
+    inconclusive: float
+    launches_mean: float
+
+    @property
+    def text(self) -> str:
+        """``99.9 / 0.1 / 0.0, 5.4``: shares in per cent and mean launches."""
+        shares = " / ".join(f"{100 * share:.1f}" for share in (self.regression, self.passed, self.inconclusive))
+        return f"{shares}, {self.launches_mean:.1f}"
+
+
+class RuleRow(NamedTuple):
+    """The present rule beside the first edition's on the same simulated launches."""
+
+    regime: str
+    slowdown_ratio: float
+    former: RuleRate
+    present: RuleRate
 
 
 def coverage(log_ratios: NDArray[np.float64], truth: float, confidence: float = 0.95) -> Estimate:
@@ -83,7 +127,7 @@ def gate_rates(regime: NoiseRegime, slowdown_ratio: float, gates: int, generator
         gates: simulated.
         generator: advanced by the simulation.
     """
-    logs = simulate_blocks(regime, (gates, MAX_LAUNCHES, ROUNDS), slowdown_ratio, generator)
+    logs = simulate_blocks(regime, (gates, LAUNCHES_MOST, ROUNDS), slowdown_ratio, generator)
     results = [replay(row) for row in paired_log_ratios(logs).tolist()]
     outcomes = [decision.outcome for decision, _ in results]
     return GateRate(
@@ -108,6 +152,51 @@ def gate_table(
     """
     generator = np.random.default_rng(seed)
     return [gate_rates(regime, slowdown, gates, generator) for regime in REGIMES for slowdown in slowdowns]
+
+
+def rule_table(
+    gates: int = 1000, slowdowns: Sequence[float] = (0.0, 0.02, 0.05, 0.10), seed: int = 23
+) -> list[RuleRow]:
+    """Old rule against new, in every regime of `rtxbench.gate.noise.LAUNCH_REGIMES`.
+
+    Args:
+        gates: simulated per regime and slow-down.
+        slowdowns: planted, 0.05 for 5 %.
+        seed: of the simulation; equal seeds give equal tables.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for regime in LAUNCH_REGIMES:
+        for slowdown in slowdowns:
+            launches = simulate_log_ratios(regime, (gates, _FORMER_MOST), slowdown, generator).tolist()
+            former = _rule_rate([former_replay(row) for row in launches])
+            present = [(decision.outcome, used) for decision, used in map(replay, launches)]
+            rows.append(RuleRow(regime.name, slowdown, former, _rule_rate(present)))
+    return rows
+
+
+def former_replay(
+    log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]
+) -> tuple[GateOutcome, int]:
+    """The first edition's rule, kept as the line to beat: a screen at 3, 5, 8 and 12 launches, 5 more to confirm."""
+    suspicious, margin = float(np.log1p(margin_ratio / 2)), float(np.log1p(margin_ratio))
+    for launches, alpha in ((3, 0.001), (5, 0.002), (8, 0.003), (12, 0.004)):
+        seen = log_ratios[:launches]
+        if np.mean(seen) < suspicious:
+            if upper_bound(seen, 0.95) < margin:
+                return "pass", launches
+        elif lower_bound(seen, 1.0 - alpha) > 0.0:
+            fresh = log_ratios[launches : launches + 5]
+            if np.mean(fresh) >= suspicious and lower_bound(fresh, 0.95) > 0.0:
+                return "regression", launches + 5
+            return ("pass" if upper_bound(fresh, 0.95) < margin else "inconclusive"), launches + 5
+    return "inconclusive", 12
+
+
+def _rule_rate(ends: Sequence[tuple[GateOutcome | None, int]]) -> RuleRate:
+    outcomes = [outcome for outcome, _used in ends]
+    failed, passed, open_ones = (outcomes.count(name) / len(ends) for name in ("regression", "pass", "inconclusive"))
+    return RuleRate(failed, passed, open_ones, float(np.mean([used for _outcome, used in ends])))
 
 
 def compare_min_alarm(stored_min_s: float, now_min_s: float, limit_ratio: float = 0.05) -> bool:

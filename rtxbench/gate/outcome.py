@@ -4,43 +4,65 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import numpy as np
 
+from rtxbench.gate.bimodality import two_speeds
 from rtxbench.gate.decision import EXIT_CODES, GateOutcome, combined_outcome
-from rtxbench.gate.records import case_estimate
-from rtxbench.gate.session import CaseResult
+from rtxbench.gate.evidence import anytime_estimate
+from rtxbench.gate.session import CaseResult, step_times_s
 from rtxbench.records import Estimate
-from rtxbench.stats import launch_estimate, smallest_effect
+from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope
 from rtxbench.units import format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["CaseReport", "GateReport", "as_ratio", "describe_change", "gate_report", "render_markdown", "render_table"]
+__all__ = [
+    "CaseReport",
+    "GateReport",
+    "QuantityReport",
+    "as_ratio",
+    "describe_change",
+    "gate_report",
+    "render_markdown",
+    "render_table",
+]
 
 _EXPLANATIONS = {
-    "upper-bound-below-margin": "any slow-down is below the margin",
-    "confirmed-on-fresh-launches": "slower, and confirmed on fresh launches",
-    "not-confirmed-on-fresh-launches": "looked slower at first; fresh launches did not confirm it",
-    "suspected-but-not-confirmed": "looked slower at first; fresh launches are too noisy to say",
+    "margin-excluded": "every increase is below its margin",
+    "evidence-of-slow-down": "the evidence of an increase is beyond chance",
     "noise-too-large-for-margin": "the machine is too noisy for this margin",
     "budget-spent": "the time budget was spent before a decision",
 }
 _SYMBOLS: dict[str, str] = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️", "error": "💥"}
 
 
+class QuantityReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Step time, peak memory or first step of one case. A ratio above 1: the candidate is slower, or needs more."""
+
+    name: str
+    outcome: GateOutcome | None
+    """``None`` where nothing could be said."""
+    margin_ratio: float
+    ratio: Estimate | None
+    """Candidate ÷ baseline, with an interval that holds at whatever launch the gate stopped."""
+    log_ratios: tuple[float, ...]
+
+
 class CaseReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One case as the gate saw it. Ratios are step time, candidate ÷ baseline: above 1 the candidate is slower."""
+    """One case as the gate saw it."""
 
     case: str
     outcome: GateOutcome
     reason: str
-    step_time_ratio: Estimate | None
-    smallest_effect_ratio: float | None
-    """Smallest slow-down these launches could have seen with 95 % power; ``None`` below three launches."""
     launches: int
-    screen_log_ratios: tuple[float, ...]
-    confirm_log_ratios: tuple[float, ...]
+    quantities: tuple[QuantityReport, ...]
     cautions: tuple[str, ...] = ()
+
+    @property
+    def step_time_ratio(self) -> Estimate | None:
+        """Candidate ÷ baseline; ``None`` before the first launch."""
+        return next((one.ratio for one in self.quantities if one.name == "step time"), None)
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +73,11 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str
     candidate: str
     margin_ratio: float
+    """Of step time; each case names its own."""
     machine: str
     duration_s: float
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the settings: a margin that the candidate asked for and did not get."""
     cases: tuple[CaseReport, ...] = ()
     error: str | None = None
     records: str | None = None
@@ -68,6 +93,7 @@ def gate_report(
     machine: str,
     duration_s: float,
     records: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> GateReport:
     """Sum up decided cases; the worst outcome is the whole's.
 
@@ -79,6 +105,7 @@ def gate_report(
         machine: its slug.
         duration_s: of the whole gate, seconds.
         records: results file that holds every launch.
+        notes: on the settings.
     """
     outcome = combined_outcome([result.outcome for result in results])
     return GateReport(
@@ -91,6 +118,7 @@ def gate_report(
         duration_s=duration_s,
         cases=tuple(_case_report(result) for result in results),
         records=records,
+        notes=notes,
     )
 
 
@@ -100,22 +128,22 @@ def render_markdown(report: GateReport) -> str:
         f"### {_SYMBOLS[report.outcome]} Throughput gate: {report.outcome}",
         "",
         f"Candidate {_cell(report.candidate)} against baseline {_cell(report.baseline)}; "
-        f"a slow-down of {format_percent(report.margin_ratio, 0)} must not go through.",
+        f"a slow-down of {_percent(report.margin_ratio)} must not go through.",
+        *(f"\n{_cell(note)}" for note in report.notes),
     ]
     if report.error:
         lines += ["", "```text", report.error.replace("```", "'''"), "```"]
     if report.cases:
-        lines += ["", "| case | outcome | step time, 90 % interval | launches | why |", "|---|---|---|---|---|"]
+        lines += ["", "| case | outcome | change, 90 % interval | launches | why |", "|---|---|---|---|---|"]
     for case in report.cases:
-        change = _cell(describe_change(case.step_time_ratio))
-        why = _cell(_why(case))
-        symbol = _SYMBOLS[case.outcome]
-        lines.append(f"| `{case.case}` | {symbol} {case.outcome} | {change} | {case.launches} | {why} |")
+        changes = "<br>".join(_cell(_change(one)) for one in case.quantities)
+        verdict = f"{_SYMBOLS[case.outcome]} {case.outcome}"
+        lines.append(f"| `{case.case}` | {verdict} | {changes} | {case.launches} | {_cell(_why(case))} |")
     lines += ["", f"<sub>measured on `{report.machine}` in {format_duration(report.duration_s)}; {_NOTE}</sub>", ""]
     return "\n".join(lines)
 
 
-_NOTE = "both arms interleaved on one machine, the process launch as error unit, failures confirmed on fresh launches"
+_NOTE = "both arms interleaved on one machine, the process launch as error unit, evidence that holds at any stop"
 
 
 def render_table(report: GateReport) -> "RenderableType":
@@ -128,14 +156,15 @@ def render_table(report: GateReport) -> "RenderableType":
     title = Text(f"throughput gate: {report.outcome}", style=f"bold {colours[report.outcome]}")
     table = Table(title=title, title_justify="left")
     table.add_column("case", overflow="fold")
-    for heading in ("outcome", "step time (90 % interval)", "launches"):
+    for heading in ("outcome", "change (90 % interval)", "launches"):
         table.add_column(heading, no_wrap=True)
     reasons = []
     for case in report.cases:
         outcome = Text(case.outcome, style=colours[case.outcome])
-        table.add_row(case.case, outcome, describe_change(case.step_time_ratio), str(case.launches))
+        changes = "\n".join(_change(one) for one in case.quantities)
+        table.add_row(case.case, outcome, changes, str(case.launches))
         reasons.append(Text(f"{case.case}: {_why(case)}"))
-    return Group(table, *reasons)
+    return Group(table, *reasons, *(Text(note) for note in report.notes))
 
 
 def describe_change(ratio: Estimate | None) -> str:
@@ -148,16 +177,28 @@ def describe_change(ratio: Estimate | None) -> str:
     return f"{100 * (ratio.value - 1):+.1f} % ({low:+.1f} … {high:+.1f} %)"
 
 
+def _change(one: QuantityReport) -> str:
+    """``step time +5.1 % (+4.2 … +6.0 %)``."""
+    marked = {"regression": " (regression)", None: " (open)"}.get(one.outcome, "")
+    return f"{one.name} {describe_change(one.ratio)}{marked}"
+
+
 def _case_report(result: CaseResult) -> CaseReport:
     return CaseReport(
         case=result.case,
         outcome=result.outcome,
         reason=result.reason,
-        step_time_ratio=as_ratio(case_estimate(result)),
-        smallest_effect_ratio=smallest_effect(result.state.confirmed or result.state.screened),
         launches=len(result.launches),
-        screen_log_ratios=result.state.screened,
-        confirm_log_ratios=result.state.confirmed,
+        quantities=tuple(
+            QuantityReport(
+                name=name,
+                outcome=result.decision.quantities[name].outcome,
+                margin_ratio=result.margins[name],
+                ratio=as_ratio(anytime_estimate(values)) if values else None,
+                log_ratios=values,
+            )
+            for name, values in result.log_ratios.items()
+        ),
         cautions=_cautions(result),
     )
 
@@ -172,11 +213,38 @@ def as_ratio(log: Estimate | None) -> Estimate | None:
 
 def _cautions(result: CaseResult) -> tuple[str, ...]:
     """List what weakens the figure without voiding it, each said once."""
-    cold = sum(not (launch.baseline.warmup_ok and launch.candidate.warmup_ok) for launch in result.launches)
-    found = [f"no steady state before the cap in {cold} of {len(result.launches)} launches"] if cold else []
-    found += _interference(result)
+    found = [*_two_speeds(result), *_trend(result), *_interference(result)]
     codes = sorted({flag.code for launch in result.launches for flag in launch.flags})
     return (*found, *([f"environment: {', '.join(codes)}"] if codes else []))
+
+
+def _two_speeds(result: CaseResult) -> list[str]:
+    """An arm whose blocks run at two speeds makes a ratio of modes, not of code."""
+    for role in ("baseline", "candidate"):
+        blocks = [np.log(step_times_s(getattr(launch, role))).ravel() for launch in result.launches]
+        found = two_speeds(np.concatenate(blocks)) if blocks else None
+        if found is not None:
+            return [
+                f"bimodal: {format_percent(found.slow_share, 0)} of the {role}'s blocks take {found.factor:.1f} times "
+                "as long as the others; pin the BLAS threads (OMP_NUM_THREADS=1) or give the gate a quiet core"
+            ]
+    return []
+
+
+def _trend(result: CaseResult) -> list[str]:
+    """Does the ratio itself still move within a launch? Only said where the launches agree on it."""
+    slopes = []
+    for launch in result.launches:
+        rounds = log_ratio_per_round(step_times_s(launch.baseline), step_times_s(launch.candidate))
+        slopes += [theil_sen_slope(rounds) * len(rounds)] if len(rounds) > 2 else []
+    moved = launch_estimate(slopes, 0.99) if len(slopes) > 2 else None
+    if moved is None or moved.low is None or moved.high is None or moved.low <= 0.0 <= moved.high:
+        return []
+    if abs(moved.value) < math.log1p(result.margins["step time"] / 2):
+        return []
+    return [
+        f"the ratio moves by {100 * math.expm1(moved.value):+.1f} % within a launch: warm up longer (--profile gpu)"
+    ]
 
 
 def _interference(result: CaseResult) -> list[str]:
@@ -189,10 +257,17 @@ def _interference(result: CaseResult) -> list[str]:
 
 
 def _why(case: CaseReport) -> str:
-    """The reason, what these launches could have seen, and what weakens them."""
-    effect = case.smallest_effect_ratio
-    sight = () if effect is None else (f"{format_percent(effect)} would be seen with 95 % power",)
-    return "; ".join((_EXPLANATIONS.get(case.reason, case.reason), *sight, *case.cautions))
+    """The reason, the quantities it is about, and what weakens the figures."""
+    about = [
+        one.name for one in case.quantities if one.outcome == ("regression" if case.outcome == "regression" else None)
+    ]
+    text = _EXPLANATIONS.get(case.reason, case.reason) + (f" ({', '.join(about)})" if about else "")
+    return "; ".join((text, *case.cautions))
+
+
+def _percent(ratio: float) -> str:
+    """``5 %``, ``2.5 %``: a margin as it was set."""
+    return f"{100 * ratio:.3g} %"
 
 
 def _cell(text: str) -> str:

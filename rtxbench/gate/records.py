@@ -7,8 +7,10 @@ like any other result:
 topic                metric      values
 ===================  ==========  =======================================================================
 gate-launch          step_time_s seconds per step of every block, rounds × (baseline 2, candidate 2)
-gate                 log_ratio   ln(candidate ÷ baseline) of step time, one per launch that decided
+gate                 log_ratio   ln(candidate ÷ baseline) of step time, one per launch
 ===================  ==========  =======================================================================
+
+Peak memory and first step have lines of their own beside it (``peak_memory_log_ratio``, ``first_step_log_ratio``).
 """
 
 import os
@@ -23,21 +25,25 @@ from typing import Final
 import numpy as np
 
 from rtxbench import __version__
+from rtxbench.gate.evidence import anytime_estimate
 from rtxbench.gate.session import CaseResult, GateLaunch, step_times_s
 from rtxbench.records import GATE_TOPIC, SCHEMA_VERSION, Environment, Estimate, Observation, Run
-from rtxbench.stats import launch_estimate
 from rtxbench.store import RunWriter, disk_errors
 
 __all__ = [
     "append_history",
-    "case_estimate",
-    "case_observation",
+    "case_observations",
     "launch_observation",
     "now",
     "open_journal",
 ]
 
 _SIGNIFICANT_DIGITS: Final = 7
+_METRICS: Final = {
+    "step time": "log_ratio",
+    "peak memory": "peak_memory_log_ratio",
+    "first step": "first_step_log_ratio",
+}
 
 
 def now() -> str:
@@ -104,11 +110,11 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
         estimate=Estimate(value=launch.log_ratio, low=None, high=None, n=1),
         labels={
             "case": launch.case,
-            "stage": launch.stage,
             "launch": str(launch.number),
             "rounds": str(len(times)),
             "baseline_steps_per_block": str(launch.baseline.steps_per_block),
             "candidate_steps_per_block": str(launch.candidate.steps_per_block),
+            **_other_figures(launch),
             "warmup_ok": str(launch.baseline.warmup_ok and launch.candidate.warmup_ok).lower(),
             **labels,
         },
@@ -116,45 +122,48 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
     )
 
 
-def case_estimate(result: CaseResult) -> Estimate | None:
-    """θ with its two-sided 90 % interval from the launches the outcome rests on; ``None`` before the first launch.
-
-    Its ends are the one-sided 95 % bounds that decide, so that what is shown is what was decided on.
-    """
-    deciding = _deciding(result)
-    return launch_estimate(deciding, confidence=0.90) if deciding else None
-
-
-def case_observation(
+def case_observations(
     run: Run, result: CaseResult, labels: Mapping[str, str], topic: str = GATE_TOPIC
-) -> Observation | None:
-    """One decided case: the line of history. ``None`` where no launch was finished.
+) -> list[Observation]:
+    """One decided case, a line per quantity: step time's is the line of history. Empty where no launch was finished.
 
     Args:
         run: the results file's header.
-        result: the outcome and its launches; the values are the log-ratios of those the outcome rests on.
+        result: the outcome and its launches; the values are their log-ratios.
         labels: added to the case's own: the commits, for example.
         topic: which kind of gate it belongs to: what readers filter by.
     """
     if not result.launches:
-        return None
-    return Observation(
-        record_id=uuid.uuid4().hex,
-        run_id=run.run_id,
-        topic=topic,
-        metric="log_ratio",
-        values=_deciding(result),
-        replicate="launch",
-        finished_at=now(),
-        estimate=case_estimate(result),
-        labels={
-            "case": result.case,
-            "outcome": result.outcome,
-            "reason": result.reason,
-            "launches": str(len(result.launches)),
-            **labels,
-        },
-    )
+        return []
+    return [
+        Observation(
+            record_id=uuid.uuid4().hex,
+            run_id=run.run_id,
+            topic=topic,
+            metric=_METRICS[name],
+            values=values,
+            replicate="launch",
+            finished_at=now(),
+            estimate=anytime_estimate(values),
+            labels={
+                "case": result.case,
+                "outcome": result.outcome,
+                "reason": result.reason,
+                "launches": str(len(result.launches)),
+                "margin_ratio": repr(result.margins[name]),
+                **labels,
+            },
+        )
+        for name, values in result.log_ratios.items()
+    ]
+
+
+def _other_figures(launch: GateLaunch) -> dict[str, str]:
+    """What else the launch measured of each arm, for readers of the records."""
+    arms = {"baseline": launch.baseline, "candidate": launch.candidate}
+    return {f"{arm}_first_step_s": f"{one.first_step_s:.4g}" for arm, one in arms.items()} | {
+        f"{arm}_peak_memory_bytes": str(one.peak_memory_bytes) for arm, one in arms.items() if one.peak_memory_bytes
+    }
 
 
 def append_history(
@@ -167,12 +176,6 @@ def append_history(
     """
     with open_journal(results_dir, environment, "gate", name="gate-history") as writer:
         for result in results:
-            line = case_observation(writer.run, result, labels)
-            if line is not None:
+            for line in case_observations(writer.run, result, labels):
                 writer.append(line)
         return writer.path
-
-
-def _deciding(result: CaseResult) -> tuple[float, ...]:
-    """Fresh launches where there were any (free of the screen's selection), else the screen's."""
-    return result.state.confirmed or result.state.screened

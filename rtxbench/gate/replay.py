@@ -3,8 +3,12 @@
 A replayed gate draws launches, without replacement, from all that were measured at one planted slow-down and decides
 on them as a real gate would. Beside it stands what ``--benchmark-compare-fail=min:5%`` says when the baseline blocks
 of one launch are the stored run and the candidate blocks of a later launch are the run compared with it.
+
+Replayed gates share launches, so a thousand of them are no thousand experiments: their interval is as wide as that of
+the gates which the launches could make if each were used once.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -12,19 +16,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.gate.decision import CONFIRM_LAUNCHES, LOOKS, replay
+from rtxbench.gate.decision import LAUNCHES_MOST, replay
 from rtxbench.gate.operating_characteristics import compare_min_alarm
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.stats import clopper_pearson
 
 __all__ = ["SelftestRow", "selftest_rows"]
 
-MOST_LAUNCHES: Final = LOOKS[-1].launches + CONFIRM_LAUNCHES
 _BOOTSTRAP: Final = 400
 
 
 class SelftestRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One planted slow-down (0: an A/A test). Shares carry exact or bootstrap 95 % intervals."""
+    """One planted slow-down (0: an A/A test). Shares carry 95 % intervals over gates that share no launch."""
 
     planted_ratio: float
     gates: int
@@ -74,27 +77,31 @@ def _row(
     generator: np.random.Generator,
 ) -> SelftestRow:
     outcomes = [gate.labels["outcome"] for gate in gates]
-    enough = len(own) >= MOST_LAUNCHES or len(own) >= len(unplanted)
+    enough = len(own) >= LAUNCHES_MOST or len(own) >= len(unplanted)
     pool = own if enough else [_shifted(launch, level) for launch in unplanted]
-    hits = _replayed_regressions(pool, replayed, generator) if len(pool) >= MOST_LAUNCHES else None
+    share = _replayed_regressions(pool, replayed, generator) if len(pool) >= LAUNCHES_MOST else None
     return SelftestRow(
         planted_ratio=level,
         gates=len(gates),
         regression=clopper_pearson(outcomes.count("regression"), len(gates)) if gates else None,
         inconclusive=outcomes.count("inconclusive"),
         launches_mean=float(np.mean([int(gate.labels["launches"]) for gate in gates])) if gates else None,
-        replayed_gates=0 if hits is None else replayed,
-        replayed_regression=None if hits is None else clopper_pearson(hits, replayed),
+        replayed_gates=0 if share is None else replayed,
+        replayed_regression=share,
         replayed_from="planted launches" if enough else "A/A launches, shifted",
         launches=len(pool),
         stored_baseline=_stored_baseline(pool, generator),
     )
 
 
-def _replayed_regressions(pool: Sequence[_Launch], gates: int, generator: np.random.Generator) -> int:
+def _replayed_regressions(pool: Sequence[_Launch], gates: int, generator: np.random.Generator) -> Estimate:
+    """Share of the replayed gates; ``n`` is the number of gates the pool could make without using a launch twice."""
     values = np.array([launch.log_ratio for launch in pool])
-    drawn = (generator.permutation(values)[:MOST_LAUNCHES].tolist() for _ in range(gates))
-    return sum(replay(launches)[0].outcome == "regression" for launches in drawn)
+    played = [replay(generator.permutation(values)[:LAUNCHES_MOST].tolist()) for _ in range(gates)]
+    share = sum(decision.outcome == "regression" for decision, _used in played) / gates
+    apart = max(1, int(len(pool) / np.mean([used for _decision, used in played])))
+    most, least = clopper_pearson(math.ceil(share * apart), apart), clopper_pearson(math.floor(share * apart), apart)
+    return Estimate(value=share, low=least.low, high=most.high, n=apart, confidence=0.95)
 
 
 def _stored_baseline(pool: Sequence[_Launch], generator: np.random.Generator) -> Estimate | None:

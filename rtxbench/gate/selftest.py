@@ -5,31 +5,32 @@ Whole gates are run on code compared with itself: unplanted (A/A), and with a sl
 outcome is appended to ``<machine>/gate-selftest.jsonl``, so that an interrupted self-test goes on where it stopped.
 """
 
+import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 
 import rtxbench
 from rtxbench.errors import UsageError
-from rtxbench.gate.records import case_observation, launch_observation, open_journal
+from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
+from rtxbench.gate.records import case_observations, launch_observation, open_journal
 from rtxbench.gate.replay import SelftestRow, selftest_rows
-from rtxbench.gate.session import GATE_PROFILES, ArmSource, Settings, measure_launch, run_session
+from rtxbench.gate.session import Settings, run_session
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
-from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
-from rtxbench.store import LoadedRun, RunWriter, load_results, load_run
+from rtxbench.records import GATE_SELFTEST_TOPIC, Observation
+from rtxbench.store import LoadedRun, RunWriter, disk_errors, load_results, load_run
 from rtxbench.units import format_duration, format_percent
 
-if TYPE_CHECKING:
-    from rich.table import Table
+__all__ = ["DEFAULT_PLAN", "SelftestRequest", "replay_files", "run_selftest", "schedule"]
 
-__all__ = ["DEFAULT_PLAN", "SelftestRequest", "render_rows", "replay_files", "run_selftest", "schedule"]
-
-DEFAULT_PLAN: dict[float, int] = {0.0: 20, 0.02: 5, 0.05: 10, 0.10: 5}
+DEFAULT_PLAN: Final[dict[float, int]] = {0.0: 40, 0.05: 20}
 """Planted slow-down → gates to run."""
+_EDITION: Final = "e-process"
+"""Of the decision rule: gates of another rule or another length of launch do not count as done."""
 
 
 class SelftestRequest(NamedTuple):
@@ -53,8 +54,13 @@ def run_selftest(request: SelftestRequest, say: Callable[[str], None]) -> tuple[
     Raises:
         MeasurementError: the case cannot be measured, or the disk is full; what is on record stays.
     """
-    name = f"gate-selftest-{request.case.rpartition(':')[2]}-{request.profile.name}".replace("_", "-")
-    with open_journal(request.results_dir, describe(), "gate-selftest", name=name) as journal:
+    case = request.case.rpartition(":")[2]
+    name = f"gate-selftest-{case}-{request.profile.name}-{_EDITION}".replace("_", "-")
+    environment = describe()
+    with (
+        _alone(request.results_dir / environment.machine / f"{name}.lock", say),
+        open_journal(request.results_dir, environment, "gate-selftest", name=name) as journal,
+    ):
         done = Counter(float(line.labels["planted_ratio"]) for line in _gates(journal.path))
         jobs = schedule(request.plan, done)
         began_s = time.monotonic()
@@ -69,6 +75,25 @@ def run_selftest(request: SelftestRequest, say: Callable[[str], None]) -> tuple[
             )
         path = journal.path
     return selftest_rows(load_run(path).of_kind(Observation), request.replayed), path
+
+
+@contextlib.contextmanager
+def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the file's lock: two self-tests at once would measure each other and number their gates alike."""
+    from filelock import FileLock, Timeout
+
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            say(f"another self-test holds {path}; waiting until it ends (Ctrl-C gives up).")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def replay_files(paths: Sequence[Path], replayed: int) -> list[SelftestRow]:
@@ -109,45 +134,17 @@ def schedule(plan: dict[float, int], done: Counter[float]) -> list[float]:
 
 def _one_gate(request: SelftestRequest, planted: float, number: int, journal: RunWriter) -> str:
     arm = ArmSource(sys.executable, request.root, (request.root,))
-    settings = Settings((request.case,), budget_s=float("inf"), profile=request.profile, planted_ratio=planted)
+    settings = Settings((request.case,), budget_s=float("inf"))
     labels = {"planted_ratio": repr(planted), "gate": str(number)}
     (result,) = run_session(
         settings,
-        lambda case, launch: measure_launch(arm, arm, settings, case, launch),
+        lambda case, launch: measure_launch(arm, arm, request.profile, case, launch, planted),
         lambda launch, _decision: journal.append(launch_observation(journal.run, launch, GATE_SELFTEST_TOPIC, labels)),
     )
-    line = case_observation(journal.run, result, labels, GATE_SELFTEST_TOPIC)
-    assert line is not None
-    journal.append(line)
+    for line in case_observations(journal.run, result, labels, GATE_SELFTEST_TOPIC):
+        journal.append(line)
     return f"{result.outcome} after {len(result.launches)} launches"
 
 
 def _gates(path: Path) -> list[Observation]:
     return [record for record in _of_selftest(load_run(path)) if record.metric == "log_ratio"]
-
-
-def render_rows(rows: Sequence[SelftestRow]) -> "Table":
-    """The self-test's result for a terminal (rich)."""
-    from rich.table import Table
-
-    table = Table(title="gate self-test: share called a regression (95 % interval)", title_justify="left")
-    for heading in ("planted", "gates run", "regression", "launches", "replayed", "regression", "stored min:5%"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            format_percent(row.planted_ratio, 0) if row.planted_ratio else "none",
-            str(row.gates),
-            share_text(row.regression),
-            "–" if row.launches_mean is None else f"{row.launches_mean:.1f}",
-            f"{row.replayed_gates:,}",
-            share_text(row.replayed_regression),
-            share_text(row.stored_baseline),
-        )
-    return table
-
-
-def share_text(share: Estimate | None) -> str:
-    """The share, and its interval on a line of its own."""
-    if share is None or share.low is None or share.high is None:
-        return "–"
-    return f"{format_percent(share.value)}\n{100 * share.low:.1f}–{100 * share.high:.1f}"

@@ -45,7 +45,7 @@ def gate_decisions() -> Callable[[], float]:
 
     from rtxbench.gate.decision import replay
 
-    launches = np.random.default_rng(0).normal(0.02, 0.015, (100, 17)).tolist()
+    launches = np.random.default_rng(0).normal(0.02, 0.015, (100, 16)).tolist()
 
     def step() -> float:
         return float(sum(used for _decision, used in map(replay, launches)))

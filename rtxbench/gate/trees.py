@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,6 +30,8 @@ class Tree(NamedTuple):
     """A folder with changes that no commit holds."""
     state: str
     """Digest of the folder's uncommitted state when it was opened; empty for a work tree."""
+    own: tuple[Path, ...]
+    """What the gate itself writes there."""
 
     @property
     def label(self) -> str:
@@ -41,19 +43,26 @@ class Tree(NamedTuple):
 
 
 @contextlib.contextmanager
-def checked_out(asked: str, repository: Path) -> Iterator[Tree]:
-    """The tree that ``asked`` names: a folder, a revision, or ``A...B`` for the merge base of two revisions.
+def checked_out(asked: str, repository: Path, own: Sequence[Path] = ()) -> Iterator[Tree]:
+    """Yield the tree that ``asked`` names: a folder, a revision, or ``A...B`` for the merge base of two revisions.
 
     A revision's work tree lives in the temporary folder and is removed on the way out, also on Ctrl-C. What a
     killed gate left behind is removed on the way in.
+
+    Args:
+        asked: as the user named it.
+        repository: the folder the gate was called in.
+        own: files and folders that the gate itself writes: they are no change of the code.
 
     Raises:
         UsageError: neither a folder nor a revision of ``repository``.
         UnavailableError: git is not installed.
         MeasurementError: git cannot create the work tree.
     """
+    if "\0" in asked:
+        raise UsageError(f"{asked!r} is no revision.", next_step="Name a branch, tag, commit or folder.")
     if _looks_like_a_path(asked) or not (commit := _resolve(asked, repository)):
-        yield _folder(asked, repository)
+        yield _folder(asked, repository, own)
         return
     _remove_abandoned(repository)
     path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
@@ -68,7 +77,7 @@ def checked_out(asked: str, repository: Path) -> Iterator[Tree]:
         inside = path / prefix
         if not inside.is_dir():
             raise UsageError(f"{asked} has no folder {prefix}.", next_step="Name a revision that holds it.")
-        yield Tree(inside.resolve(), asked, commit, dirty=False, state="")
+        yield Tree(inside.resolve(), asked, commit, dirty=False, state="", own=())
     finally:
         _remove(repository, path)
 
@@ -79,57 +88,65 @@ def check_unchanged(tree: Tree) -> None:
     Raises:
         MeasurementError: its commit or its uncommitted changes are no longer what they were.
     """
-    if tree.state and _folder_state(tree.path)[2] != tree.state:
+    if tree.state and _folder_state(tree.path, tree.own)[2] != tree.state:
         raise MeasurementError(
             f"{tree.asked} changed while it was being measured.",
             next_step="Leave the folder alone while the gate runs, or gate a commit: --candidate HEAD.",
         )
 
 
-def is_dirty(folder: Path) -> bool:
-    """Tell whether the folder holds changes that no commit has."""
-    return _folder_state(folder)[1]
+def is_dirty(folder: Path, own: Sequence[Path] = ()) -> bool:
+    """Tell whether the folder holds changes that no commit has, but for what the gate itself writes."""
+    return _folder_state(folder, own)[1]
 
 
 def _looks_like_a_path(asked: str) -> bool:
     return asked.startswith((".", "/", "~")) and "..." not in asked
 
 
-def _folder(asked: str, repository: Path) -> Tree:
-    path = (repository / Path(asked).expanduser()).resolve()
-    if not path.is_dir():
+def _folder(asked: str, repository: Path, own: Sequence[Path]) -> Tree:
+    try:
+        path = (repository / Path(asked).expanduser()).resolve()
+        found = path.is_dir()
+    except (OSError, RuntimeError):  # a name too long, a loop of links, no such user
+        found = False
+    if not found:
         shallow = _git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
         cure = "The clone is shallow: fetch the history first (git fetch --unshallow; fetch-depth: 0 in CI)."
         raise UsageError(
             f"{asked!r} is neither a folder nor a revision of {repository}.",
             next_step=cure if shallow else "Name a branch, tag, commit or folder; `git branch -a` lists the branches.",
         )
-    commit, dirty, state = _folder_state(path)
-    return Tree(path, asked, commit, dirty, state)
+    commit, dirty, state = _folder_state(path, own)
+    return Tree(path, asked, commit, dirty, state, tuple(own))
 
 
-def _folder_state(path: Path) -> tuple[str | None, bool, str]:
+def _folder_state(path: Path, own: Sequence[Path]) -> tuple[str | None, bool, str]:
     """(commit, dirty, digest of the commit and of what tracked files have more than it).
 
     Untracked files make a folder dirty but are not in the digest: a training step may write some.
     """
     commit = _git(path, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None
-    status = _git(path, "status", "--porcelain", "--untracked-files=normal", "--", ".").stdout
-    changes = _git(path, "diff", "HEAD", "--", ".").stdout
+    absolute = [Path(os.path.abspath(path / one)) for one in (Path(".rtxbench"), *own)]  # noqa: PTH100 (links stay links)
+    beside = [f":(exclude,literal){one.relative_to(path)}" for one in absolute if one != path and path in one.parents]
+    status = _git(path, "status", "--porcelain", "--untracked-files=normal", "--", ".", *beside).stdout
+    changes = _git(path, "diff", "--no-ext-diff", "HEAD", "--", ".", *beside).stdout
     digest = hashlib.sha256(f"{commit}\n{changes}".encode(errors="surrogateescape")).hexdigest()
     return commit, bool(status.strip()), digest
 
 
 def _resolve(asked: str, repository: Path) -> str | None:
     """Full hash of a revision, or ``None`` where git does not know it."""
-    if asked.startswith("-"):
-        return None
     if "..." in asked:
         left, _, right = asked.partition("...")
-        base = _git(repository, "merge-base", left or "HEAD", right or "HEAD").stdout.strip()
-        return base or None
+        ends = [_resolve(end or "HEAD", repository) for end in (left, right)]
+        known = [end for end in ends if end is not None]  # hashes: no part of what was asked can pass for an option
+        return _git(repository, "merge-base", *known).stdout.strip() or None if len(known) == 2 else None
+    if asked.startswith("-"):
+        return None
     found = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}")
-    return found.stdout.strip() or None
+    commit = found.stdout.strip()
+    return commit if re.fullmatch(r"[0-9a-f]{40,64}", commit) else None  # "A..B" answers with two
 
 
 def _remove_abandoned(repository: Path) -> None:
@@ -148,14 +165,21 @@ def _remove(repository: Path, path: Path) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [_git_program(), "-C", str(folder), *arguments],
+    result = subprocess.run(
+        [_git_program(), "-C", str(folder), "-c", "core.fsmonitor=false", *arguments],
         capture_output=True,
         text=True,
         errors="surrogateescape",
         check=False,
+        env={**os.environ, "LC_ALL": "C"},
         start_new_session=True,  # Ctrl-C must not kill git half-way through removing a work tree
     )
+    if result.returncode and "dubious ownership" in result.stderr:
+        raise UsageError(
+            f"git refuses {folder}: it belongs to another user (dubious ownership).",
+            next_step=f"If you trust it: git config --global --add safe.directory {folder}",
+        )
+    return result
 
 
 def _git_program() -> str:

@@ -20,6 +20,9 @@ from typing import Any
 FOREIGN_ROOT = "RTXBENCH_FOREIGN_ROOT"
 """Variable that holds the other arm's tree: importing code from there would compare a thing with itself."""
 
+SEARCH_PATH = "RTXBENCH_SEARCH_PATH"
+"""Variable that holds the folders this arm's code is imported from."""
+
 _INSTALLED = {"site-packages", "dist-packages"}
 _MAX_MESSAGE = 600
 
@@ -44,6 +47,10 @@ def main() -> None:
     """Serve requests until standard input closes. Whatever the user's code prints goes to standard error."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
+    # Not through PYTHONPATH: a json.py of the arm's tree would take the place of the one this file needs.
+    search_path = os.environ.pop(SEARCH_PATH, "")
+    os.environ["PYTHONPATH"] = search_path  # for what the step starts itself
+    sys.path[:0] = search_path.split(os.pathsep) if search_path else []
     arms: dict[str, _Arm] = {}
     print(json.dumps({"type": "Ready", "engine": "python", "versions": {}, "devices": []}), file=replies)
     for line in sys.stdin:
@@ -85,9 +92,31 @@ def _describe(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
     """The loss, if that is what the step returns; nothing else is known of a user's own step."""
     result = arms[request["arm"]].result
     finite = isinstance(result, int | float) and math.isfinite(result)
-    missing = {"peak_memory_bytes": "a user's own step"} | ({} if finite else {"loss": f"the step returned {result!r}"})
+    missing = {} if finite else {"loss": f"the step returned {result!r}"[:_MAX_MESSAGE]}
     loss = float(result) if finite else None
-    return {"type": "Described", "loss": loss, "peak_memory_bytes": None, "missing": missing}
+    return {"type": "Described", "loss": loss, "peak_memory_bytes": _peak_memory_bytes(), "missing": missing}
+
+
+def _peak_memory_bytes() -> float:
+    """What the step needed at most: of the GPU where PyTorch used one, else of the host, above the idle worker."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return float(sum(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())))
+    return max(0.0, _peak_resident_bytes() - _IDLE_BYTES)
+
+
+def _peak_resident_bytes() -> float:
+    """Largest resident set of this program.
+
+    Linux counts it from the program's start (VmHWM); its ``ru_maxrss`` also remembers the parent it was forked from.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 (pathlib's is slower)
+            return next(1024.0 * float(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        import resource
+
+        return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
@@ -95,7 +124,8 @@ def _failed(error: BaseException) -> dict[str, Any]:
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
-    message = f"{type(error).__name__}: {error}"[:_MAX_MESSAGE] + where
+    # One line: a CI runner would obey a line of its own that begins with "::".
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_MESSAGE] + where
     cure = "Run the case by hand in that arm's tree: function() must return a callable that runs one step."
     return {"type": "Failed", "kind": type(error).__name__, "message": message, "next_step": cure}
 
@@ -111,6 +141,8 @@ def _foreign_modules(root: str) -> list[str]:
             found.append(f"{name} ({path})")
     return sorted(found)
 
+
+_IDLE_BYTES = _peak_resident_bytes()
 
 _ACTIONS = {"Build": _build, "Block": _block, "Describe": _describe}
 

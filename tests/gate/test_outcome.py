@@ -9,27 +9,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtxbench.errors import MeasurementError, UsageError
-from rtxbench.gate import command
-from rtxbench.gate.decision import CaseState, screen
-from rtxbench.gate.outcome import CaseReport, GateReport, describe_change, render_markdown, render_table
-from rtxbench.gate.records import case_estimate
-from rtxbench.gate.session import CaseResult
+from rtxbench.gate import command, settings
+from rtxbench.gate.decision import PASS_EVIDENCE, decide
+from rtxbench.gate.evidence import anytime_estimate
+from rtxbench.gate.outcome import (
+    CaseReport,
+    GateReport,
+    QuantityReport,
+    describe_change,
+    render_markdown,
+    render_table,
+)
 from rtxbench.records import Estimate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gate.md"
 
 
+def quantity(name: str, outcome: str | None, value: float) -> QuantityReport:
+    """One quantity with an interval of ±1 %."""
+    return QuantityReport(
+        name=name,
+        outcome=outcome,  # type: ignore[arg-type]
+        margin_ratio=0.05,
+        ratio=Estimate(value=value, low=value - 0.01, high=value + 0.01, n=5, confidence=0.9),
+        log_ratios=(0.0,) * 3,
+    )
+
+
 def case(name: str, outcome: str, reason: str, value: float, launches: int) -> CaseReport:
-    """One case with an interval of ±1 %."""
+    """One case whose step time decides and whose memory did not change."""
     return CaseReport(
         case=name,
         outcome=outcome,  # type: ignore[arg-type]
         reason=reason,
-        step_time_ratio=Estimate(value=value, low=value - 0.01, high=value + 0.01, n=5, confidence=0.9),
-        smallest_effect_ratio=0.021,
         launches=launches,
-        screen_log_ratios=(0.0,) * 3,
-        confirm_log_ratios=(),
+        quantities=(
+            quantity("step time", None if outcome == "inconclusive" else outcome, value),
+            quantity("peak memory", "pass", 1.0),
+        ),
         cautions=("environment: steal",) if outcome == "inconclusive" else (),
     )
 
@@ -44,10 +61,11 @@ def full_report() -> GateReport:
         margin_ratio=0.05,
         machine="test-cpu-abc",
         duration_s=154.0,
+        notes=("the candidate asks for a step time margin of 50 %; the baseline's 5 % holds",),
         cases=(
-            case("train.steps:resnet", "regression", "confirmed-on-fresh-launches", 1.061, 8),
-            case("train.steps:mlp", "pass", "upper-bound-below-margin", 0.998, 3),
-            case("train.steps:bert", "inconclusive", "noise-too-large-for-margin", 1.02, 12),
+            case("train.steps:resnet", "regression", "evidence-of-slow-down", 1.061, 5),
+            case("train.steps:mlp", "pass", "margin-excluded", 0.998, 4),
+            case("train.steps:bert", "inconclusive", "noise-too-large-for-margin", 1.02, 16),
         ),
     )
 
@@ -88,12 +106,11 @@ def test_table_names_every_case() -> None:
 
 def test_the_interval_shown_is_the_one_that_decided() -> None:
     """The upper end of the interval shown is the bound a pass was decided on: at the margin both tip together."""
-    ratios = (0.004, 0.011, 0.018)
-    shown = case_estimate(CaseResult("a:f", "pass", "upper-bound-below-margin", CaseState(screened=ratios), ()))
-    assert shown is not None
+    ratios = (0.004, 0.011, 0.018, 0.009)
+    shown = anytime_estimate(ratios, PASS_EVIDENCE)
     assert shown.high is not None
-    assert screen(ratios, math.expm1(shown.high + 1e-6)) == "pass"
-    assert screen(ratios, math.expm1(shown.high - 1e-6)) == "go"
+    assert decide(ratios, math.expm1(shown.high + 1e-4)).outcome == "pass"
+    assert decide(ratios, math.expm1(shown.high - 1e-4)).outcome is None
 
 
 def test_change_without_interval_says_so() -> None:
@@ -105,26 +122,26 @@ def test_change_without_interval_says_so() -> None:
 @pytest.mark.parametrize(("text", "ratio"), [("5%", 0.05), ("0.05", 0.05), (" 2.5 % ", 0.025), ("50%", 0.5)])
 def test_margins_people_write(text: str, ratio: float) -> None:
     """Per cent and ratios are understood."""
-    assert command.parse_ratio(text) == pytest.approx(ratio)
+    assert settings.parse_ratio(text) == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 percent", "-5%", "0", "0.1%", "nan", "60%"])
 def test_margins_that_make_no_sense(text: str) -> None:
     """A bare 5 would be 500 %: refused rather than guessed."""
     with pytest.raises(UsageError, match="no margin"):
-        command.parse_ratio(text)
+        settings.parse_ratio(text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("10 min", 600), ("1.5h", 5400), ("45", 45)])
 def test_durations_people_write(text: str, seconds: float) -> None:
     """Seconds, minutes and hours are understood."""
-    assert command.parse_duration_s(text) == seconds
+    assert settings.parse_duration_s(text) == seconds
 
 
 @given(st.text(max_size=8))
 def test_parsers_answer_or_refuse(text: str) -> None:
     """Nothing typed ends in another exception than a usage error."""
-    for parse in (command.parse_ratio, command.parse_duration_s):
+    for parse in (settings.parse_ratio, settings.parse_duration_s):
         try:
             assert parse(text) > 0
         except UsageError as error:
@@ -136,6 +153,8 @@ def test_plan_of_a_selftest() -> None:
     assert command.parse_plan(["20", "5%=10", "0%=3"]) == {0.0: 3, 0.05: 10}
     with pytest.raises(UsageError, match="no number of gates"):
         command.parse_plan(["5%=many"])
+    with pytest.raises(UsageError, match="no number of gates"):
+        command.parse_plan(["²"])  # a digit for str.isdigit, none for int
 
 
 def test_writing_replaces_whole_files(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_replayed_gates_on_simulated_launches() -> None:
     assert clean.stored_baseline is not None
     assert clean.replayed_regression.value == 0.0
     assert slow.replayed_regression.value >= 0.95
+    assert slow.replayed_regression.low is not None
+    assert slow.replayed_regression.n < slow.launches / 3 + 1
     assert clean.stored_baseline.value > 0.05
 
 
@@ -75,8 +77,8 @@ def test_few_planted_launches_fall_back_to_shifted_ones() -> None:
 
 
 def test_too_few_launches_to_replay() -> None:
-    """Sixteen launches cannot feed a whole gate: nothing is replayed rather than something made up."""
-    (row,) = selftest_rows(records(0.0, 16), replayed=100)
+    """Fifteen launches cannot feed a whole gate: nothing is replayed rather than something made up."""
+    (row,) = selftest_rows(records(0.0, 15), replayed=100)
     assert (row.replayed_gates, row.replayed_regression) == (0, None)
 
 

@@ -115,6 +115,73 @@ def test_action_does_not_run_code_in_names(project: Path, tools: Path) -> None:
     assert not (project / "pwned").exists()
 
 
+def recorded(folder: Path, tools: Path, **inputs: str) -> list[str]:
+    """The arguments that the action's script hands to ``rtxbench``."""
+    (tools / "rtxbench").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > arguments\n')
+    run(
+        f"bash {ACTION / 'gate.sh'}",
+        folder,
+        tools,
+        GITHUB_OUTPUT="/dev/null",
+        GITHUB_STEP_SUMMARY="/dev/null",
+        **inputs,
+    )
+    return (folder / "arguments").read_text().splitlines()
+
+
+def test_the_first_push_of_a_branch_has_a_baseline(project: Path, tools: Path) -> None:
+    """``before`` is forty zeros then: the merge base with the default branch is taken, without one HEAD~1."""
+    zeros = "0" * 40
+    with_default = recorded(project, tools, GATE_BEFORE=zeros, GATE_DEFAULT_BRANCH="main")
+    assert "--baseline=origin/main...HEAD" in with_default
+    assert "--baseline=HEAD~1" in recorded(project, tools, GATE_BEFORE=zeros)
+    assert "--baseline=abc0" in recorded(project, tools, GATE_BEFORE="abc0", GATE_DEFAULT_BRANCH="main")
+
+
+def test_every_line_of_the_options_counts(project: Path, tools: Path) -> None:
+    """Options may stand on several lines, and none of them is expanded by the shell."""
+    arguments = recorded(project, tools, GATE_OPTIONS="--no-install\n--extra train --evidence=500\n*\n")
+    assert arguments[-5:] == ["--no-install", "--extra", "train", "--evidence=500", "*"]
+
+
+def test_values_cannot_become_options(project: Path, tools: Path) -> None:
+    """A revision or case that begins with a dash stays the value of its option."""
+    arguments = recorded(project, tools, GATE_BASELINE="--help", GATE_CASES="--install\n")
+    assert {"--baseline=--help", "--cases=--install"} <= set(arguments)
+
+
+@pytest.mark.parametrize("options", ["--json x.json", "--json=x.json", "--no-install\n--markdown y"])
+def test_json_among_the_options_is_refused(project: Path, tools: Path, options: str) -> None:
+    """It once turned a regression into an error: the action looked for its own file and found none."""
+    result = run(f"bash {ACTION / 'gate.sh'}", project, tools, GATE_OPTIONS=options)
+    assert result.returncode == 2
+    assert "cannot be among the options" in result.stderr
+
+
+def test_the_runner_takes_no_command_from_the_gate_s_output(project: Path, tools: Path) -> None:
+    """On the service, what the gate prints stands between stop-commands and its secret token."""
+    (tools / "rtxbench").write_text("#!/bin/sh\necho ::set-output name=x::y\n")
+    result = run(f"bash {ACTION / 'gate.sh'}", project, tools, GITHUB_ACTIONS="true")
+    first, second, third, *_ = result.stdout.splitlines()
+    assert first.startswith("::stop-commands::")
+    assert second == "::set-output name=x::y"
+    assert third == f"::{first.rpartition('::')[2]}::"
+    assert len(first) > 40
+
+
+def test_actions_are_pinned_and_keep_no_token() -> None:
+    """Every foreign action is named by its commit, checkout keeps no credentials, and no index supplies rtxbench."""
+    files = [ACTION / "action.yml", PROJECT / ".github" / "workflows" / "gate.yml"]
+    texts = [path.read_text() for path in files] + [DOCS.read_text()]
+    for text in texts:
+        used = re.findall(r"uses: ([\w./-]+)@(\S+)", text)
+        assert all(re.fullmatch("[0-9a-f]{40}", commit) for name, commit in used if name.startswith("actions/"))
+        assert not re.search(r"pip install ([^\n]* )?rtxbench(\s|$)", text)
+        assert text.count("uses: actions/checkout@") == text.count("persist-credentials: false")
+    action = loaded(files[0])
+    assert "job-index" in action["inputs"]["artifact"]["default"]
+
+
 def loaded(path: Path) -> dict[Any, Any]:
     """A YAML file; YAML 1.1 reads the key ``on`` as true."""
     content = yaml.safe_load(path.read_text())

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rtxbench.gate.launching import GATE_PROFILES
 from rtxbench.gate.selftest import SelftestRequest, run_selftest
-from rtxbench.gate.session import GATE_PROFILES
 from rtxbench.records import Observation
 from rtxbench.store import load_results
 from tests.integration.test_gate import PROJECT, SLEEPING
