@@ -84,7 +84,7 @@ def log_e_value(t: float, launches: int) -> float:
 
 
 def e_bh(log_e_values: Sequence[float], least: float) -> list[bool]:
-    """Which of several null hypotheses fall: e-BH (Wang & Ramdas 2022), valid whatever their dependence.
+    """Tell which of several null hypotheses fall: e-BH (Wang & Ramdas 2022), valid whatever their dependence.
 
     Args:
         log_e_values: ln e, one per hypothesis.

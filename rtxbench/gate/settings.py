@@ -196,7 +196,7 @@ def foreign_toml(path: Path) -> dict[str, Any]:
 
 
 def shape_error(path: Path, what: str, error: Exception) -> UsageError:
-    """The error for a value of the wrong type."""
+    """Make the error for a value of the wrong type."""
     return UsageError(f"{path}: {what}: {error}.", next_step="Mend it; docs/ci.md has an example.")
 
 
