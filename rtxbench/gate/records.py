@@ -159,7 +159,7 @@ def case_observations(
 
 
 def _other_figures(launch: GateLaunch) -> dict[str, str]:
-    """What else the launch measured of each arm, for readers of the records."""
+    """List what else the launch measured of each arm, for readers of the records."""
     arms = {"baseline": launch.baseline, "candidate": launch.candidate}
     return {f"{arm}_first_step_s": f"{one.first_step_s:.4g}" for arm, one in arms.items()} | {
         f"{arm}_peak_memory_bytes": str(one.peak_memory_bytes) for arm, one in arms.items() if one.peak_memory_bytes
