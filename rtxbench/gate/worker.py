@@ -98,7 +98,7 @@ def _describe(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
 
 
 def _peak_memory_bytes() -> float:
-    """Measure what the step needed at most: of the GPU where PyTorch used one, else of the host, above the idle worker."""
+    """Measure the peak above the idle worker: of the GPU where PyTorch used one, else of the host."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return float(sum(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())))
