@@ -3,11 +3,11 @@
 import os
 import sys
 
-import rtxbench
-
-_home = os.path.dirname(os.path.dirname(os.path.abspath(rtxbench.__file__)))  # noqa: PTH120 (before any other import)
-if os.path.abspath(sys.path[0] or ".") not in {_home, sys.prefix}:
-    sys.path.pop(0)  # python -m searches the working folder first: a msgspec.py there must not run as rtxbench's
+# `python -m` searches the working folder first: a msgspec.py there must not run as rtxbench's own. (os is imported at
+# the interpreter's start; pathlib could already be a file of that folder.)
+_home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+if sys.path[0] == os.getcwd() != _home:  # noqa: PTH109
+    sys.path.pop(0)
 
 from rtxbench.cli import main  # noqa: E402
 
