@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from rtxbench.placement import is_functional_check
-from rtxbench.records import Case, CaseRecord, Environment, Launch, Observation, RatioRecord
+from rtxbench.placement import PLACEMENTS
+from rtxbench.records import Case, CaseRecord, Environment, Launch, Observation, RatioRecord, Sustained
 from rtxbench.store import LoadedRun
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ __all__ = [
     "ratios_frame",
     "rows",
 ]
-
-SHORTEST_ENERGY_WINDOW_S: Final = 5.0
-"""Below this the 100 ms update of NVIDIA's power sensor quantises energy by more than 4 %: no joules are given."""
 
 _Type: TypeAlias = Literal["string", "Float64", "Int64", "boolean"]
 
@@ -73,10 +70,24 @@ def _launch_mean(field: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
     return extract
 
 
-def _devices(record: CaseRecord, metric: str, *, host: bool) -> list[float]:
-    """Means of ``metric`` over the timed blocks, one per device that reported it."""
-    devices = record.hardware.devices if record.hardware else {}
-    return [metrics[metric].mean for key, metrics in devices.items() if (key == "host") == host and metric in metrics]
+def _host(metric: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
+    """Take the host's mean over the timed blocks of all arms of the group, between which it cannot tell."""
+
+    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
+        found = record.hardware.devices.get("host", {}).get(metric) if record.hardware else None
+        return None if found is None else found.mean
+
+    return extract
+
+
+def _sustained(record: CaseRecord) -> Sustained | None:
+    return record.measurement.sustained if record.measurement else None
+
+
+def _on_gpu(record: CaseRecord) -> Sustained | None:
+    """Take the long run alone of a case on a GPU: of interleaved blocks, sensors show a mixture of the arms."""
+    placement = PLACEMENTS.get(record.case.placement)
+    return _sustained(record) if placement is not None and placement.device_kind == "gpu" else None
 
 
 def _tokens_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
@@ -100,33 +111,27 @@ def _timed_s(_run: LoadedRun, record: CaseRecord) -> float | None:
     return sum(end - start for start, end in blocks) / 1e9
 
 
-def _working_gpus(record: CaseRecord, metric: str) -> list[float]:
-    """Means of ``metric`` on the GPUs the case ran on: the busiest by that metric, as many as it used."""
-    if record.case.placement == "cpu" or is_functional_check(record.case.placement):
-        return []
-    return sorted(_devices(record, metric, host=False), reverse=True)[: record.case.device_count]
-
-
 def _gpu(metric: str, combine: Callable[[list[float]], float]) -> Callable[[LoadedRun, CaseRecord], float | None]:
     def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
-        values = _working_gpus(record, metric)
+        alone = _on_gpu(record)
+        devices = alone.hardware.devices if alone is not None and alone.hardware is not None else {}
+        values = [metrics[metric].mean for key, metrics in devices.items() if key != "host" and metric in metrics]
         return combine(values) if values else None
 
     return extract
 
 
-def _host(metric: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    return lambda _run, record: next(iter(_devices(record, metric, host=True)), None)
+def _alone(field: str) -> Callable[[LoadedRun, CaseRecord], object]:
+    return lambda _run, record: getattr(_sustained(record), field, None)
 
 
-def _energy_per_example_j(run: LoadedRun, record: CaseRecord) -> float | None:
-    """Mean board power over throughput, where it was watched for long enough; see `SHORTEST_ENERGY_WINDOW_S`."""
-    timed_s, watts = _timed_s(run, record), _working_gpus(record, "power_w")
-    if record.measurement is None or timed_s is None or timed_s < SHORTEST_ENERGY_WINDOW_S or not watts:
-        return None
-    if record.measurement.throughput_per_s.value <= 0:
-        return None
-    return sum(watts) / record.measurement.throughput_per_s.value
+def _alone_on_gpu(field: str) -> Callable[[LoadedRun, CaseRecord], object]:
+    return lambda _run, record: getattr(_on_gpu(record), field, None)
+
+
+def _case_missing(_run: LoadedRun, record: CaseRecord) -> str | None:
+    alone = _sustained(record)
+    return _pairs({**record.missing, **({f"sustained_{k}": v for k, v in alone.missing.items()} if alone else {})})
 
 
 def _numerics(name: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
@@ -199,7 +204,7 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "throughput_per_s",
         "Float64",
         "examples/s",
-        "Total over total, per launch",
+        "Common state: blocks interleaved with the other arms', total over total per launch",
         _estimate("throughput_per_s", "value"),
     ),
     FrameColumn("throughput_low_per_s", "Float64", "examples/s", "Interval, low", _estimate("throughput_per_s", "low")),
@@ -208,6 +213,13 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     ),
     FrameColumn(
         "confidence_ratio", "Float64", "ratio", "Of the intervals", _estimate("throughput_per_s", "confidence")
+    ),
+    FrameColumn(
+        "sustained_throughput_per_s",
+        "Float64",
+        "examples/s",
+        "The arm alone for a long stretch, its first half discarded",
+        _alone("throughput_per_s"),
     ),
     FrameColumn("launches", "Int64", "", "Independent worker processes", _estimate("throughput_per_s", "n")),
     FrameColumn("step_time_s", "Float64", "s", "Time of one training step", _estimate("step_time_s", "value")),
@@ -243,28 +255,27 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "Relative error against float64: proves the precision",
         _numerics("matmul_relative_error"),
     ),
-    FrameColumn("peak_memory_bytes", "Int64", "B", "Allocator's peak, busiest device", _measured("peak_memory_bytes")),
+    FrameColumn("peak_memory_bytes", "Int64", "B", "What the arm needs alone", _measured("peak_memory_bytes")),
+    FrameColumn("peak_memory_method", "string", "", "How the peak was obtained", _measured("peak_memory_method")),
     FrameColumn(
-        "gpu_utilization_ratio", "Float64", "ratio", "Mean over the GPUs used", _gpu("gpu_utilization_ratio", fmean)
+        "gpu_utilization_ratio", "Float64", "ratio", "Sustained, mean of its GPUs", _gpu("gpu_utilization_ratio", fmean)
     ),
-    FrameColumn("gpu_power_w", "Float64", "W", "Sum over the GPUs used, board sensor", _gpu("power_w", sum)),
-    FrameColumn("gpu_temperature_c", "Float64", "°C", "Mean of the hottest GPU used", _gpu("temperature_c", max)),
-    FrameColumn("sm_clock_hz", "Float64", "Hz", "Mean over the GPUs used", _gpu("sm_clock_hz", fmean)),
+    FrameColumn("gpu_power_w", "Float64", "W", "Sustained, sum of its GPUs, board sensor", _alone_on_gpu("power_w")),
+    FrameColumn("gpu_temperature_c", "Float64", "°C", "Sustained, of its hottest GPU", _gpu("temperature_c", max)),
+    FrameColumn("sm_clock_hz", "Float64", "Hz", "Sustained, mean of its GPUs", _gpu("sm_clock_hz", fmean)),
     FrameColumn(
         "gpu_energy_per_example_j",
         "Float64",
         "J",
-        "GPU power ÷ throughput; the sensor is good to ±8 %; none where fewer than 5 s were timed",
-        _energy_per_example_j,
+        "Sustained: GPU power ÷ throughput; the sensor is good to ±8 %",
+        _alone_on_gpu("energy_per_example_j"),
     ),
     FrameColumn("cpu_utilization_ratio", "Float64", "ratio", "Of all cores", _host("cpu_utilization_ratio")),
     FrameColumn("rss_bytes", "Float64", "B", "Resident memory of the worker", _host("rss_bytes")),
     FrameColumn("steal_ratio", "Float64", "ratio", "CPU time taken by other guests", _host("steal_ratio")),
     FrameColumn("flags", "string", "", "Codes of facts that weaken the figure", _flag_codes),
     FrameColumn("invalid", "boolean", "", "A flag voids the figure", _invalid),
-    FrameColumn(
-        "missing", "string", "", "Fields without a value, and why", lambda _run, record: _pairs(record.missing)
-    ),
+    FrameColumn("missing", "string", "", "Fields without a value, and why", _case_missing),
 )
 """One row per `CaseRecord`."""
 

@@ -61,20 +61,36 @@ def test_derived_columns_follow_from_the_measured_ones(runs: list[LoadedRun]) ->
     row = next(row for row in rows if row["status"] == "measured" and row["gpu_power_w"])
     assert row["tokens_per_s"] == pytest.approx(128 * row["throughput_per_s"])
     assert row["flop_per_s"] == pytest.approx(row["flops_per_step"] / row["step_time_s"])
-    assert row["gpu_energy_per_example_j"] == pytest.approx(row["gpu_power_w"] / row["throughput_per_s"])
+    assert row["gpu_energy_per_example_j"] == pytest.approx(row["gpu_power_w"] / row["sustained_throughput_per_s"])
 
 
-def test_energy_is_refused_below_five_seconds(runs: list[LoadedRun]) -> None:
-    """The power sensor's update quantises short windows: no joules are given for them."""
+def test_without_a_stretch_alone_there_is_no_figure_of_one_arms_power(runs: list[LoadedRun]) -> None:
+    """Sensors of interleaved blocks show a mixture of the arms: no watts, joules, clocks or utilisation of them."""
     run = runs[0]
-    record = next(r for r in run.of_kind(CaseRecord) if r.measurement and r.hardware and len(r.hardware.devices) > 1)
+    record = next(r for r in run.of_kind(CaseRecord) if r.measurement and r.measurement.sustained)
     assert record.measurement is not None
-    short = tuple(structs.replace(launch, blocks_ns=launch.blocks_ns[:1]) for launch in record.measurement.launches)
-    brief = structs.replace(record, measurement=structs.replace(record.measurement, launches=short))
-    table = list(frames.rows(frames.cases_frame([run._replace(records=(record, brief))])))
-    assert table[0]["gpu_energy_per_example_j"] is not None
-    assert table[1]["timed_s"] < frames.SHORTEST_ENERGY_WINDOW_S
-    assert table[1]["gpu_energy_per_example_j"] is None
+    interleaved = structs.replace(record, measurement=structs.replace(record.measurement, sustained=None))
+    alone, mixed = frames.rows(frames.cases_frame([run._replace(records=(record, interleaved))]))
+    for column in ("gpu_power_w", "gpu_energy_per_example_j", "sm_clock_hz", "gpu_utilization_ratio"):
+        assert alone[column] is not None
+        assert mixed[column] is None
+
+
+def test_a_refused_power_figure_says_why(runs: list[LoadedRun]) -> None:
+    """The reason stands in the row's missing column."""
+    run = runs[0]
+    record = next(r for r in run.of_kind(CaseRecord) if r.measurement and r.measurement.sustained)
+    assert record.measurement is not None
+    refused = structs.replace(
+        record.measurement.sustained,
+        power_w=None,
+        energy_per_example_j=None,
+        missing={"power_w": "no instant power"},
+    )
+    record = structs.replace(record, measurement=structs.replace(record.measurement, sustained=refused))
+    (row,) = frames.rows(frames.cases_frame([run._replace(records=(record,))]))
+    assert row["gpu_power_w"] is None
+    assert "no instant power" in row["missing"]
 
 
 def test_ratio_rows_name_what_differs(runs: list[LoadedRun]) -> None:

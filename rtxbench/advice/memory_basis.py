@@ -154,13 +154,23 @@ def _from_line(question: Question, line: Line) -> MemoryBasis:
 
 
 def _measured_line(question: Question, runs: Sequence[LoadedRun]) -> Line | None:
-    peaks: dict[int, float] = {}
-    for record in (record for run in runs for record in run.of_kind(CaseRecord)):
-        case, measurement = record.case, record.measurement
-        same = case.workload == question.workload and case.precision == question.precision and not case.variant
-        if same and case.placement == "gpu" and measurement and measurement.peak_memory_bytes:
-            peaks[case.batch_size] = float(measurement.peak_memory_bytes)
-    return line_through(peaks, f"measured peaks at {len(peaks)} batch sizes") if len(peaks) > 1 else None
+    """Draw the line through the peaks of one machine, engine, compiler and method: the set with most batch sizes."""
+    sets: dict[tuple[str, ...], dict[int, float]] = {}
+    for run in runs:
+        for record in run.of_kind(CaseRecord):
+            case, measurement = record.case, record.measurement
+            same = case.workload == question.workload and case.precision == question.precision and not case.variant
+            if not (same and case.placement == "gpu" and measurement and measurement.peak_memory_bytes):
+                continue
+            if measurement.peak_memory_method is None:
+                continue  # recorded before a peak was that of one arm alone
+            key = (run.run.environment.machine, case.engine, case.compiler, measurement.peak_memory_method)
+            sets.setdefault(key, {})[case.batch_size] = float(measurement.peak_memory_bytes)
+    if not sets:
+        return None
+    (_, engine, compiler, _), peaks = max(sets.items(), key=lambda entry: len(entry[1]))
+    how = f"measured peaks at {len(peaks)} batch sizes ({engine}, compiler {compiler})"
+    return line_through(peaks, how) if len(peaks) > 1 else None
 
 
 def _compiled_line(question: Question) -> Line | None:

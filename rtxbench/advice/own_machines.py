@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from rtxbench.catalog.cards import Card, match_device
 from rtxbench.placement import PLACEMENTS
-from rtxbench.records import Case, CaseRecord, Environment
+from rtxbench.records import Case, CaseRecord, Environment, Estimate, Measurement
 from rtxbench.store import LoadedRun
 
 __all__ = ["Owned", "owned_machines"]
@@ -27,6 +29,7 @@ class Owned(NamedTuple):
     high_per_s: float | None
     batch_size: int
     power_w: float | None
+    """From its sustained stretch; of interleaved blocks, sensors show a mixture of the arms."""
     record_id: str
     scaling: str = ""
     """What several of its cards gave on the same workload, in words."""
@@ -67,7 +70,7 @@ def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
         case, count = record.case, record.case.device_count
         same = case.precision == owned.precision and case.batch_size == count * owned.batch_size and not case.variant
         if same and count > 1 and record.measurement is not None:
-            efficiency = record.measurement.throughput_per_s.value / (count * owned.throughput_per_s)
+            efficiency = _absolute(record.measurement).value / (count * owned.throughput_per_s)
             return f"{count} of them gave {efficiency:.0%} of {count} times one, measured here"
     return ""
 
@@ -84,13 +87,14 @@ def _is_usable(record: CaseRecord) -> bool:
 
 def _owned(environment: Environment, record: CaseRecord, cards: Mapping[str, Card]) -> Owned:
     assert record.measurement is not None
-    throughput = record.measurement.throughput_per_s
+    throughput, sustained = _absolute(record.measurement), record.measurement.sustained
     gpu = environment.gpus[0] if record.case.placement == "gpu" and environment.gpus else None
     version = environment.packages.get(record.case.engine, "")
     return Owned(
         name=gpu.name if gpu else environment.cpu.name,
         card=match_device(gpu.name, gpu.memory_bytes, cards) if gpu else None,
-        stack=f"{record.case.engine} {version}".strip() + f", compiler {record.case.compiler}",
+        stack=f"{record.case.engine} {version}".strip() + f", compiler {record.case.compiler}"
+        f", {'sustained' if sustained else 'common state'}",
         precision=record.case.precision,
         label=record.case.label,
         tokens=record.measurement.tokens_per_example,
@@ -98,13 +102,16 @@ def _owned(environment: Environment, record: CaseRecord, cards: Mapping[str, Car
         low_per_s=throughput.low,
         high_per_s=throughput.high,
         batch_size=record.case.batch_size,
-        power_w=_mean_power_w(record, gpu.uuid) if gpu else None,
+        power_w=sustained.power_w if gpu and sustained else None,
         record_id=record.record_id,
     )
 
 
-def _mean_power_w(record: CaseRecord, uuid: str) -> float | None:
-    if record.hardware is None:
-        return None
-    power = record.hardware.devices.get(uuid, {}).get("power_w")
-    return None if power is None else power.mean
+def _absolute(measurement: Measurement) -> Estimate:
+    """Take what the machine keeps up, where it was measured, with the launches' interval about it."""
+    common = measurement.throughput_per_s
+    if measurement.sustained is None:
+        return common
+    factor = measurement.sustained.throughput_per_s / common.value
+    low, high = (None if bound is None else bound * factor for bound in (common.low, common.high))
+    return replace(common, value=measurement.sustained.throughput_per_s, low=low, high=high)

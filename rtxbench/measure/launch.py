@@ -24,6 +24,8 @@ from rtxbench.workers.protocol import Build, Built, Describe, Described
 __all__ = ["round_order", "rounds_that_pay", "run_launch"]
 
 _LEAST_ROUNDS: Final = 3
+_OPEN_QUESTION_FACTOR: Final = 3
+"""Beyond the least number only open questions are launched, whose rounds are what they lack: these may take longer."""
 
 
 def run_launch(
@@ -119,7 +121,8 @@ def _run_rounds(live: list[LiveArm], rounds: int) -> list[LiveArm]:
 def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> int:
     """Choose what pays by the pilot launches, within the profile's time; never under three, which a median needs."""
     round_s = sum(2 * arm.step_s * (arm.steps_per_block + arm.lead_in()) for arm in live)
-    affordable = profile.timed_budget_s / round_s if round_s > 0 else math.inf
+    longer = _OPEN_QUESTION_FACTOR if pairing.launches >= profile.launches_min else 1
+    affordable = longer * profile.timed_budget_s / round_s if round_s > 0 else math.inf
     wanted = profile.rounds
     if profile.rounds_max and round_s > 0:
         start_s = sum(arm.built.build_s + arm.built.first_step_s + arm.warmup_s for arm in live)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rtxbench.records import CaseRecord, Estimate, RatioRecord
+from rtxbench.records import CaseRecord, Estimate, Measurement, RatioRecord
 from rtxbench.store import load_run
 from rtxbench.units import format_duration, format_quantity, format_ratio
 
@@ -35,12 +35,20 @@ def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:
     measurement = record.measurement
     return (
         name,
-        format_quantity(measurement.throughput_per_s.value, "/s"),
+        _throughput(measurement),
         format_duration(measurement.step_time_s.value),
         _interval(ratio.ratio) if ratio else "baseline",
         _watts(record),
         _notes(record),
     )
+
+
+def _throughput(measurement: Measurement) -> str:
+    """Show what the machine keeps up, where that was measured."""
+    sustained = measurement.sustained
+    if sustained is not None:
+        return f"{format_quantity(sustained.throughput_per_s, '/s')} sustained"
+    return format_quantity(measurement.throughput_per_s.value, "/s")
 
 
 def _interval(estimate: Estimate) -> str:
@@ -50,9 +58,9 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _watts(record: CaseRecord) -> str:
-    devices = record.hardware.devices if record.hardware else {}
-    draws = [metrics["power_w"].mean for metrics in devices.values() if "power_w" in metrics]
-    return f"{sum(draws):.0f} W" if draws else "-"
+    """Show the power of the arm alone; of interleaved blocks, sensors tell of all arms together."""
+    sustained = record.measurement.sustained if record.measurement else None
+    return "-" if sustained is None or sustained.power_w is None else f"{sustained.power_w:.0f} W"
 
 
 def _notes(record: CaseRecord) -> str:

@@ -216,17 +216,12 @@ def _energy_blocks(title: str, records: Sequence[CaseRecord]) -> list[Block]:
 
 
 def _energy_row(record: CaseRecord) -> tuple[Cell | str, ...] | None:
-    """Joules of the GPUs a case ran on, or of the CPU package, over the examples of its timed blocks."""
-    measurement, hardware = record.measurement, record.hardware
-    if measurement is None or hardware is None:
+    """Show the energy of the case alone: of interleaved blocks, sensors tell of all arms together."""
+    sustained = record.measurement.sustained if record.measurement else None
+    if sustained is None or sustained.power_w is None or sustained.energy_per_example_j is None:
         return None
-    wanted = [d for d in hardware.energy_j if (d == HOST) == (record.case.placement == "cpu")]
-    energy_j = sum(hardware.energy_j[device] for device in wanted)
-    steps = sum(launch.steps_per_block * len(launch.blocks_ns) for launch in measurement.launches)
-    seconds = sum(end - start for launch in measurement.launches for start, end in launch.blocks_ns) / 1e9
-    if not wanted or not steps:
-        return None
-    idle = [hardware.idle_power_w[device] for device in wanted if device in hardware.idle_power_w]
-    per_example = format_quantity(energy_j / (steps * record.case.batch_size) * 1e3, "mJ")
+    idle_w = sustained.hardware.idle_power_w if sustained.hardware is not None else {}
+    idle = [watts for device, watts in idle_w.items() if (device == HOST) == (record.case.placement == "cpu")]
+    per_example = format_quantity(sustained.energy_per_example_j * 1e3, "mJ")
     idle_text = f"{sum(idle):.0f} W" if idle else ""
-    return (Cell(record.case.label, mono=True), per_example, f"{energy_j / seconds:.0f} W", idle_text)
+    return (Cell(record.case.label, mono=True), per_example, f"{sustained.power_w:.0f} W", idle_text)
