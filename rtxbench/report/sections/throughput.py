@@ -30,8 +30,8 @@ def throughput_section(context: Context) -> Section | None:
         Paragraph(
             "Training examples per second on synthetic batches that already lie on the device: what the hardware and "
             "the framework give, without an input pipeline. A bar compares cases of one model; intervals are 95 %, "
-            "over fresh starts of the program. *Sustained*: the arm alone for a long stretch; *common state*: its blocks "
-            "interleaved with the other arms' of its comparison."
+            "over fresh starts of the program. Sustained is the arm alone for a long stretch; the common state is that "
+            "of all arms of a comparison, which take turns."
         )
     ]
     for machine, heading in machine_headings(context, {row["machine"] for row in measured}):
