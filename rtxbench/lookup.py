@@ -9,6 +9,7 @@ __all__ = ["named", "suggestion"]
 
 _Row = TypeVar("_Row")
 _FEW = 8
+_SHOWN = 12
 
 
 def named(table: Mapping[str, _Row], name: str, what: str) -> _Row:
@@ -31,7 +32,11 @@ def suggestion(known: Mapping[str, object], name: str) -> str:
     """Suggest what to write for a name that is not among the known ones: the nearest, or which there are."""
     from difflib import get_close_matches
 
-    near = [] if len(known) <= _FEW else get_close_matches(name, known, n=3)
-    if near:
+    near = get_close_matches(name, known, n=3)
+    if near and len(known) > _FEW:
         return f"Did you mean {' or '.join(near)}?"
-    return f"Choose one of: {', '.join(key or repr(key) for key in known)}."
+    if near:
+        return f"Did you mean {near[0]}? There are: {', '.join(key or repr(key) for key in known)}."
+    shown = ", ".join(key or repr(key) for key in [*known][:_SHOWN])
+    more = f", … and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"Choose one of: {shown}{more}."

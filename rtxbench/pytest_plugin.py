@@ -354,7 +354,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     state = config.stash.get(_STATE, None)
     if state is None or state.session is None or not state.session.path.exists():
         return
-    from rtxbench.measure.table import summary_lines
+    from rtxbench.measure.table import headline, summary_lines
 
     terminalreporter.section("rtxbench")
     for line in summary_lines(state.session.path):
@@ -363,4 +363,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
     terminalreporter.write_line(f"records: {state.session.path}")
-    terminalreporter.write_line("next:    python -m rtxbench.report")
+    terminalreporter.write_line("next:    rtxbench report --open")
+    terminalreporter.write_line(headline(state.session.path))

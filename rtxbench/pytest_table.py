@@ -66,7 +66,7 @@ def _extra_info(record: "CaseRecord", ratio: "RatioRecord | None") -> dict[str, 
 
 
 def verdict_lines(path: Path) -> Iterator[str]:
-    """Verdicts on the run in that file, as wide as the terminal."""
+    """Yield the verdicts on what was run in that file, as wide as the terminal; what was not asked is left out."""
     from shutil import get_terminal_size
     from textwrap import wrap
 
@@ -75,8 +75,11 @@ def verdict_lines(path: Path) -> Iterator[str]:
     from rtxbench.verdicts.judge import judge
 
     width = max(60, get_terminal_size().columns)
+    run = load_run(path)
+    asked = [getattr(record, "group", "").split("/")[0] or getattr(record, "topic", "") for record in run.records]
+    mine = {record.record_id for record in run.records} | set(asked)
     yield ""
-    for verdict in judge([load_run(path)], load_claims()):
-        if not verdict.subject:
+    for verdict in judge([run], load_claims()):
+        if not verdict.subject and (mine & {verdict.claim, *verdict.evidence}):
             text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
             yield from wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True)

@@ -4,12 +4,13 @@ Ids (``resnet14-64px/mixed_bfloat16/cpu/b8``) are for command lines and data fil
 made here. `NAMES` is the extension point: a workload or a variant without a row is shown under its own name.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rtxbench.records import Case
+from rtxbench.records import Case, RatioRecord
 
-__all__ = ["NAMES", "name_of", "say", "say_change", "say_common", "say_metric", "say_pair"]
+__all__ = ["NAMES", "name_of", "say", "say_change", "say_common", "say_headline", "say_metric", "say_pair"]
 
 NAMES: Final[Mapping[str, str]] = {
     # precisions
@@ -125,6 +126,24 @@ def say_common(candidate: Case, baseline: Case) -> str:
     same = [field for field in _FIELDS if getattr(candidate, field) == getattr(baseline, field)]
     order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
     return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))
+
+
+def say_headline(ratios: Iterable[RatioRecord]) -> str:
+    """Say the clearest comparison of a run in one sentence to quote; empty without any.
+
+    The clearest has an interval that excludes 1× and lies furthest from it.
+    """
+    clear = [r for r in ratios if r.ratio.low is not None and r.ratio.high is not None and r.metric == "throughput"]
+    apart = [r for r in clear if (r.ratio.low or 0) > 1 or (r.ratio.high or 0) < 1]
+    if not clear:
+        return ""
+    if not apart:
+        count = f"{len(clear)} comparisons" if len(clear) > 1 else say_pair(clear[0].candidate, clear[0].baseline)
+        return f"No difference could be told apart from chance in {count}."
+    best = max(apart, key=lambda record: abs(math.log(record.ratio.value)))
+    said, ratio = say_pair(best.candidate, best.baseline), best.ratio
+    interval = f"{100 * ratio.confidence:g} % interval {ratio.low:.2f} to {ratio.high:.2f}"
+    return f"{said[0].upper()}{said[1:]}: {ratio.value:.2f} times as fast ({interval})."
 
 
 def say_metric(metric: str) -> str:

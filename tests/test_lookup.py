@@ -16,7 +16,7 @@ def test_a_row_is_found_by_its_exact_name() -> None:
 def test_a_short_table_is_listed_and_of_a_long_one_the_nearest_are_offered() -> None:
     """Eight names fit in a sentence; of more, those that look like it, and all where none does."""
     short = dict.fromkeys(("float32", "tf32", ""))
-    assert suggestion(short, "float23") == "Choose one of: float32, tf32, ''."
+    assert suggestion(short, "float23") == "Did you mean float32? There are: float32, tf32, ''."
     long = {f"card-{number}": None for number in range(3060, 3070)}
     assert suggestion(long, "card-306O") == "Did you mean card-3069 or card-3068 or card-3067?"
     assert "card-3060, card-3061" in suggestion(long, "dishwasher")

@@ -10,6 +10,7 @@ from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills
+from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
@@ -18,6 +19,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="rtxbench",
     help="Is what is said about training on NVIDIA RTX cards true on this machine, and which card to buy?",
+    epilog="Start here: `rtxbench doctor`, then `rtxbench run --profile quick`, then `rtxbench report --open`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's help costs a third of the start
@@ -57,11 +59,14 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
 ) -> None:
-    """Measure training throughput and store the records."""
+    """Measure training throughput and store the records.
+
+    Profiles: smoke 10 s (no verdict), quick 15 to 20 min. Example: `rtxbench run --claim tensor-cores`.
+    """
     from rtxbench.cli.running import run_plan
     from rtxbench.measure.groups import Request
     from rtxbench.measure.profiles import profile_named
-    from rtxbench.measure.table import summary_lines
+    from rtxbench.measure.table import headline, summary_lines
 
     request = Request(
         profile=profile,
@@ -78,13 +83,14 @@ def run(
     try:
         path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
     except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
-        typer.secho("rtxbench: interrupted; finished records are kept. Go on with --resume.", err=True)
+        typer.secho(f"rtxbench: interrupted; finished cases are kept in {results}/. Go on with --resume.", err=True)
         raise typer.Exit(130) from None
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
-    typer.echo("\n".join(summary_lines(path)))
-    typer.echo(f"\nrecords: {path}\nnext:    python -m rtxbench.report")
+    typer.echo(
+        "\n".join([*summary_lines(path), "", f"records: {path}", "next:    rtxbench report --open", headline(path)])
+    )
 
 
 app.command(name="report")(report_command)
@@ -218,6 +224,9 @@ def merge(
     typer.echo(f"{len(merged.written)} runs of {len(merged.machines)} machines\nnext:      rtxbench report {out}")
 
 
+app.command()(health)
+app.command()(diff)
+app.command()(share)
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
 selftest.command("hostile")(selftest_hostile)

@@ -64,6 +64,14 @@ CAUSES: Final[Mapping[str, Cause]] = {
         "the matrix unit is used and pays",
         "Nothing to mend: keep this precision where the accuracy allows it.",
     ),
+    "single-threaded": Cause(
+        "one core does all the work",
+        "Use more processes or threads, and check OMP_NUM_THREADS and the data loader's workers.",
+    ),
+    "idle": Cause(
+        "your command used neither CPU nor GPU",
+        "If it starts its work in a container or on another host, trace it there.",
+    ),
     "undetermined": Cause(
         "no single resource explains the step time",
         "Look at the hardware timeline for gaps, and measure again with evidence (ceilings and a profiled step).",

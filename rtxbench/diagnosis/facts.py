@@ -22,6 +22,10 @@ __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 
 _HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", "all_reduce_bytes_per_s")
 _HOST: Final = "host"
+_IDLE_CORES: Final = 0.05
+_BUSY_CORE: Final = 0.9
+_ONE_CORE: Final = 0.15
+"""A program this close to one core on average, with one core always busy, does its work in one thread."""
 
 
 def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Evidence:
@@ -118,7 +122,7 @@ def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
     means = _gpu_means(hardware)
     busy = means.get("gpu_utilization_ratio")
     if busy is None:
-        return None
+        return _host_diagnosis(hardware.devices.get(_HOST, {}))
     found = diagnose(
         Evidence(
             gpu_idle_ratio=1 - busy,
@@ -131,6 +135,22 @@ def recording_diagnosis(hardware: HardwareSummary) -> Diagnosis | None:
         )
     )
     return found if found.code != "undetermined" else None
+
+
+def _host_diagnosis(host: Mapping[str, Summary]) -> Diagnosis | None:
+    """Say what the host's sensors alone tell of a program: that it used one core, or nothing."""
+    if "watched_cpu_cores" not in host:
+        return None
+    cores = host["watched_cpu_cores"].mean
+    used = f"it used {cores:.2f} cores on average"
+    if cores < _IDLE_CORES:
+        return Diagnosis("idle", (used,), "measured")
+    busiest = host.get("busiest_core_utilization_ratio")
+    if busiest is not None and busiest.mean >= _BUSY_CORE and abs(cores - 1) <= _ONE_CORE:
+        return Diagnosis(
+            "single-threaded", (f"{used}, and one core was busy {busiest.mean:.0%} of the time",), "measured"
+        )
+    return None
 
 
 class Diagnoser:

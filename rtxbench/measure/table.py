@@ -1,14 +1,18 @@
 """The terminal's table of one run: plain text, one line per case."""
 
 from pathlib import Path
+from shutil import get_terminal_size
 
 from rtxbench.records import CaseRecord, Estimate, Measurement, RatioRecord
 from rtxbench.store import load_run
 from rtxbench.units import format_duration, format_quantity, format_ratio
+from rtxbench.wording import say_headline
 
-__all__ = ["summary_lines"]
+__all__ = ["headline", "summary_lines"]
 
 _HEADER = ("case", "throughput", "step", "against its baseline (95 %)", "watts", "notes")
+_NARROWEST = 20
+"""Characters that the first column keeps, however narrow the terminal is."""
 
 
 def summary_lines(path: Path) -> list[str]:
@@ -25,7 +29,13 @@ def summary_lines(path: Path) -> list[str]:
     lines = _aligned([_HEADER, *rows])
     if not skipped:
         return lines
-    return [*lines, f"{skipped} case{'s' if skipped > 1 else ''} skipped; the report says why"]
+    reasons = dict.fromkeys(case.reason or "no reason recorded" for case in cases if case.status == "skipped")
+    return [*lines, f"{skipped} case{'s' if skipped > 1 else ''} skipped: {'; '.join(reasons)}"]
+
+
+def headline(path: Path) -> str:
+    """Say what a run found, in the one sentence a reader quotes."""
+    return say_headline(load_run(path).of_kind(RatioRecord)) or "This run compared nothing with anything."
 
 
 def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:
@@ -71,5 +81,20 @@ def _notes(record: CaseRecord) -> str:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    """Align columns to the terminal: the rightmost give way first, then names are cut in their middle."""
+    width = max(40, get_terminal_size(fallback=(10_000, 24)).columns)  # a file or pipe has all the room it needs
+    kept = len(rows[0])
+    widths = [max(len(row[column]) for row in rows) for column in range(kept)]
+    while kept > 3 and sum(widths[:kept]) + 2 * (kept - 1) > width:
+        kept -= 1
+    rest = sum(widths[1:kept]) + 2 * (kept - 1)
+    widths[0] = max(_NARROWEST, min(widths[0], width - rest))
+    shown = [(_cut(row[0], widths[0]), *row[1:kept]) for row in rows]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=False)).rstrip() for row in shown]
+
+
+def _cut(text: str, size: int) -> str:
+    if len(text) <= size:
+        return text
+    tail = (size - 1) // 2
+    return f"{text[: size - 1 - tail]}…{text[-tail:]}"

@@ -80,7 +80,8 @@ def test_the_terminal_says_throughput_ratio_verdict_and_the_next_step(results: P
     output = (results / "output.txt").read_text()
     assert re.search(r"cpu-matrix-unit: mlp/mixed_bfloat16/cpu/b128 .*× \[", output)
     assert re.search(r"tensor-cores +not-measured", output)
-    assert "next:    python -m rtxbench.report" in output
+    assert "next:    rtxbench report --open" in output
+    assert "dlss" not in output  # nobody asked
 
 
 def test_two_runs_compare_natively(results: Path, tmp_path: Path) -> None:
