@@ -1,9 +1,11 @@
-"""Make text of unknown origin safe to print: no escape sequence, no hidden direction change, no line of its own."""
+"""Make text safe to print and to share: no escape sequence, no hidden direction change, no person's folder."""
 
 import re
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Final
 
-__all__ = ["printable"]
+__all__ = ["printable", "without_home"]
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls but for tab and line feed, which are white space
@@ -19,3 +21,16 @@ def printable(text: str) -> str:
     file or a program that somebody else wrote.
     """
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.splitlines()))
+
+
+def without_home(command: Iterable[str]) -> tuple[str, ...]:
+    """Return a command line that names no person: of every absolute path, the program's too, its last part stays.
+
+    Results are committed and shared; a home folder's path holds a user's name.
+    """
+    return tuple(_without_folder(word) for word in command)
+
+
+def _without_folder(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{PurePath(value).name}" if value.startswith(("/", "~")) else word

@@ -10,7 +10,7 @@ block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark'
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,6 +44,13 @@ class _State:
         self.wanted: dict[str, set[Case]] = {}
         self.groups: dict[str, Group] = {}
         self._environment: Environment | None = None
+        self._alone = ExitStack()
+
+    def close(self) -> None:
+        """End the recorder, close the results file and let others measure."""
+        if self.session is not None:
+            self.session.__exit__(None, None, None)
+        self._alone.close()
 
     @property
     def environment(self) -> "Environment":
@@ -57,12 +64,14 @@ class _State:
     def open_session(self) -> "Session":
         """The one results file of this pytest session, opened at the first measurement."""
         if self.session is None:
+            from rtxbench.hardware.machine_lock import measuring_alone
             from rtxbench.measure.profiles import profile_named
             from rtxbench.measure.session import Session
             from rtxbench.verdicts.claims import load_claims
             from rtxbench.verdicts.stopping import Questions
 
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
+            self._alone.enter_context(measuring_alone(lambda text: sys.stderr.write(f"\nrtxbench: {text}\n")))
             self.session = Session(
                 Path(self.config.getoption("--results")),
                 profile if budget is None else profile.with_budget(budget),
@@ -317,8 +326,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the recorder and close the results file."""
     state = config.stash.get(_STATE, None)
-    if state is not None and state.session is not None:
-        state.session.__exit__(None, None, None)
+    if state is not None:
+        state.close()
 
 
 @pytest.hookimpl(optionalhook=True)

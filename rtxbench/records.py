@@ -21,6 +21,7 @@ __all__ = [
     "GATE_SELFTEST_TOPIC",
     "GATE_TOPIC",
     "SCHEMA_VERSION",
+    "TRIAL_FINISHED",
     "Case",
     "CaseRecord",
     "Cpu",
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+TRIAL_FINISHED: Final = "trial-finished"
+"""Metric of the `Observation` that ends a trial: ``--resume`` measures a trial without it again."""
 GATE_TOPIC: Final = "gate"
 """Topic of an `Observation` that holds one case's outcome in a gate; the history is drawn from these."""
 GATE_LAUNCH_TOPIC: Final = "gate-launch"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,9 @@ for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
     del os.environ[_name]
 os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+# Tests measure nothing that counts: they wait for no other measurement on the machine, nor for each other.
+_LOCKS = tempfile.TemporaryDirectory(prefix="rtxbench-tests-")
+os.environ["RTXBENCH_LOCK"] = str(Path(_LOCKS.name) / "lock")
 # Programs that the tests start find this tree from every folder, installed or not.
 _TREE = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TREE, os.environ.get("PYTHONPATH")]))

@@ -57,6 +57,7 @@ def run(
     ] = 0,
     results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
 ) -> None:
     """Measure training throughput and store the records.
@@ -81,7 +82,7 @@ def run(
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
     try:
-        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json)
+        path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json, wait=not no_wait)
     except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
         typer.secho(f"rtxbench: interrupted; finished cases are kept in {results}/. Go on with --resume.", err=True)
         raise typer.Exit(130) from None

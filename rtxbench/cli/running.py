@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from rtxbench.errors import MeasurementError, UsageError
+from rtxbench.errors import MeasurementError, UnavailableError, UsageError
 from rtxbench.hardware.environment import describe
+from rtxbench.hardware.machine_lock import measuring_alone
 from rtxbench.measure.groups import Group, Request
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import Board, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
-from rtxbench.records import Case, CaseRecord, Environment, Observation
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
+from rtxbench.store import LoadedRun, load_readable, load_run
 from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial
 from rtxbench.verdicts.claims import load_claims
@@ -23,7 +24,14 @@ __all__ = ["run_plan"]
 
 
 def run_plan(
-    request: Request, profile: Profile, results_dir: Path, command: Sequence[str], *, resume: bool, quiet: bool
+    request: Request,
+    profile: Profile,
+    results_dir: Path,
+    command: Sequence[str],
+    *,
+    resume: bool,
+    quiet: bool,
+    wait: bool = True,
 ) -> Path:
     """Measure every group of the plan and return the results file.
 
@@ -34,9 +42,11 @@ def run_plan(
         command: the command line, for the record.
         resume: leave out groups that an earlier run of this machine, profile, engine and commit has finished.
         quiet: show no progress.
+        wait: wait for another measurement on this machine to end; else refuse.
 
     Raises:
         MeasurementError: nothing was left to measure, or nothing could be measured.
+        UnavailableError: this machine can measure none of it, or is taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
     environment = describe()
@@ -44,7 +54,6 @@ def run_plan(
     if resume:
         done = _finished_cases(results_dir, environment, profile)
         groups = [group for group in groups if not done.issuperset(_wanted(group))]
-    engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
     trials = list(trials_of(request))
     if request.workloads and not request.claims:
         trials = []  # a trial has its own model; who names workloads asks for their throughput
@@ -57,6 +66,22 @@ def run_plan(
         )
     if not groups and not trials:
         raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
+    with measuring_alone(lambda text: sys.stderr.write(f"rtxbench: {text}\n"), wait=wait):
+        return _run(request, profile, results_dir, command, environment, groups, trials, quiet=quiet)
+
+
+def _run(
+    request: Request,
+    profile: Profile,
+    results_dir: Path,
+    command: Sequence[str],
+    environment: Environment,
+    groups: Sequence[Group],
+    trials: Sequence[str],
+    *,
+    quiet: bool,
+) -> Path:
+    engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
     question = Questions(load_claims(request.claims_file), environment)
     with Session(results_dir, profile, tuple(command), environment=environment, question=question) as session:
         _measure(session, groups, quiet=quiet)
@@ -66,7 +91,25 @@ def run_plan(
         if session.can_explain:
             with nullcontext() if quiet else Waiting("gathering what explains the figures"):
                 session.explain()
+    _raise_if_nothing_came(session.path)
     return session.path
+
+
+def _raise_if_nothing_came(path: Path) -> None:
+    """A run without a single figure must not look like a success to whoever called it."""
+    records = load_run(path).records if path.exists() else ()
+    cases = [record for record in records if isinstance(record, CaseRecord)]
+    if any(case.measurement for case in cases) or any(isinstance(r, Observation) and r.values for r in records):
+        return
+    reasons = "; ".join(dict.fromkeys(case.reason for case in cases if case.reason)) or "no case came to an end"
+    if cases and all(case.status == "skipped" for case in cases):
+        raise UnavailableError(
+            f"this machine can measure none of it: {reasons}",
+            next_step="`rtxbench plan` shows what it can measure, `rtxbench doctor` what is missing.",
+        )
+    raise MeasurementError(
+        f"nothing was measured: {reasons}", next_step=f"`rtxbench doctor` names what is missing; records: {path}."
+    )
 
 
 def _measure(session: Session, groups: Sequence[Group], *, quiet: bool) -> None:
@@ -87,12 +130,18 @@ def _finished_cases(results_dir: Path, environment: Environment, profile: Profil
     earlier = _earlier(results_dir, environment, profile)
     records = [record for loaded in earlier for record in loaded.of_kind(CaseRecord)]
     least = profile.launches_min
-    return {(r.group, r.case) for r in records if r.measurement is None or len(r.measurement.launches) >= least}
+    return {(r.group, r.case) for r in records if r.status == "skipped" or _launches(r) >= least}
+
+
+def _launches(record: CaseRecord) -> int:
+    """Count the launches a case came through; one that failed or died is measured again."""
+    return len(record.measurement.launches) if record.measurement is not None and record.status == "measured" else 0
 
 
 def _finished_trials(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
     earlier = _earlier(results_dir, environment, profile)
-    return {record.topic for loaded in earlier for record in loaded.of_kind(Observation)}
+    marks = (record for loaded in earlier for record in loaded.records if isinstance(record, Observation))
+    return {mark.topic for mark in marks if mark.metric == TRIAL_FINISHED}
 
 
 def _earlier(results_dir: Path, environment: Environment, profile: Profile) -> list[LoadedRun]:
@@ -102,6 +151,6 @@ def _earlier(results_dir: Path, environment: Environment, profile: Profile) -> l
         return []
     return [
         loaded
-        for loaded in load_results([folder])
+        for loaded in load_readable([folder])[0]  # a bad file is the report's to complain of
         if loaded.run.profile == profile.name and loaded.run.environment.commit == environment.commit
     ]

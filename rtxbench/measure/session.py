@@ -24,8 +24,9 @@ from rtxbench.measure.profiles import Profile
 from rtxbench.measure.schedule import in_rounds
 from rtxbench.measure.summary import skipped_record
 from rtxbench.placement import placement_named
+from rtxbench.printable import without_home
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, Purpose, RatioRecord, Record, Run
-from rtxbench.store import RunWriter, new_record_id
+from rtxbench.store import RunWriter, disk_errors, new_record_id
 from rtxbench.workers.interpreters import worker_spec
 
 __all__ = ["GroupOutcome", "LaunchDone", "Question", "Session", "Standing"]
@@ -96,7 +97,8 @@ class Session:
 
     def __enter__(self) -> "Session":
         if self._record_hardware:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with disk_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._recorder = Recorder(self.path.with_suffix(".trace.jsonl"))
             self._recorder.__enter__()
         return self
@@ -266,7 +268,7 @@ class Session:
             monotonic_ns=self._clocks[0],
             realtime_ns=self._clocks[1],
             environment=self.environment,
-            command=self._command,
+            command=without_home(self._command),
             profile=self.profile.name,
             rtxbench_version=__version__,
         )

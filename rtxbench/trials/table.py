@@ -12,7 +12,8 @@ from typing import Any, Final
 from rtxbench.errors import UsageError
 from rtxbench.measure.session import Session
 from rtxbench.precision import PRECISIONS, why_not
-from rtxbench.records import Case, Record
+from rtxbench.records import TRIAL_FINISHED, Case, Observation, Record
+from rtxbench.store import new_record_id, now
 from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,
@@ -78,7 +79,22 @@ def measure_trial(
         TRIALS[topic](context)
     finally:
         worker.close()
+    session.append(_finished(session.run_id, topic))
     return context.records
+
+
+def _finished(run_id: str, topic: str) -> Observation:
+    """Make the mark that tells a finished trial from one that was killed between two of its records."""
+    return Observation(
+        record_id=new_record_id(),
+        run_id=run_id,
+        topic=topic,
+        metric=TRIAL_FINISHED,
+        values=(1.0,),
+        replicate="repeat",
+        finished_at=now(),
+        purpose="harness",
+    )
 
 
 def measure_quality(context: TrialContext) -> None:
