@@ -1,0 +1,130 @@
+"""What the protocol gains on the ratios of the committed records, in counts: ``python -m tools.protocol_replay``.
+
+The variances between and within the launches of every recorded ratio are taken from its own blocks. From these,
+launches are drawn anew for five fixed launches and for launches that stop when the question is decided.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from rtxbench.records import CaseRecord, Estimate, Launch, RatioRecord
+from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate
+from rtxbench.store import load_results
+from rtxbench.verdicts.claims import Comparison
+from rtxbench.verdicts.decision import decide
+from rtxbench.verdicts.pooling import LogRatio
+
+_LOOKS: Final = (3, 4, 6, 8)
+_DRAWS: Final = 200
+_MOST_ROUNDS: Final = 26
+_QUESTION: Final = Comparison(name="replay", varies=("precision",), rule="at-least", threshold_ratio=1.1)
+
+
+class Variances(NamedTuple):
+    """One recorded ratio: its logarithm, what varies, and what a launch and a round cost."""
+
+    log_ratio: float
+    between_launches: float
+    between_rounds: float
+    rounds: int
+    rounds_that_pay: int
+
+    def scatter(self, rounds: int) -> float:
+        """Standard deviation of a launch's number with so many rounds."""
+        return math.sqrt(self.between_launches + self.between_rounds / rounds)
+
+
+def recorded(folder: Path, timed_s: float) -> Iterator[Variances]:
+    """Yield the variances of every ratio over launches whose blocks are recorded."""
+    for run in load_results([folder]):
+        cases = {r.record_id: r.measurement for r in run.records if isinstance(r, CaseRecord)}
+        for ratio in (r for r in run.records if isinstance(r, RatioRecord) and r.replicate == "launch"):
+            arms = [cases.get(name) for name in (ratio.baseline_record, ratio.candidate_record)]
+            launches = [arm.launches for arm in arms if arm is not None]
+            if len(launches) == 2 and len(launches[0]) == len(launches[1]) >= 3:
+                yield _variances(launches[0], launches[1], timed_s)
+
+
+def _variances(baseline: Sequence[Launch], candidate: Sequence[Launch], timed_s: float) -> Variances:
+    pairs = [log_ratio_per_round(_blocks_s(a), _blocks_s(b)) for a, b in zip(baseline, candidate, strict=True)]
+    rounds = min(map(len, pairs))
+    data = np.array([pair[:rounds] for pair in pairs])
+    within = float(data.var(axis=1, ddof=1).mean())
+    between = max(0.0, float(data.mean(axis=1).var(ddof=1)) - within / rounds)
+    both = [*baseline, *candidate]
+    start_s = sum(launch.build_s + launch.first_step_s + 0.5 for launch in both) / len(baseline)
+    round_s = sum(float(np.diff(launch.blocks_ns).sum()) / 1e9 for launch in both) / len(baseline) / rounds
+    wanted = kalibera_jones_rounds(data, start_s, round_s) or _MOST_ROUNDS
+    affordable = max(3, min(int(timed_s / round_s), _MOST_ROUNDS))
+    return Variances(-float(data.mean()), between, within, rounds, max(3, min(wanted, affordable)))
+
+
+def _blocks_s(launch: Launch) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    blocks = np.array(launch.blocks_ns, dtype=float)
+    return (blocks[:, 1] - blocks[:, 0]).reshape(-1, 2) / 1e9 / launch.steps_per_block
+
+
+def _state(values: Sequence[float], *, adaptive: bool) -> str | None:
+    """Decide the question on these launches; ``None`` while it is open."""
+    estimate: Estimate = ratio_estimate(values, adaptive=adaptive)
+    plain = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    ratio = LogRatio(math.log(estimate.value), plain * (1.1 if adaptive else 1.0), len(values) - 1.0, len(values))
+    decision = decide(ratio, _QUESTION, doubtful=adaptive)
+    return decision.state if decision.state != "inconclusive" else _settled(decision.reason)
+
+
+def _settled(reason: str) -> str | None:
+    return reason if reason == "about-the-line" else None
+
+
+def stopped(generator: np.random.Generator, log_ratio: float, scatter: float) -> tuple[str | None, int]:
+    """Draw launches until the question is decided; returns the state and the launches used."""
+    drawn = generator.normal(log_ratio, scatter, _LOOKS[-1])
+    for launches in _LOOKS:
+        state = _state(drawn[:launches].tolist(), adaptive=True)
+        if state is not None:
+            return state, launches
+    return None, _LOOKS[-1]
+
+
+def main() -> None:
+    """Print rounds, half-widths, shares decided, launches, and false support on the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--timed-s", type=float, default=24.0, help="seconds of rounds a launch may take")
+    options = parser.parse_args()
+    generator = np.random.default_rng(0)
+    rows = list(recorded(options.results, options.timed_s))
+    print(f"{len(rows)} ratios with their blocks")
+    print(f"rounds: recorded {np.median([r.rounds for r in rows]):.0f}, that pay {_quartiles(rows)}")
+    narrower = [row.scatter(row.rounds_that_pay) / row.scatter(row.rounds) for row in rows]
+    print(f"half-width at equal launches: × {np.median(narrower):.2f} (median)")
+    fixed = [
+        _state(generator.normal(row.log_ratio, row.scatter(row.rounds), 5).tolist(), adaptive=False) is not None
+        for row in rows
+        for _ in range(_DRAWS)
+    ]
+    print(f"five fixed launches: {np.mean(fixed):.0%} decided")
+    for name, rounds in (("recorded rounds", "rounds"), ("rounds that pay", "rounds_that_pay")):
+        outcomes = [
+            stopped(generator, row.log_ratio, row.scatter(getattr(row, rounds))) for row in rows for _ in range(_DRAWS)
+        ]
+        decided = np.mean([state is not None for state, _ in outcomes])
+        print(f"stopped when decided, {name}: {decided:.0%} in {np.mean([used for _, used in outcomes]):.2f} launches")
+    for scatter in (0.015, 0.029, 0.057):
+        states = [stopped(generator, math.log(1.1), scatter)[0] for _ in range(20_000)]
+        print(f"truth on the line, scatter {scatter:.1%}: {np.mean([s == 'supported' for s in states]):.2%} supported")
+
+
+def _quartiles(rows: Sequence[Variances]) -> str:
+    low, middle, high = np.percentile([row.rounds_that_pay for row in rows], [25, 50, 75])
+    return f"{middle:.0f} (quartiles {low:.0f} and {high:.0f})"
+
+
+if __name__ == "__main__":
+    main()
