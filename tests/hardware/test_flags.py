@@ -61,6 +61,15 @@ def test_gpu_flags(gpu, code, severity):
     assert codes(window_flags(trace(gpu=gpu), WINDOWS, [GPU])) == {code: severity}
 
 
+def test_utilisation_and_clocks_are_judged_only_where_one_arm_had_two_seconds():
+    """Blocks of half a second raise no such flag, whatever the sensor shows of the neighbours; a stretch alone does."""
+    shared = trace(gpu={"gpu_utilization_ratio": 0.6, "sm_clock_hz": lambda t: 2.5e9 * (1 + 0.2 * np.sin(t))})
+    blocks = [(t * SECOND_NS, t * SECOND_NS + SECOND_NS // 2) for t in range(5, 15)]
+    assert window_flags(shared, blocks, [GPU]) == ()
+    alone = [(20 * SECOND_NS, 29 * SECOND_NS)]
+    assert codes(window_flags(shared, blocks, [GPU], alone)) == {"clock-variation": "invalid", "host-bound": "warn"}
+
+
 def test_the_power_cap_alone_is_no_flag():
     """A card at its power limit is how cards work: not flagged for a case, only between unequal arms."""
     capped = trace(gpu={"clock_event_reasons_bitmask": 4})

@@ -1,17 +1,20 @@
 """A measured pairing becomes records."""
 
+import dataclasses
 import math
 
 import pytest
+from msgspec import structs
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired_result import ArmResult, Pairing
+from rtxbench.measure.paired_result import ArmResult, Pairing, Stretch
 from rtxbench.measure.summary import Measured, case_record, ratio_records
 from rtxbench.plausible import step_time_s
-from rtxbench.records import Case, Launch
+from rtxbench.records import Case, Launch, Sustained
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Described
+from tests.hardware_traces import GPU, SECOND_NS, trace
 
 SPEC = WorkerSpec(engine="tensorflow")
 
@@ -110,3 +113,51 @@ def test_one_cold_launch_makes_the_pair_cold() -> None:
     cold.launches[2] = launch(0.01, warm=False)
     (ratio,) = ratios(result(0.01), cold, [0.0] * 5)
     assert not ratio.warmup_ok
+
+
+def sustained_of(gpu: dict[str, object], seconds: int = 20) -> Sustained:
+    """The record of a stretch on a card with these sensors: 10 steps of 8 examples in each second."""
+    on_gpu = result(0.01)
+    on_gpu.arm = Arm(Case(workload="mlp", batch_size=8, placement="gpu"), SPEC)
+    blocks = tuple((t * SECOND_NS, (t + 1) * SECOND_NS) for t in range(5, 5 + seconds))
+    on_gpu.stretch = Stretch(blocks, steps=10 * seconds, discarded_s=5.0)
+    record = case_record("run", "g", on_gpu, trace(gpu=gpu), (GPU,), adaptive=False)
+    assert record.measurement is not None
+    assert record.measurement.sustained is not None
+    return record.measurement.sustained
+
+
+def test_sustained_power_and_energy_are_those_of_the_stretch() -> None:
+    """80 examples a second at 300 W are 3.75 J each."""
+    found = sustained_of({})
+    assert found.throughput_per_s == pytest.approx(80)
+    assert found.power_w == pytest.approx(300)
+    assert found.energy_per_example_j == pytest.approx(3.75)
+    assert found.steady
+
+
+def test_an_average_over_a_second_is_no_power_figure() -> None:
+    """A card with neither instant power nor a counter gets no watts and no joules, with the reason."""
+    bare = trace(gpu={})
+    columns = {name: series for name, series in bare.series[GPU].items() if name not in ("power_w", "energy_j")}
+    columns["power_average_w"] = bare.series[GPU]["power_w"]
+    blind = dataclasses.replace(bare, series={**bare.series, GPU: columns})
+    on_gpu = result(0.01)
+    on_gpu.stretch = Stretch(((5 * SECOND_NS, 15 * SECOND_NS), (15 * SECOND_NS, 25 * SECOND_NS)), 100, 5.0)
+    record = case_record("run", "g", on_gpu, blind, (GPU,), adaptive=False)
+    found = record.measurement.sustained
+    assert found.power_w is None
+    assert found.energy_per_example_j is None
+    assert found.missing["power_w"]
+
+
+def test_interleaved_blocks_give_no_arm_an_energy() -> None:
+    """Of arms that take turns the common-state summary holds no joules, and says where one arm's own are."""
+    blocks = ((5 * SECOND_NS, 15 * SECOND_NS), (15 * SECOND_NS, 25 * SECOND_NS))
+    shared = result(0.01)
+    shared.launches = [structs.replace(launch, blocks_ns=blocks) for launch in shared.launches[:1]]
+    several = case_record("run", "g", shared, trace(gpu={}), (GPU,), adaptive=False)
+    alone = case_record("run", "g", shared, trace(gpu={}), (GPU,), adaptive=False, alone=True)
+    assert several.hardware.energy_j == {}
+    assert "sustained" in several.hardware.missing["energy_j"]
+    assert alone.hardware.energy_j[GPU] == pytest.approx(6000)
