@@ -24,7 +24,8 @@ _ABSORBED: Final = frozenset({"steal", "cgroup-throttled", "cpu-pressure", "no-w
 """Invalid for a figure that stands alone, a caution for a paired comparison. ``no-work`` is among them because a
 user's step may well wait for something (a network, a disk) that no sensor here counts as work."""
 
-_USED_UTILIZATION: Final = 0.01
+_USED_UTILIZATION: Final = 0.2
+"""Mean over the blocks from which on a card is the one a step runs on: a desktop's own drawing stays below."""
 
 
 @contextlib.contextmanager
@@ -56,7 +57,7 @@ def _is_used(trace: Trace, uuid: str, windows: list[tuple[int, int]]) -> bool:
     if series is None:
         return False
     values = values_in(series, windows)
-    return bool(values.size) and float(values.max()) > _USED_UTILIZATION
+    return bool(values.size) and float(values.mean()) > _USED_UTILIZATION
 
 
 def _as_caution(flag: Flag) -> Flag:
