@@ -11,7 +11,7 @@ from rtxbench.advice.question import Question
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError
 
-__all__ = ["Basis", "choose_basis", "no_basis_note", "published_figure"]
+__all__ = ["Basis", "choose_basis", "is_scalable", "no_basis_note", "published_figure"]
 
 
 class Basis(NamedTuple):
@@ -68,7 +68,12 @@ def choose_basis(
 
 
 def _is_basis(machine: Owned, question: Question) -> bool:
-    return machine.card is not None and machine.precision == question.precision
+    return is_scalable(machine) and machine.precision == question.precision
+
+
+def is_scalable(machine: Owned) -> bool:
+    """Whether other cards may be predicted from it: a catalogued card, and no laptop's, whose maker set its power."""
+    return machine.card is not None and machine.card.card_class != "laptop"
 
 
 def _own_basis(machine: Owned, question: Question) -> Basis:
@@ -104,10 +109,10 @@ def _published_name(workload: str) -> str:
 
 def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[Owned] = ()) -> str:
     """Say why there is no figure to stand on, and what to ask instead."""
-    if owned and all(machine.card is None for machine in owned):
+    if owned and not any(is_scalable(machine) for machine in owned):
         return (
-            f"nothing is published of training {question.workload}, and of your {owned[0].name} the catalogue has no "
-            "figures to scale from: add its line with --cards-file, or ask about resnet50 or bert-base"
+            f"nothing is published of training {question.workload}, and your {owned[0].name} is none to scale from: "
+            "the catalogue lacks it, or it is a laptop's, whose speed follows the power limit that its maker set"
         )
     precisions = sorted(
         {

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.advice.aliases import OPTIMIZER_ALIASES, PRECISION_ALIASES, canonical
-from rtxbench.advice.basis import Basis, choose_basis, no_basis_note, published_figure
+from rtxbench.advice.basis import Basis, choose_basis, is_scalable, no_basis_note, published_figure
 from rtxbench.advice.comparison import break_even_between, economics, rent_or_buy, throughput_ratio
 from rtxbench.advice.cost import energy_per_example_j
 from rtxbench.advice.figures import figure_of
@@ -143,7 +143,7 @@ def _canonical(question: Question) -> Question:
 
 def _times_yours(option: Option, owned: Sequence[Owned], desk: Desk) -> Ratio | None:
     """The option against the fastest measured card of one's own: by measurement, or by the figures of the stack."""
-    mine = [machine for machine in owned if machine.card is not None]
+    mine = [machine for machine in owned if is_scalable(machine)]
     if not mine or desk.basis is None or option.card is None:
         return None
     card = max(mine, key=lambda machine: machine.throughput_per_s).card
@@ -171,7 +171,7 @@ def answer(
 def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
     if question.cards:
         return list(dict.fromkeys(find_card(name, cards) for name in question.cards))
-    return [card for card in cards.values() if card.card_class != "datacenter"]
+    return [card for card in cards.values() if card.card_class not in ("datacenter", "laptop")]
 
 
 def _check_workload(workload: str, rows: Sequence[Published]) -> None:

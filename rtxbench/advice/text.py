@@ -219,12 +219,19 @@ def _unranked_lines(advice: Advice, columns: int) -> Iterable[str]:
     rest = [option for option in advice.options if option.rank is None and not option.owned]
     if not rest:
         return
-    yield "\nNot ranked, with what is known of them:"
-    yield _table(advice, rest, columns)
+    known = [option for option in rest if option.throughput_per_s is not None or _holds_the_model(option, advice)]
+    yield "\nNot ranked" + (", with what is known of them:" if known else ":")
+    if known:
+        yield _table(advice, known, columns)
     reasons: dict[str, list[str]] = {}
     for option in rest:
         reasons.setdefault(_unranked_reason(option), []).append(short_name(option.name))
     yield from (f"  {', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def _holds_the_model(option: Option, advice: Advice) -> bool:
+    asked = advice.question.memory_model is not None or bool(advice.question.cards)
+    return asked and option.memory is not None and option.memory.state != "no"
 
 
 def _unranked_reason(option: Option) -> str:

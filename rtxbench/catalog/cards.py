@@ -28,10 +28,11 @@ __all__ = [
     "load_cards",
     "match_device",
     "nearest_names",
+    "rate_factors",
     "tensor_rate_faults",
 ]
 
-CardClass: TypeAlias = Literal["geforce", "workstation", "datacenter"]
+CardClass: TypeAlias = Literal["geforce", "workstation", "datacenter", "laptop"]
 
 COLUMNS = (
     "name",
@@ -65,17 +66,19 @@ COLUMNS = (
     "notes",
 )
 _REQUIRED = ("name", "card_class", "memory_gb", "memory_bandwidth_gbs", "fp32_tflops", "base_source")
-_CLASSES: tuple[CardClass, ...] = ("geforce", "workstation", "datacenter")
+_CLASSES: tuple[CardClass, ...] = ("geforce", "workstation", "datacenter", "laptop")
 _DOUBTS = ("unverified", "recalled, not re-read", "confirm with")
 
-TENSOR_RATE_FACTORS: Mapping[str, tuple[float, float, float, float]] = {
+TENSOR_RATE_FACTORS: Mapping[str, tuple[float | None, float | None, float | None, float | None]] = {
     # Dense TF32, FP16 (FP32 accumulate), FP16 (FP16 accumulate), INT8, as multiples of the FP32 rate.
     "geforce": (1, 2, 4, 8),
     "workstation": (2, 4, 4, 8),
     "GA100": (8, 16, 16, 32),
+    "Turing GeForce": (None, 4, 8, 16),
+    "Turing": (None, 8, 8, 16),
 }
-"""Class formula of the Tensor Core rates (NVIDIA Ampere, Ada and Blackwell whitepapers). GH100 has none: its FP32
-and Tensor peaks are quoted at different clocks."""
+"""Class formula of the Tensor Core rates (NVIDIA Turing, Ampere, Ada and Blackwell whitepapers). GH100 has none: its
+FP32 and Tensor peaks are quoted at different clocks."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,9 +173,9 @@ def match_device(device_name: str, memory_bytes: int | None, cards: Mapping[str,
     """The catalogue's row of a device as NVML names it, or ``None``.
 
     Memory tells apart the cards that share a name. A laptop GPU shares only the name with the desktop card and
-    never matches.
+    matches the catalogue's laptop row alone.
     """
-    if "laptop" in device_name.lower() or "max-q" in device_name.lower():
+    if "max-q" in device_name.lower() and "blackwell" not in device_name.lower():
         return None
     wanted = _key(device_name)
     hits = [c for c in cards.values() if re.fullmatch(re.escape(wanted) + r"(\d+gb)?", _key(c.name))]
@@ -184,7 +187,7 @@ def match_device(device_name: str, memory_bytes: int | None, cards: Mapping[str,
 
 def tensor_rate_faults(card: Card, tolerance_ratio: float = 0.013) -> list[str]:
     """Tensor rates of ``card`` that stray from its class formula by more than ``tolerance_ratio``, in words."""
-    factors = _factors(card.card_class, card.chip)
+    factors = rate_factors(card.card_class, card.chip, card.architecture)
     if factors is None:
         return []
     rates = (card.tf32_flop_per_s, card.fp16_flop_per_s, card.fp16_accumulate_fp16_flop_per_s, card.int8_op_per_s)
@@ -192,8 +195,25 @@ def tensor_rate_faults(card: Card, tolerance_ratio: float = 0.013) -> list[str]:
     return [
         f"{name}: {rate / card.fp32_flop_per_s:.3g}× FP32, formula {factor:g}×"
         for name, rate, factor in zip(names, rates, factors, strict=True)
-        if rate is not None and abs(rate / (card.fp32_flop_per_s * factor) - 1) > tolerance_ratio
+        if rate is not None and factor is not None and abs(rate / (card.fp32_flop_per_s * factor) - 1) > tolerance_ratio
     ]
+
+
+def rate_factors(
+    card_class: str, chip: str, architecture: str
+) -> tuple[float | None, float | None, float | None, float | None] | None:
+    """Look up the dense TF32, FP16, FP16 with FP16 accumulate and INT8 rates as multiples of the FP32 rate.
+
+    Returns:
+        ``None`` where no formula is known for the chip; a member is ``None`` where the chip has no such rate.
+    """
+    if architecture in ("Turing", "Volta"):
+        return TENSOR_RATE_FACTORS["Turing GeForce" if card_class in ("geforce", "laptop") else "Turing"]
+    if card_class == "datacenter":
+        # L4, L40S, A10 and A40 carry the workstation chips at their rates; other chips have no formula here.
+        workstation = chip.startswith(("AD1", "GA10")) and chip != "GA100"
+        return TENSOR_RATE_FACTORS.get("workstation" if workstation else chip)
+    return TENSOR_RATE_FACTORS["geforce" if card_class == "laptop" else card_class]
 
 
 @cache
@@ -277,18 +297,11 @@ def _tensor_rates(
             "int8_tensor_tops_dense",
         )
     ]
-    factors = _factors(row["card_class"], row.get("chip", ""))
+    factors = rate_factors(row["card_class"], row.get("chip", ""), row.get("architecture", ""))
     on_purpose = "blank on purpose" in row.get("notes", "")
     if any(rate is not None for rate in stated) or on_purpose or factors is None:
         return stated, False
-    return [fp32 * factor for factor in factors], True
-
-
-def _factors(card_class: str, chip: str) -> tuple[float, float, float, float] | None:
-    if card_class == "datacenter":
-        # L4, L40S, A10 and A40 carry the workstation chips at their rates; other chips have no formula here.
-        return TENSOR_RATE_FACTORS.get("workstation" if chip.startswith(("AD1", "GA10")) and chip != "GA100" else chip)
-    return TENSOR_RATE_FACTORS[card_class]
+    return [None if factor is None else fp32 * factor for factor in factors], True
 
 
 def _is_number(column: str) -> bool:

@@ -100,7 +100,7 @@ def is_about(wanted: Elsewhere, card: str) -> bool:
 
 
 def _cards(wanted: Elsewhere) -> list[Card]:
-    return [card for card in load_cards().values() if is_about(wanted, card.name)]
+    return [card for card in load_cards().values() if card.card_class != "laptop" and is_about(wanted, card.name)]
 
 
 def _check_models(wanted: Elsewhere) -> None:

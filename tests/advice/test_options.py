@@ -228,6 +228,23 @@ def test_times_yours(ask: Ask, runs: tuple[LoadedRun, ...]) -> None:
     assert option.times_yours.low < option.times_yours.value < 1
 
 
+def test_a_laptop_owner_is_told_why(ask: Ask, runs: tuple[LoadedRun, ...]) -> None:
+    """With nothing but a laptop measured, the advice says why it scales to no other card, not to measure again."""
+    laptops = tuple(loaded for loaded in runs if "Laptop" in str(loaded.run.environment.gpus))
+    assert laptops
+    advice = ask("mlp", runs=laptops, cards=["4090"], precision="float32")
+    assert "whose speed follows the power limit" in advice.basis_note
+
+
+def test_memory_of_a_laptop_is_answered_by_name(ask: Ask) -> None:
+    """A laptop GPU asked for by name has its memory and its reason, and is not among the cards nobody asked for."""
+    option = named(ask(cards=["4090 laptop gpu"], memory_model="qwen3-8b:qlora"), "GeForce RTX 4090 Laptop GPU")
+    assert option.memory is not None
+    assert option.memory.state == "fits"
+    assert option.cannot_say is not None
+    assert not any("Laptop" in each.name for each in ask().options)
+
+
 def test_own_small_networks_are_not_predicted(ask: Ask, runs: tuple[LoadedRun, ...]) -> None:
     """A workload nobody published on several cards (launch-bound ones are such) is not scaled to other cards."""
     advice = ask("mlp", runs=runs, cards=["4080", "4090"], precision="float32")
@@ -352,7 +369,7 @@ def test_own_machine_joins_as_a_row_of_its_own(ask: Ask, runs: tuple[LoadedRun, 
         "Intel Xeon Platinum 8481C (yours)",
     }
     assert owned["NVIDIA GeForce RTX 4090 (yours)"].card == "GeForce RTX 4090"
-    assert owned["NVIDIA GeForce RTX 3060 Laptop GPU (yours)"].card is None
+    assert owned["NVIDIA GeForce RTX 3060 Laptop GPU (yours)"].card == "GeForce RTX 3060 Laptop GPU"
     assert all(option.rank is None and option.origin == "measured" for option in owned.values())
     assert any("another software stack" in why for why in owned["NVIDIA GeForce RTX 4090 (yours)"].why)
     assert any("never ran mixed_float16" in why for why in owned["Intel Xeon Platinum 8481C (yours)"].why)

@@ -24,7 +24,9 @@ def test_one_row_per_machine_and_device_kind(runs: tuple[LoadedRun, ...]) -> Non
     rows = {owned.name: owned for owned in owned_machines("resnet50", "mixed_float16", runs, CARDS)}
     assert rows["NVIDIA GeForce RTX 4090"].precision == "mixed_float16"
     assert rows["Intel Xeon Platinum 8481C"].precision == "mixed_bfloat16"
-    assert rows["NVIDIA GeForce RTX 3060 Laptop GPU"].card is None
+    laptop = rows["NVIDIA GeForce RTX 3060 Laptop GPU"].card
+    assert laptop is not None
+    assert laptop.card_class == "laptop"
 
 
 def test_measured_scaling_is_told(runs: tuple[LoadedRun, ...]) -> None:

@@ -89,12 +89,15 @@ def test_unknown_card_offers_the_nearest() -> None:
         ("NVIDIA GeForce RTX 3080", 12, "GeForce RTX 3080 12GB"),
         ("NVIDIA GeForce RTX 4090", 24, "GeForce RTX 4090"),
         ("NVIDIA GeForce RTX 3080 Laptop GPU", 16, None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16, "GeForce RTX 4090 Laptop GPU"),
+        ("NVIDIA GeForce RTX 4090 Max-Q", 16, None),
         ("NVIDIA GeForce RTX 4090", 48, None),
         ("Tesla T4", 16, None),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", 96, "RTX PRO 6000 Blackwell Workstation Edition"),
     ],
 )
 def test_device_matches_by_name_and_memory(device: str, memory_gib: int, expected: str | None) -> None:
-    """NVML's name and memory give the catalogue's row; laptop and modified cards give none."""
+    """NVML's name and memory give the catalogue's row; a laptop GPU its own row, a modified card none."""
     card = match_device(device, int(memory_gib * GIB * 0.995), CARDS)
     assert (card.name if card else None) == expected
 
@@ -164,4 +167,4 @@ def test_the_machine_names_its_own_processor_and_cards() -> None:
     lines = host_lines(cpu, gpus, CARDS).splitlines()
     assert lines[0] == "This machine: Some CPU, 8 cores, 64.0 GiB, amx_bf16"
     assert lines[1].strip() == "NVIDIA GeForce RTX 4090: GeForce RTX 4090"
-    assert lines[2].strip() == "NVIDIA GeForce RTX 4090 Laptop GPU: not in the catalogue"
+    assert lines[2].strip() == "NVIDIA GeForce RTX 4090 Laptop GPU: GeForce RTX 4090 Laptop GPU"

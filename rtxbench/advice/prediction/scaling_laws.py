@@ -102,6 +102,8 @@ def training_points(rows: Sequence[Published], cards: Mapping[str, Card]) -> Poi
     merged: dict[tuple[str, ...], list[Published]] = {}
     for row in rows:
         usable = row.task == "train" and row.device_count == 1 and row.batch_size is not None and row.card in cards
+        # Other datacenter chips share neither class formula nor memory with the cards that are predicted.
+        usable = usable and cards[row.card].architecture not in ("Volta", "Hopper")
         if usable and cards[row.card].peak_flop_per_s(row.precision) and cards[row.card].sm_count:
             merged.setdefault((row.card, row.stack, row.model, row.precision, str(row.batch_size)), []).append(row)
     # One batch size per card and case: the largest published, which is how the figures are quoted.

@@ -166,7 +166,7 @@ def _label(option: Option) -> str:
 def _group(option: Option) -> str:
     if option.owned:
         return "your machine"
-    for series in ("30", "40"):
+    for series in ("20", "30", "40", "50"):
         if option.name.startswith(f"GeForce RTX {series}"):
             return f"GeForce RTX {series}"
     return "workstation"
