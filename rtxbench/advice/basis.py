@@ -72,7 +72,7 @@ def _is_basis(machine: Owned, question: Question) -> bool:
 
 
 def is_scalable(machine: Owned) -> bool:
-    """Tell whether other cards may be predicted from it: a catalogued card, and no laptop's, whose maker set its power."""
+    """Tell whether other cards may be predicted from it: a catalogued card, and none of a laptop."""
     return machine.card is not None and machine.card.card_class != "laptop"
 
 
