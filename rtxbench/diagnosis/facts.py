@@ -9,7 +9,7 @@ run comes first, then that of the machine's other runs.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare, all_reduce_share, sums_gradients
 from rtxbench.diagnosis.causes import Diagnosis
@@ -153,12 +153,16 @@ def _host_diagnosis(host: Mapping[str, Summary]) -> Diagnosis | None:
     return None
 
 
+_Latest: TypeAlias = dict[tuple[str, str, str], Observation]
+"""(metric, precision, pipeline) → the latest observation of it that has values."""
+
+
 class Diagnoser:
     """Diagnoses the records of loaded runs; evidence may come from any run of the same machine."""
 
     def __init__(self, runs: Sequence[LoadedRun]) -> None:
-        self._ceilings: dict[str, list[Observation]] = {}
-        self._of_case: dict[tuple[str, Case], list[Observation]] = {}
+        self._ceilings: dict[tuple[str, str, str], _Latest] = {}
+        self._of_case: dict[tuple[str, Case], _Latest] = {}
         self._machine_of_run: dict[str, str] = {}
         self._cases: dict[str, CaseRecord] = {}
         self._gains: dict[tuple[str, Case], dict[str, float]] = {}
@@ -171,10 +175,20 @@ class Diagnoser:
                 if change is not None:
                     self._gains.setdefault((machine, ratio.baseline), {})[change] = ratio.ratio.value
             for observation in loaded.of_kind(Observation):
-                if observation.topic == "ceiling":
-                    self._ceilings.setdefault(machine, []).append(observation)
-                elif observation.case is not None:
-                    self._of_case.setdefault((machine, observation.case), []).append(observation)
+                if observation.values:
+                    self._remember(machine, loaded.run.run_id, observation)
+
+    def _remember(self, machine: str, run_id: str, observation: Observation) -> None:
+        """Keep the latest of each figure, of the machine and of the run: no case is held against all of them."""
+        labels = observation.labels
+        for owner in (machine, f"run {run_id}"):
+            if observation.topic == "ceiling":
+                kept = self._ceilings.setdefault((owner, labels.get("engine", ""), labels.get("kind", "")), {})
+            elif observation.case is not None:
+                kept = self._of_case.setdefault((owner, observation.case), {})
+            else:
+                continue
+            kept[observation.metric, labels.get("precision", ""), labels.get("pipeline", "")] = observation
 
     def case(self, record: CaseRecord) -> Diagnosis | None:
         """The bottleneck of a measured case; ``None`` for a skipped or failed one."""
@@ -196,8 +210,12 @@ class Diagnoser:
     def evidence(self, record: CaseRecord) -> Evidence:
         """Collect what is known of a case, for tables and the roofline."""
         machine = self._machine_of_run.get(record.run_id, "")
-        known = [*self._ceilings.get(machine, ()), *self._of_case.get((machine, record.case), ())]
-        evidence = case_evidence(record, sorted(known, key=lambda o: o.run_id == record.run_id))
+        case, known = record.case, []
+        kind = placement_named(case.placement).device_kind
+        for owner in (machine, f"run {record.run_id}"):  # its own run's come last, and are the most trusted
+            known += [*self._ceilings.get((owner, case.engine, kind), {}).values()]
+            known += [*self._of_case.get((owner, case), {}).values()]
+        evidence = case_evidence(record, known)
         return replace(evidence, gains=self._gains.get((machine, record.case), {}))
 
 

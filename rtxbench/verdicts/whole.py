@@ -130,7 +130,8 @@ def _incomplete(machine: MachineEvidence, entry: JudgedClaim, summary: str, miss
     longer = " --profile standard" if any(reasons.values()) else ""
     command = f"{claim.reproduce}{longer}" if claim.reproduce else None
     step = f"Run `{command}`." if command else None
-    text = f"{summary} Not measured: {'; '.join(named)}."
+    old = machine.superseded(claim)
+    text = f"{summary} Not measured: {'; '.join(named)}.{' ' + old if old else ''}"
     return _Because("inconclusive", "incomplete-evidence", text, step, command, _leaning(entry.parts))
 
 

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from rtxbench.records import Case, Flag, Observation, RatioRecord, Record, Verdict
 from rtxbench.stats import ratio_estimate
+from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Arm, Claim, Comparison
 from rtxbench.verdicts.judge import judge, load_claims
 from tests.judged_runs import (
@@ -435,6 +437,51 @@ def test_a_refutation_pays_for_every_part_that_could_have_refuted() -> None:
     assert whole(records, alone).state == "refuted"
     verdict = whole(records, msgspec.structs.replace(SPEED, comparisons=tuple(parts)))
     assert (verdict.state, verdict.reason, verdict.leaning) == ("inconclusive", "holm", "likely-no")
+
+
+def many_runs(count: int) -> list[LoadedRun]:
+    """Runs of one machine, each with ceilings, the same pair again and figures of its case."""
+    labels = {"engine": "tensorflow", "kind": "gpu"}
+    runs = []
+    for number in range(count):
+        records = paired(FLOAT32, FLOAT16, 2.0)
+        records += [observation("ceiling", f"ceiling_{i}", (1.0,), labels=labels) for i in range(5)]
+        records += [observation("step-evidence", "kernels_per_step", (9.0,), case=FLOAT16)]
+        loaded = loaded_run(records, environment(2))
+        runs.append(loaded._replace(run=msgspec.structs.replace(loaded.run, run_id=f"run-{number}")))
+    return runs
+
+
+def calls_to_judge(count: int) -> int:
+    """Function calls that judging so many runs takes."""
+    runs, calls = many_runs(count), 0
+
+    def counted(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        judge(runs, [SPEED])
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_judging_takes_work_in_proportion_to_the_records() -> None:
+    """Eight times the runs take eight times the calls, not sixty-four: ceilings are not searched for every ratio."""
+    calls_to_judge(10)  # what is computed once, such as scipy's import
+    assert calls_to_judge(160) < 9 * calls_to_judge(20)
+
+
+def test_old_records_of_another_figure_are_named_and_not_misjudged() -> None:
+    """Accuracies of an older version say nothing of errors: not measured, and the verdict says why."""
+    claim = CLAIMS["equal-quality"]
+    arms = arms_of(claim.comparisons[0])
+    verdict = whole(paired(*arms, 1.0, metric="validation_accuracy", replicate="seed"), claim)
+    assert (verdict.state, verdict.reason) == ("not-measured", "superseded-line")
+    assert "no longer speaks for it; now it is judged by images per test error" in verdict.explanation
+    assert verdict.next_command
 
 
 def test_machines_are_judged_apart() -> None:
