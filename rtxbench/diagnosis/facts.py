@@ -176,12 +176,12 @@ class Diagnoser:
                     self._gains.setdefault((machine, ratio.baseline), {})[change] = ratio.ratio.value
             for observation in loaded.of_kind(Observation):
                 if observation.values:
-                    self._remember(machine, loaded.run.run_id, observation)
+                    self._remember(machine, observation)
 
-    def _remember(self, machine: str, run_id: str, observation: Observation) -> None:
+    def _remember(self, machine: str, observation: Observation) -> None:
         """Keep the latest of each figure, of the machine and of the run: no case is held against all of them."""
         labels = observation.labels
-        for owner in (machine, f"run {run_id}"):
+        for owner in (machine, f"run {observation.run_id}"):
             if observation.topic == "ceiling":
                 kept = self._ceilings.setdefault((owner, labels.get("engine", ""), labels.get("kind", "")), {})
             elif observation.case is not None:
