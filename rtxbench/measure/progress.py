@@ -59,7 +59,8 @@ class Board:
             self._live.stop()
         if kind is None and self._rows:
             took = format_duration(time.monotonic() - self._began)
-            self._write(f"{len(self._rows)} groups: {self._summary()} ({took})")
+            count = f"{len(self._rows)} group{'s' if len(self._rows) > 1 else ''}"
+            self._write(f"{count}: {self._summary()} ({took})")
 
     def launch_done(self, run: GroupRun, standing: Standing, left_s: float) -> None:
         """Show the state after a launch of that group, with so many seconds left to the session."""
