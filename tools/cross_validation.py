@@ -29,7 +29,9 @@ from rtxbench.advice.prediction.scaling_laws import (
     anchored,
     leave_one_card_out,
 )
+from rtxbench.advice.several import efficiency_of, pairs_of
 from rtxbench.catalog.cards import Card
+from rtxbench.catalog.published import Published
 
 __all__ = [
     "Folds",
@@ -39,6 +41,7 @@ __all__ = [
     "nested_card_folds",
     "nested_model_folds",
     "order_counts",
+    "pair_efficiency_checks",
     "pick_method",
     "score",
 ]
@@ -185,6 +188,28 @@ def order_counts(errors: Sequence[PairError], widths: PairErrors, spread: Callab
         if abs(error.log_ratio) < widths.log_half_width(abs(error.log_ratio), spread(error.model))
     ]
     return len(undecided), sum(error.log_ratio * (error.log_ratio - error.log_error) > 0 for error in undecided)
+
+
+class PairEfficiencyCheck(NamedTuple):
+    """One published pair predicted from the pairs of other cards."""
+
+    card_class: str
+    error_ratio: float
+    """Absolute error of the throughput of two."""
+    inside: bool
+
+
+def pair_efficiency_checks(rows: Sequence[Published], cards: Mapping[str, Card]) -> list[PairEfficiencyCheck]:
+    """Predict every published pair from the pairs of the other cards of its class."""
+    pairs, found = pairs_of(rows, cards), []
+    for pair in pairs:
+        others = [other for other in pairs if other.card != pair.card]
+        kept = efficiency_of(cards[pair.card], Case("", pair.model, pair.precision), 2, others)
+        if kept is not None:
+            error = abs(kept.ratio / pair.efficiency_ratio - 1)
+            inside = kept.low_ratio <= pair.efficiency_ratio <= max(kept.high_ratio, 1.02)
+            found.append(PairEfficiencyCheck(pair.card_class, error, inside))
+    return found
 
 
 def _fitting(card: Card, train: Points, query: Points, cards: Mapping[str, Card]) -> Floats:

@@ -19,6 +19,7 @@ from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.scaling_laws import Case
 from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
 from rtxbench.advice.sentence import alternatives, answer_sentence, undecided, would_change
+from rtxbench.advice.several import COUNTS, Pair, pairs_of, scaled_option
 from rtxbench.catalog.cards import Card, find_card, load_cards
 from rtxbench.catalog.prices import PriceList, load_prices, price_of
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
@@ -61,6 +62,8 @@ class Desk(NamedTuple):
     basis_note: str
     """What the basis is; where there is none, why."""
     memory: MemoryBasis | None
+    pairs: Sequence[Pair]
+    """Published pairs of cards, for several in one machine."""
 
     @property
     def case(self) -> Case | None:
@@ -95,7 +98,8 @@ def advise(
     basis = choose_basis(question, rows, forecaster, owned, classes)
     note = basis.note if basis else no_basis_note(question, rows, owned)
     memory = memory_basis(question, runs, basis.tokens if basis else None)
-    desk = Desk(question, cards, prices, forecaster, basis, note, memory)
+    pairs = pairs_of(rows, cards) if question.max_devices is not None and question.max_devices > 1 else ()
+    desk = Desk(question, cards, prices, forecaster, basis, note, memory, pairs)
     options = [option for card in wanted for option in _options_of(card, desk)]
     options = [replace(option, times_yours=_times_yours(option, owned, desk)) for option in options]
     options += [_owned_option(machine, desk) for machine in owned]
@@ -196,10 +200,16 @@ def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList)
 
 def _options_of(card: Card, desk: Desk) -> list[Option]:
     single = _judged(_single(card, desk), card, desk)
-    if desk.question.max_devices < 2 or desk.basis is None:
-        return [single]
-    pair = _pair(card, single, desk)
-    return [single] if pair is None else [single, _judged(pair, card, desk)]
+    return [single, *(_judged(option, card, desk) for option in _several(card, single, desk))]
+
+
+def _several(card: Card, single: Option, desk: Desk) -> list[Option]:
+    """Two of the card where that is published; two, four and eight predicted where several were asked for."""
+    most = desk.question.max_devices
+    published = None if most == 1 else _pair(card, single, desk)
+    found = [] if published is None else [published]
+    wanted = [count for count in COUNTS if most is not None and count <= most and (count > 2 or not found)]
+    return found + [scaled_option(card, single, count, desk.case, desk.pairs) for count in wanted]
 
 
 def _single(card: Card, desk: Desk) -> Option:

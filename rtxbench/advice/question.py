@@ -61,7 +61,8 @@ class Question(_Frozen, frozen=True, kw_only=True):
     """Row of `RANKINGS`; ``None``: throughput under a budget, else throughput per price."""
     rent: tuple[str, float] | None = None
     """A card that could be rented, and its price per hour; an empty name means the first option's."""
-    max_devices: int = 2
+    max_devices: int | None = None
+    """Most cards in one machine; ``None``: one, and two where somebody published them."""
     assumptions: Assumptions = Assumptions()
 
 

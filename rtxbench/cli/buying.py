@@ -22,6 +22,9 @@ _Rent: TypeAlias = Annotated[
 _Batch: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="Batch size, of the memory model where one is given.")
 ]
+_Devices: TypeAlias = Annotated[
+    int | None, typer.Option("--devices", min=1, max=8, help="Most cards in one machine: 1, 2, 4 or 8.")
+]
 _Stack: TypeAlias = Annotated[str | None, typer.Option(help="Published software stack to stand on, or own.")]
 
 
@@ -45,7 +48,7 @@ def advise(
     rank_by: Annotated[str | None, typer.Option(help="throughput, value, cost, energy or price.")] = None,
     stack: _Stack = None,
     rent: _Rent = "",
-    max_devices: Annotated[int, typer.Option("--devices", min=1, help="Most cards in one machine.")] = 2,
+    max_devices: _Devices = None,
     cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

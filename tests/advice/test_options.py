@@ -88,6 +88,22 @@ def test_a_publishers_other_stack_anchors_a_card(ask: Ask) -> None:
     assert high / low < (new["GeForce RTX 3090"].throughput_per_s or 0)
 
 
+def test_several_cards_where_asked(ask: Ask) -> None:
+    """Two, four and eight of each with a range; eight GeForce cards are said not to be known; memory is one card's."""
+    advice = ask(cards=["4080", "a5000"], max_devices=8)
+    four, eight = named(advice, "4× GeForce RTX 4080"), named(advice, "8× GeForce RTX 4080")
+    single = named(advice, "GeForce RTX 4080")
+    assert four.predicted_by == "scaling of several"
+    assert four.throughput_per_s is not None
+    assert single.throughput_per_s is not None
+    assert 2 < four.throughput_per_s / single.throughput_per_s < 4
+    assert four.memory == single.memory
+    assert (four.high_per_s or 0) / (four.low_per_s or 1) >= (single.high_per_s or 0) / (single.low_per_s or 1)
+    assert eight.throughput_per_s is None
+    assert "not known for eight GeForce cards" in (eight.cannot_say or "")
+    assert named(advice, "8× RTX A5000").throughput_per_s is not None
+
+
 def test_assumed_batches_fit(ask: Ask) -> None:
     """No card is predicted at a batch that its memory cannot hold by the memory model of the same model."""
     for workload, model in (("bert-base", "bert_base_squad"), ("bert-large", "bert_large_squad")):

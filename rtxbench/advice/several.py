@@ -1,0 +1,149 @@
+"""Several cards in one machine: what data-parallel training keeps of N times one, from published pairs.
+
+Efficiency depends on the model (how many bytes of gradients a second of arithmetic makes), on the class of the card
+and on the link between the cards, which published tables seldom name. It is therefore taken from the nearest pairs
+there are: the same card and model, else the same class and model, else the class. More than two cards follow from the
+pair by the traffic of a ring, 2(n − 1)/n of the gradients per card (Patarasuk & Yuan 2009): four cards send 1.5
+times, eight 1.75 times what two send. Eight GeForce cards share lanes and a host in ways that a pair says nothing of:
+that is not known.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from rtxbench.advice.prediction.scaling_laws import Case
+from rtxbench.advice.question import Option
+from rtxbench.catalog.cards import Card
+from rtxbench.catalog.published import Published
+
+__all__ = ["COUNTS", "Efficiency", "Pair", "efficiency_of", "pairs_of", "scaled_option"]
+
+COUNTS = (2, 4, 8)
+"""How many cards a machine may hold, beside one."""
+_FEW = 5
+_LOW, _HIGH = 0.05, 0.95
+
+
+class Pair(NamedTuple):
+    """Two cards of a kind, published beside one: what they kept of twice one."""
+
+    card: str
+    card_class: str
+    model: str
+    precision: str
+    efficiency_ratio: float
+
+
+class Efficiency(NamedTuple):
+    """What N cards keep of N times one, with the 90 % range of the pairs it comes from."""
+
+    ratio: float
+    low_ratio: float
+    high_ratio: float
+    pairs: int
+    basis: str
+
+
+def pairs_of(rows: Sequence[Published], cards: Mapping[str, Card]) -> tuple[Pair, ...]:
+    """Collect every published pair of a catalogued card, at the same batch a card where that is published."""
+    singles: dict[tuple[str, ...], list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.task == "train" and row.device_count == 1:
+            singles.setdefault(_key(row), []).append((row.batch_size or 0, row.value))
+    found = []
+    for row in rows:
+        alone = singles.get(_key(row))
+        if row.task != "train" or row.device_count != 2 or row.card not in cards or not alone:
+            continue
+        batch = (row.batch_size or 0) // 2
+        same = [value for size, value in alone if size == batch] or [value for _, value in [max(alone)]]
+        one = math.exp(sum(math.log(value) for value in same) / len(same))
+        card = cards[row.card]
+        found.append(Pair(row.card, card.card_class, row.model, row.precision, row.value / (2 * one)))
+    return tuple(found)
+
+
+def _key(row: Published) -> tuple[str, ...]:
+    return row.stack, row.model, row.precision, row.card
+
+
+def efficiency_of(card: Card, case: Case, count: int, pairs: Sequence[Pair]) -> Efficiency | None:
+    """Say what ``count`` of the card keep of that many times one; ``None`` where nothing near enough is published."""
+    if _why_unknown(card, count) is not None:
+        return None
+    here = [pair for pair in pairs if pair.card_class == card.card_class]
+    model = [pair for pair in here if pair.model == case.model]
+    same = [pair for pair in model if pair.card == card.name and pair.precision == case.precision]
+    for chosen, words in (
+        (same, f"pairs of {card.name} on {case.model}"),
+        (model, f"pairs of {card.card_class} cards on {case.model}"),
+        (here, f"pairs of {card.card_class} cards on all models"),
+    ):
+        if chosen:
+            return _scaled([pair.efficiency_ratio for pair in chosen], [p.efficiency_ratio for p in here], count, words)
+    return None
+
+
+def _scaled(ratios: Sequence[float], around: Sequence[float], count: int, words: str) -> Efficiency:
+    """The median of the pairs carried to ``count`` cards; too few pairs take the spread of their class."""
+    middle = float(np.median(ratios))
+    if len(ratios) >= _FEW:
+        low, high = (float(np.quantile(ratios, q)) for q in (_LOW, _HIGH))
+    else:
+        centre = float(np.median(around))
+        low, high = (middle * float(np.quantile(around, q)) / centre for q in (_LOW, _HIGH))
+    ends = [_in_a_ring(min(value, 1.0), count) for value in (middle, low, high)]
+    return Efficiency(ends[0], min(ends[0], ends[1]), max(ends[0], ends[2]), len(ratios), words)
+
+
+def _in_a_ring(pair_ratio: float, count: int) -> float:
+    traffic = 2 * (count - 1) / count  # per card and byte of gradients; 1 for a pair
+    return 1 / (1 + (1 / pair_ratio - 1) * traffic)
+
+
+def _why_unknown(card: Card, count: int) -> str | None:
+    """Name what keeps anything from being said of ``count`` such cards; ``None`` where it can be."""
+    if card.card_class == "laptop":
+        return "a laptop holds one"
+    if card.card_class == "geforce" and count >= 8:
+        return "not known for eight GeForce cards: no peer-to-peer copies, shared lanes, and no published machine"
+    return None
+
+
+def scaled_option(card: Card, single: Option, count: int, case: Case | None, pairs: Sequence[Pair]) -> Option:
+    """Make the option of ``count`` such cards from that of one, predicted with its range or with why it cannot be."""
+    option = Option(
+        name=f"{count}× {card.name}",
+        card=card.name,
+        devices=count,
+        power_w=None if card.power_limit_w is None else count * card.power_limit_w,
+        power_origin="board power (TDP)",
+        cannot_say=_why_unknown(card, count) or single.cannot_say or "no published pair is near enough",
+    )
+    value = single.throughput_per_s
+    kept = None if case is None else efficiency_of(card, case, count, pairs)
+    if value is None or kept is None:
+        return option
+    low, high = (single.low_per_s or value) / value, (single.high_per_s or value) / value
+    # Independent errors: the ranges of one card and of the efficiency add in squares on the log scale.
+    below = math.hypot(math.log(low), math.log(kept.low_ratio / kept.ratio))
+    above = math.hypot(math.log(high), math.log(kept.high_ratio / kept.ratio))
+    total = count * value * kept.ratio
+    link = "no NVLink" if card.nvlink in (None, "none") else f"with or without {card.nvlink.split()[0]}"
+    words = f"{count} cards keep {kept.ratio:.0%} of {count} times one ({kept.pairs} {kept.basis}; {link})"
+    return replace(
+        option,
+        origin="predicted",
+        predicted_by="scaling of several",
+        stack=single.stack,
+        throughput_per_s=total,
+        low_per_s=total * math.exp(-below),
+        high_per_s=total * math.exp(above),
+        batch_size=None if single.batch_size is None else count * single.batch_size,
+        cannot_say=None,
+        why=(words, "board, power supply and space not counted"),
+    )
