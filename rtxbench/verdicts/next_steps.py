@@ -41,7 +41,23 @@ def with_step(verdict: Verdict, step: str | None, command: str | None) -> Verdic
     return replace(verdict, next_step=text, next_command=command)
 
 
-def most_frequent_step(verdicts: Sequence[Verdict]) -> tuple[str | None, str | None]:
-    """The step (and its command) that most of these open verdicts ask for; of several alike the first."""
-    steps = Counter((verdict.next_step, verdict.next_command) for verdict in verdicts if verdict.next_step)
-    return steps.most_common(1)[0][0] if steps else (None, None)
+def most_frequent_step(claim: Claim, verdicts: Sequence[Verdict]) -> tuple[str | None, str | None]:
+    """Choose the step, with its command, that most of these open verdicts ask for; of several alike the first.
+
+    Where it takes a command for each of them, the claim's own command measures them together.
+    """
+    asked = [verdict for verdict in verdicts if verdict.next_step]
+    if not asked:
+        return None, None
+    common = Counter(_sentence(verdict) for verdict in asked).most_common(1)[0][0]
+    alike = [verdict for verdict in asked if _sentence(verdict) == common]
+    commands = {verdict.next_command for verdict in alike}
+    if len(commands) == 1 or not claim.reproduce:
+        return alike[0].next_step, alike[0].next_command
+    step = with_step(alike[0], common, f"{claim.reproduce} --profile standard")
+    return step.next_step, step.next_command
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Cut the command off a step."""
+    return (verdict.next_step or "").replace(f": `{verdict.next_command}`", "")

@@ -106,7 +106,7 @@ def _combine(machine: MachineEvidence, entry: JudgedClaim) -> _Because:
     if _all_are("supported", required):
         return _Because("supported", "every-subject-supports", summary)
     reason = required[0].verdict.reason if len(required) == 1 else "subjects-inconclusive"
-    step = most_frequent_step([s.verdict for s in required if s.verdict.state == "inconclusive"])
+    step = most_frequent_step(entry.claim, [s.verdict for s in required if s.verdict.state == "inconclusive"])
     return _Because("inconclusive", reason, summary, *step, _leaning(parts))
 
 

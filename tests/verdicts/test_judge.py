@@ -424,6 +424,24 @@ def test_the_next_step_is_the_one_most_comparisons_ask_for() -> None:
     assert verdict.next_step == "More launches narrow the interval: `rtxbench run`."
 
 
+def test_several_open_models_are_measured_by_the_claims_own_command() -> None:
+    """Two models need more launches, each by a command of its own: the claim names one that measures both."""
+    claim = CLAIMS["cpu-matrix-unit"]
+    wide = [15 * value for value in SPREAD]
+    records: list[Record] = []
+    for name in ("mlp", "cnn"):
+        baseline = Case(workload=name, batch_size=8)
+        candidate = msgspec.structs.replace(baseline, precision="mixed_bfloat16")
+        records += paired(baseline, candidate, 1.1, spread=wide)
+    verdicts = judge([loaded_run(records, environment(0))], [claim])
+    assert {v.next_command for v in verdicts if v.subject} == {
+        "rtxbench run --workload mlp --profile full",
+        "rtxbench run --workload cnn --profile full",
+    }
+    assert verdicts[0].next_command == f"{claim.reproduce} --profile standard"
+    assert verdicts[0].next_step == f"More launches narrow the interval: `{verdicts[0].next_command}`."
+
+
 def test_a_refutation_pays_for_every_part_that_could_have_refuted() -> None:
     """A part refuted at p = 0.02 refutes a claim of one part, and not one of four."""
     parts = [msgspec.structs.replace(SPEED.comparisons[0], name=str(i), metric=f"m{i}") for i in range(4)]
