@@ -3,8 +3,7 @@
 The driver's energy counter is the figure, the zero-order-hold integral of instant power its check. (A trapezoid over
 de-duplicated readings overstates: 22 % in one example.) Both sensors update every 100 ms, so each stretch of time
 carries up to 0.2 s of power as quantisation error: the counter is refused for stretches under 5 s, where that is 4 %.
-Interleaved blocks are shorter. Their energy is the mean of instant power inside the blocks, without the first 0.2 s of
-each (the sensor still shows what ran before), times the blocks' duration; it needs 5 s of such samples.
+Interleaved blocks are shorter, and readings of them show a mixture of the arms: there is no energy of theirs.
 Board sensors themselves under-read by 2-7 % on RTX 30 and 40 cards and differ card by card: differences of energy per
 example under 8 % between cards are no evidence.
 """
@@ -22,8 +21,6 @@ SENSOR_ERROR_RATIO: Final = 0.08
 _SHORTEST_STRETCH_S: Final = 5.0
 _QUANTISATION_S: Final = 0.2
 _IDLE_SAMPLES: Final = 10
-_LEAD_IN_NS: Final = 200_000_000
-_BLOCK_SAMPLES_S: Final = 5.0
 
 
 class EnergyFinding(NamedTuple):
@@ -48,7 +45,7 @@ def window_energy(counter: Series | None, power: Series | None, windows_ns: Wind
     stretches = merge_windows(windows_ns)
     duration_s = sum(end - start for start, end in stretches) / 1e9
     if not stretches or duration_s / len(stretches) < _SHORTEST_STRETCH_S:
-        return _block_energy(power, stretches, duration_s)
+        return EnergyFinding(None, f"stretches shorter than {_SHORTEST_STRETCH_S:g} s, too short for the sensor")
     quantisation = _QUANTISATION_S * len(stretches) / duration_s
     counted, refused = _counter_delta_j(counter, stretches)
     integral = _integral_j(power, stretches, duration_s)
@@ -59,20 +56,6 @@ def window_energy(counter: Series | None, power: Series | None, windows_ns: Wind
     if integral is None or counted == 0:
         return EnergyFinding(counted, "energy counter, unchecked: no power samples", quantisation)
     return EnergyFinding(counted, "energy counter", quantisation, abs(counted - integral) / counted)
-
-
-def _block_energy(power: Series | None, stretches: Windows, duration_s: float) -> EnergyFinding:
-    """Mean power well inside short blocks, times their duration."""
-    inner = [(start + _LEAD_IN_NS, end) for start, end in stretches if end - start > _LEAD_IN_NS]
-    if power is None or not inner:
-        return EnergyFinding(None, "blocks too short for the energy counter, and no power inside them")
-    overlap, spans = overlap_ns(power.times_ns, inner)
-    whole = overlap >= 0.99 * spans
-    sampled_s = float(spans[whole].sum()) / 1e9
-    if sampled_s < _BLOCK_SAMPLES_S:
-        return EnergyFinding(None, f"{sampled_s:.1f} s of power inside the blocks; {_BLOCK_SAMPLES_S:g} s are needed")
-    mean_w = float(np.average(power.values[whole], weights=spans[whole]))
-    return EnergyFinding(mean_w * duration_s, "mean power inside the blocks × their duration")
 
 
 def power_of_counter(counter: Series) -> Series:
