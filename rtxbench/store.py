@@ -385,5 +385,5 @@ def _check_schema(path: Path, version: int) -> None:
     if version > SCHEMA_VERSION:
         raise RecordError(
             f"{path} has schema version {version}; this rtxbench reads up to {SCHEMA_VERSION}.",
-            next_step=f"Upgrade rtxbench ({sys.executable} -m pip install --upgrade rtxbench).",
+            next_step=f"Update your checkout (`git pull`) and install it again (`{sys.executable} -m pip install .`).",
         )

@@ -16,12 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["WIDTHS", "find_browser", "main", "probe", "screenshot"]
+__all__ = ["AXE", "WIDTHS", "accessibility", "find_browser", "main", "pages_in_print", "probe", "screenshot"]
 
 WIDTHS: Final = (360, 800, 1400)
 _SCREEN_PX: Final = 900
 _BROWSERS: Final = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _TIMEOUT_S: Final = 120
+AXE: Final = Path("build/axe/node_modules/axe-core/axe.min.js")
+"""Where `npm install --prefix build/axe axe-core@4` puts the accessibility checker (Deque; MPL-2.0)."""
 
 _PROBE: Final = """
 <script>
@@ -80,12 +82,38 @@ def probe(browser: str, page: Path, width_px: int) -> dict[str, Any]:
     return dict(json.loads(html.unescape(found.group(1))))
 
 
+def accessibility(browser: str, page: Path, axe: Path, *, dark: bool = False) -> list[str]:
+    """List axe-core's serious and critical findings over all views, contrast included, each with its first place."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        shutil.copy(axe, Path(folder) / "axe.js")
+        run = (
+            "<style>.view { display: block !important } .card > *, details > * { display: block }</style>"
+            "<script src='axe.js'></script><script>addEventListener('load', async () => {"
+            " const r = await axe.run(document, {resultTypes: ['violations']});"
+            " const s = document.createElement('pre'); s.id = 'probe';"
+            " s.textContent = JSON.stringify(r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+            ".map(v => v.id + ': ' + v.help + ' (' + v.nodes.length + '): ' + v.nodes[0].html.slice(0, 200)));"
+            " document.body.append(s); });</script></body>"
+        )
+        text = _without_policy(page.read_text(encoding="utf-8")).replace("</body>", run)
+        copy = Path(folder) / "page.html"
+        copy.write_text(_darkened(text) if dark else text, encoding="utf-8")
+        dom = _run(browser, folder, "--virtual-time-budget=60000", "--dump-dom", copy.as_uri())
+    found = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
+    if found is None:
+        raise RuntimeError("axe-core did not answer")
+    return list(json.loads(html.unescape(found.group(1))))
+
+
+def _darkened(page: str) -> str:
+    return page.replace("(prefers-color-scheme: dark)", "screen").replace("light dark", "dark")
+
+
 def screenshot(browser: str, page: Path, view: str, width_px: int, out: Path, *, dark: bool = False) -> None:
     """Save what a reader sees first of one view at a width, as PNG."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         text = page.read_text(encoding="utf-8")
-        if dark:
-            text = text.replace("(prefers-color-scheme: dark)", "screen").replace("light dark", "dark")
+        text = _darkened(text) if dark else text
         copy = Path(folder) / "page.html"
         copy.write_text(text, encoding="utf-8")
         wrapper = Path(folder) / "wrapper.html"
@@ -118,22 +146,38 @@ def _run(browser: str, folder: str, *options: str) -> str:
 
 
 def main() -> None:
-    """Print one line per view and width, and save screenshots."""
+    """Print one line per view and width, save screenshots, and fail on an overflow or a serious finding if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--out", type=Path, help="folder for screenshots")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if a block overflows or axe-core objects")
     options = parser.parse_args()
     browser = find_browser()
     if browser is None:
         raise SystemExit("no Chromium here; Debian: apt-get install chromium")
-    for width in WIDTHS:
-        for view, found in probe(browser, options.page, width).items():
-            print(f"{width:5} px  {view:9} {found['screens']:6} screens {found['words']:6} words "
-                  f"{found['overflowing']:3} overflowing {found['first'] or ''}")  # fmt: skip
-            if options.out is not None:
-                options.out.mkdir(parents=True, exist_ok=True)
-                screenshot(browser, options.page, view, width, options.out / f"{view}-{width}.png")
+    faults = _sizes(browser, options.page, options.out)
     print(f"{pages_in_print(browser, options.page)} pages in print")
+    if AXE.exists():
+        for mode in ("light", "dark"):
+            found = accessibility(browser, options.page, AXE, dark=mode == "dark")
+            faults += len(found)
+            print(f"{mode}: {len(found)} serious findings by axe-core", *found, sep="\n  ")
+    if options.strict and faults:
+        raise SystemExit(1)
+
+
+def _sizes(browser: str, page: Path, out: Path | None) -> int:
+    """Print what each view measures at each width, save screenshots; how many blocks overflow."""
+    faults = 0
+    for width in WIDTHS:
+        for view, found in probe(browser, page, width).items():
+            faults += found["overflowing"]
+            size = f"{found['screens']:6} screens {found['words']:6} words {found['overflowing']:3} overflowing"
+            print(f"{width:5} px  {view:9} {size} {found['first'] or ''}")
+            if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                screenshot(browser, page, view, width, out / f"{view}-{width}.png")
+    return faults
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def _engines(facts: Installation) -> Finding:
         "engines",
         "none installed",
         "rtxbench measures through TensorFlow, JAX or PyTorch.",
-        "Install one: `pip install 'rtxbench[cuda]'` (TensorFlow), `rtxbench[jax-cuda]` or `rtxbench[torch-cuda]`.",
+        "Install one: `pip install '.[cuda]'` (TensorFlow), `.[jax-cuda]` or `.[torch-cuda]`.",
     )
 
 

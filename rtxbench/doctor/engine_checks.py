@@ -46,7 +46,7 @@ def driver_problem(engine: str, facts: Installation) -> Finding | None:
 _OLDER_BUILD: Final[Mapping[str, str]] = {
     "torch": ", or install PyTorch for CUDA 12 from PyTorch's own wheel index "
     "(cu126; for the RTX 50 series cu128): see pytorch.org/get-started.",
-    "jax": ", or `pip install 'rtxbench[jax-cuda]'` (CUDA 12) in a fresh environment.",
+    "jax": ", or `pip install '.[jax-cuda]'` (CUDA 12) in a fresh environment.",
 }
 
 
@@ -71,7 +71,7 @@ def architecture_problem(engine: str, facts: Installation) -> Finding | None:
 
 
 _OTHER_ENGINE: Final = (
-    "Use another engine there: `pip install 'rtxbench[jax-cuda]'` or `'rtxbench[torch-cuda]'` in an environment of its "
+    "Use another engine there: `pip install '.[jax-cuda]'` or `'.[torch-cuda]'` in an environment of its "
     "own, then `rtxbench run --engine jax` (or `torch`)."
 )
 
@@ -117,7 +117,7 @@ def _tensorflow_without_cuda(facts: Installation) -> Finding | None:
     version = facts.version("tensorflow") or facts.version("tensorflow-cpu")
     if version is None or not facts.has_card or facts.platform != "linux":
         return None
-    cure = "`pip install 'rtxbench[cuda]'` in a fresh environment."
+    cure = "`pip install '.[cuda]'` in a fresh environment."
     if facts.tensorflow is not None and facts.tensorflow.cuda is None:
         why = "This build of TensorFlow has no CUDA in it, so it trains on the CPU beside the card."
         return Finding("fail", "TensorFlow", f"TensorFlow {version}, a CPU-only build", why, cure)
@@ -147,7 +147,7 @@ def _broken_libraries(broken: Sequence[LibraryStatus]) -> Finding:
         "CUDA libraries",
         "TensorFlow cannot open " + ", ".join(status.library.file for status in broken),
         f"It runs on the CPU if a single one is missing, and names none. The loader says: {details}.",
-        f"`pip install --force-reinstall {wheels}`, or `pip install 'rtxbench[cuda]'` in a fresh environment.",
+        f"`pip install --force-reinstall {wheels}`, or `pip install '.[cuda]'` in a fresh environment.",
     )
 
 
@@ -173,7 +173,7 @@ def _jax_without_cuda(facts: Installation) -> Finding | None:
         "JAX",
         f"JAX {version} without a CUDA plugin",
         "It trains on the CPU beside the card.",
-        "`pip install 'rtxbench[jax-cuda]'` in an environment of its own.",
+        "`pip install '.[jax-cuda]'` in an environment of its own.",
     )
 
 

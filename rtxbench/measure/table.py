@@ -11,6 +11,8 @@ from rtxbench.wording import say_headline
 __all__ = ["headline", "summary_lines"]
 
 _HEADER = ("case", "throughput", "step", "against its baseline (95 %)", "watts", "notes")
+_GIVE_WAY = (4, 2, 5)
+"""Columns that a narrow terminal leaves out, in this order; throughput and ratio always stay."""
 _NARROWEST = 20
 """Characters that the first column keeps, however narrow the terminal is."""
 
@@ -81,16 +83,18 @@ def _notes(record: CaseRecord) -> str:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Align columns to the terminal: the rightmost give way first, then names are cut in their middle."""
+    """Align columns to the terminal: watts, step and notes give way in turn, then names are cut in their middle."""
     width = max(40, get_terminal_size(fallback=(10_000, 24)).columns)  # a file or pipe has all the room it needs
-    kept = len(rows[0])
-    widths = [max(len(row[column]) for row in rows) for column in range(kept)]
-    while kept > 3 and sum(widths[:kept]) + 2 * (kept - 1) > width:
-        kept -= 1
-    rest = sum(widths[1:kept]) + 2 * (kept - 1)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    kept = list(range(len(widths)))
+    for column in _GIVE_WAY:
+        if sum(widths[number] for number in kept) + 2 * (len(kept) - 1) > width:
+            kept.remove(column)
+    rest = sum(widths[number] for number in kept[1:]) + 2 * (len(kept) - 1)
     widths[0] = max(_NARROWEST, min(widths[0], width - rest))
-    shown = [(_cut(row[0], widths[0]), *row[1:kept]) for row in rows]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=False)).rstrip() for row in shown]
+    shown = [[_cut(row[0], widths[0]), *(row[number] for number in kept[1:])] for row in rows]
+    sizes = [widths[number] for number in kept]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in shown]
 
 
 def _cut(text: str, size: int) -> str:

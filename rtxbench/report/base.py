@@ -198,6 +198,10 @@ class VerdictCard:
     """What is claimed, in one sentence."""
     machine: str
     """The machine, or the machines, in words."""
+    figure: str = ""
+    """Ratios and counts behind the answer, for the line that is always seen."""
+    lead: str = ""
+    """The verdict in one sentence where its explanation would list every part; the parts stand below it."""
     covers: tuple[tuple[str, str], ...] = ()
     """(claim, machine) of every verdict this card stands for."""
     parts: tuple[Verdict, ...] = ()

@@ -63,7 +63,7 @@ kind = "claim"
 title = "Mixed precision makes decoders train faster"
 says = "GPT-2 trains faster in mixed precision."
 measured = "Training throughput of GPT-2 in mixed precision against strict float32."
-where = "a machine with an NVIDIA GPU: pip install 'rtxbench[cuda]'"
+where = "a machine with an NVIDIA GPU: pip install '.[cuda]'"
 needs_gpus = 1
 [[claim.comparisons]]
 name = "mixed precision against float32, decoders"

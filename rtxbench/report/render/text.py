@@ -124,7 +124,7 @@ def _card(card: VerdictCard) -> str:
     lines = [
         f"#### {escape_markdown(card.title)}{_where(card)}: {verdict.state}",
         "",
-        escape_markdown(verdict.explanation),
+        escape_markdown(card.lead or verdict.explanation),
         "",
     ]
     facts = (

@@ -25,7 +25,7 @@ from rtxbench.report.labels import anchor, estimate_text, machine_title, plural
 from rtxbench.report.sections.todo import todos_of
 from rtxbench.units import format_ratio
 
-__all__ = ["WORDS", "answer_word", "answers_section", "machine_facts", "tally_sentence"]
+__all__ = ["WORDS", "answer_word", "answers_section", "card_id", "figure_text", "machine_facts", "tally_sentence"]
 
 WORDS: Final = {
     "supported": "Yes",
@@ -118,7 +118,7 @@ def _rows(context: Context, wholes: Sequence[Verdict]) -> Iterable[Answer]:
             word=answer_word(verdict),
             state=verdict.state,
             question=_title(context, verdict.claim),
-            figure=_figure(context, verdict),
+            figure=figure_text(context, verdict),
             why="" if verdict.state in ("supported", "refuted") else verdict.next_step or verdict.explanation,
             target=card_id(verdict.claim, verdict.machine),
         )
@@ -146,7 +146,7 @@ def card_id(claim: str, machine: str) -> str:
     return anchor(f"verdict-{claim}-{machine}")
 
 
-def _figure(context: Context, verdict: Verdict) -> str:
+def figure_text(context: Context, verdict: Verdict) -> str:
     """Ratios behind the answer: ``0.56× to 0.84× in 5 comparisons``, or the one interval."""
     parts = [
         part

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import structs
+
 from rtxbench.records import Verdict
 from rtxbench.report.base import (
     Block,
@@ -19,7 +21,9 @@ from rtxbench.report.base import (
     VerdictCards,
 )
 from rtxbench.report.labels import estimate_text, machine_title, one_line, plural
-from rtxbench.report.sections.answers import answer_word, card_id
+from rtxbench.report.sections.answers import answer_word, card_id, figure_text
+from rtxbench.report.sections.ratios import case_words
+from rtxbench.units import format_ratio
 from rtxbench.verdicts.external_evidence import statements
 
 __all__ = ["verdicts_section"]
@@ -116,15 +120,18 @@ def _title(context: Context, claim: str) -> str:
 def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
     whole = group[0]
     claim = context.claims.get(whole.claim)
+    plain = not context.machines[whole.machine].gpus
     return VerdictCard(
         id=card_id(whole.claim, whole.machine),
         verdict=whole,
         title=_title(context, whole.claim),
         claim=one_line(claim.says) if claim else "",
         machine=_machines(context, group),
+        figure=figure_text(context, whole),
+        lead=_lead_sentence(whole),
         covers=tuple((verdict.claim, verdict.machine) for verdict in group),
         parts=tuple(
-            verdict
+            structs.replace(verdict, subject=case_words(verdict.subject, plain=plain))
             for verdict in context.verdicts
             if verdict.subject and (verdict.claim, verdict.machine) == (whole.claim, whole.machine)
         ),
@@ -134,6 +141,16 @@ def _card(context: Context, group: Sequence[Verdict]) -> VerdictCard:
         sources=claim.sources if claim else (),
         elsewhere=statements(claim, context.runs) if claim else (),
     )
+
+
+def _lead_sentence(whole: Verdict) -> str:
+    """Say a verdict on several comparisons in one sentence: ``No. None of 5 comparisons meets …``."""
+    if whole.judged is None or whole.judged < 2 or whole.held is None:
+        return ""
+    count = "None" if whole.held == 0 else "All" if whole.held == whole.judged else str(whole.held)
+    said = f"{count} of {whole.judged} comparisons {'meets' if whole.held == 0 else 'meet'} what the claim needs"
+    span = whole.range_ratio
+    return f"{answer_word(whole)}. {said}{f' ({format_ratio(span[0])} to {format_ratio(span[1])})' if span else ''}."
 
 
 def _machines(context: Context, group: Sequence[Verdict]) -> str:
