@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rtxbench.report.base import Figure, Section, Table
+from rtxbench.report.base import Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.render.output import build_context
 from rtxbench.report.sections.purchase import purchase_section
@@ -33,6 +33,16 @@ def test_figures_say_what_they_are(section: Section) -> None:
         assert len(figure.alt) > 40
         assert len(figure.caption) > 40
     assert "8 %" in section.figures[1].caption
+
+
+def test_the_answer_comes_first(section: Section) -> None:
+    """A sentence that names a card and its price, then its three alternatives, stand before every figure."""
+    first, second = section.blocks[:2]
+    assert isinstance(first, Paragraph)
+    assert first.text.startswith("Without a budget for training resnet50: RTX")
+    assert isinstance(second, Table)
+    assert len(second.rows) == 3
+    assert not second.folded
 
 
 @pytest.mark.parametrize("number", range(4))

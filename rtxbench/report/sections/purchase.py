@@ -1,4 +1,4 @@
-"""Which card to buy: throughput across RTX 30 and 40 and one's own machine, per price, per joule, and what fits."""
+"""Which card to buy: the answer first, then throughput of every card and one's own machine, per price, per joule, and what fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
+from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.drawing.purchase import (
     Curve,
     Dot,
@@ -33,25 +33,26 @@ _UNITS: Final[Mapping[str, str]] = {
     "energy": "per kilojoule",
 }
 _WORTH: Final[Mapping[str, str]] = {"value": "per price", "energy": "per energy"}
+_NAMED: Final = 6
 _LABEL_CHARACTERS: Final = 24
 _CURVES: Final = 6
 _HOURS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
-_MEMORIES_GB: Final = (6, 8, 10, 12, 16, 24, 32, 48)
+_MEMORIES_GB: Final = (6, 8, 10, 12, 16, 24, 32, 48, 96)
 _FIT_ROWS: Final = (
     # (model, method): what people ask of these cards
     ("bert-large", "full"),
     ("gpt2-xl", "full"),
     ("llama-3.2-1b", "full"),
     ("llama-3.2-3b", "lora"),
-    ("llama-2-7b", "full"),
-    ("llama-2-7b", "lora"),
-    ("llama-2-7b", "qlora"),
-    ("llama-3-8b", "lora"),
-    ("llama-3-8b", "qlora"),
-    ("llama-2-13b", "int8-lora"),
-    ("llama-2-13b", "qlora"),
-    ("qwen2.5-32b", "qlora"),
-    ("llama-3-70b", "qlora"),
+    ("llama-3.1-8b", "full-bf16"),
+    ("llama-3.1-8b", "lora"),
+    ("llama-3.1-8b", "qlora"),
+    ("qwen3-14b", "lora"),
+    ("qwen3-14b", "qlora"),
+    ("gpt-oss-20b", "qlora"),
+    ("gemma-3-27b", "qlora"),
+    ("qwen3-32b", "qlora"),
+    ("llama-3.3-70b", "qlora"),
 )
 _FIT_TOKENS: Final = 512
 _LOSES_NOTHING: Final = (
@@ -70,25 +71,40 @@ def purchase_section(context: Context) -> Section | None:
     from rtxbench.catalog.published import curated
 
     cards, rows = load_cards(), curated().kept
-    forecaster = Forecaster(rows, cards)
-    answers = {
-        workload: advise(
-            Question(workload=workload, precision=_PRECISION, rank_by="throughput", max_devices=1),
-            cards,
-            rows,
-            load_prices(None, cards),
-            context.runs,
-            forecaster,
-        )
-        for workload in _WORKLOADS
-    }
-    blocks: list[Block] = [Paragraph(_LOSES_NOTHING), *_figures(answers), *_own_blocks(answers)]
+    forecaster, prices = Forecaster(rows, cards), load_prices(None, cards)
+
+    def asked(workload: str, rank_by: str | None) -> Advice:
+        question = Question(workload=workload, precision=_PRECISION, rank_by=rank_by, max_devices=1)
+        return advise(question, cards, rows, prices, context.runs, forecaster)
+
+    blocks = [block for workload in _WORKLOADS for block in _answer_blocks(asked(workload, None))]
+    answers = {workload: asked(workload, "throughput") for workload in _WORKLOADS}
+    blocks += [Subheading("The figures behind it"), Paragraph(_LOSES_NOTHING)]
+    blocks += [*_figures(answers), *_own_blocks(answers)]
     blocks += [_table(workload, advice) for workload, advice in answers.items()]
     blocks += [
         Paragraph("Ask with your own prices, budget and model:"),
-        Code("rtxbench advise --workload bert-base --budget 1200 --memory-model llama-2-7b:qlora --prices prices.toml"),
+        Code(
+            "rtxbench advise --workload bert-base --budget 1200 --memory-model llama-3.1-8b:qlora --prices prices.toml"
+        ),
     ]
     return Section(id="purchase", title="Which card to buy", blocks=tuple(blocks))
+
+
+def _answer_blocks(advice: Advice) -> list[Block]:
+    """The answer in a sentence, what it cannot be told from, and the three alternatives with what speaks for each."""
+    from rtxbench.advice.sentence import short_name
+
+    said = [advice.answer]
+    if advice.indistinguishable:
+        names = [short_name(name) for name in advice.indistinguishable]
+        said.append(f"Not distinguishable from it: {', '.join(names[:_NAMED])}{' and others' * (len(names) > _NAMED)}.")
+    if advice.would_change:
+        said.append(f"Would change with: {'; '.join(advice.would_change)}.")
+    rows = tuple((short_name(other.name), other.reason, other.text.partition(": ")[2]) for other in advice.alternatives)
+    columns = (Column("Alternative"), Column("What speaks for it"), Column("Beside the first"))
+    caption = f"Three alternatives for {_WORKLOADS[advice.question.workload]}, at launch prices"
+    return [Paragraph(" ".join(said)), Table(caption=caption, columns=columns, rows=rows)]
 
 
 def _own_blocks(answers: Mapping[str, Advice]) -> list[Block]:
@@ -115,8 +131,8 @@ def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
     speed = _dots([(answers[workload], title, "throughput") for workload, title in _WORKLOADS.items()])
     worth = _dots([(answers["bert-base"], f"BERT-base, {title}", figure) for figure, title in _WORTH.items()])
     names = [name for name, _ in speed[0]]
-    basis = next(iter(answers.values())).basis
-    origin = "Filled: published; hollow: predicted with its 90 % range. Software stack: " + str(basis) + "."
+    stacks = " and ".join(f"{advice.basis} ({_WORKLOADS[workload]})" for workload, advice in answers.items())
+    origin = f"Filled: published; hollow: predicted with its 90 % range. Software stack: {stacks}."
     return [
         Figure(
             name="purchase-throughput",
@@ -265,7 +281,8 @@ def _fit_figure() -> Figure:
         alt="Matrix of models and memory sizes: which fine-tuning fits, with the largest batch.",
         caption=f"What fits in one card's memory when training with Adam at {_FIT_TOKENS} tokens: computed from the "
         "models' dimensions (full: float32 master weights in mixed precision; lora and qlora recompute activations). "
-        "Tight: the tensors fit, but what allocators and less tuned frameworks add may not.",
+        "Tight: the card's memory lies within the range of at most ±20 % around the computed need (Hugging Face "
+        "Transformers; leaner frameworks need less).",
         origin="predicted",
     )
 
