@@ -1,4 +1,4 @@
-"""Which card to buy: the answer first, then throughput of every card and one's own machine, per price, per joule, and what fits."""
+"""Which card to buy: the answer first, then every card and one's own machine, per price, per joule, and what fits."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def purchase_section(context: Context) -> Section | None:
     blocks += [_table(workload, advice) for workload, advice in answers.items()]
     blocks += [
         Paragraph("Ask with your own prices, budget and model:"),
-        Code(
-            "rtxbench advise --workload bert-base --budget 1200 --memory-model llama-3.1-8b:qlora --prices prices.toml"
-        ),
+        Code("rtxbench advise --workload bert-base --budget 1200 --memory-model llama-3.1-8b:qlora"),
     ]
     return Section(id="purchase", title="Which card to buy", blocks=tuple(blocks))
 
