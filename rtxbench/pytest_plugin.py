@@ -44,6 +44,7 @@ class _State:
         self.wanted: dict[str, set[Case]] = {}
         self.groups: dict[str, Group] = {}
         self._environment: Environment | None = None
+        self._refused: dict[str, str] = {}
         self._alone = ExitStack()
 
     def close(self) -> None:
@@ -55,11 +56,29 @@ class _State:
     @property
     def environment(self) -> "Environment":
         """This machine, described once a session."""
+        self._look()
+        assert self._environment is not None
+        return self._environment
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Engines that cannot use this machine's GPUs, with the reason."""
+        self._look()
+        return self._refused
+
+    def _look(self) -> None:
+        from rtxbench.engines.refusals import COMPILERS
+        from rtxbench.errors import UnavailableError
         from rtxbench.hardware.environment import describe
+        from rtxbench.planning.engine_gpus import usable_gpus
 
         if self._environment is None:
-            self._environment = describe()
-        return self._environment
+            asked = self.config.getoption("--engine")
+            try:
+                found = usable_gpus(describe(), (asked,) if asked in COMPILERS else tuple(COMPILERS))
+            except UnavailableError as error:
+                pytest.exit(str(error), returncode=error.exit_code)
+            self._environment, self._refused = found
 
     def open_session(self) -> "Session":
         """The one results file of this pytest session, opened at the first measurement."""
@@ -178,7 +197,8 @@ def _parametrize_trials(metafunc: pytest.Metafunc) -> None:
 def _plan(config: pytest.Config, claims: Sequence[str]) -> "list[Group]":
     from rtxbench.planning.suite import plan
 
-    return plan(_request(config, claims), config.stash[_STATE].environment)
+    state = config.stash[_STATE]
+    return plan(_request(config, claims), state.environment, state.refused)
 
 
 def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":

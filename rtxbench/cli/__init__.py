@@ -9,6 +9,7 @@ import typer
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
+from rtxbench.cli.planning import plan
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
@@ -234,6 +235,7 @@ selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
 app.add_typer(selftest, name="selftest")
 app.command(name="history")(history)
+app.command(name="plan")(plan)
 
 
 def main() -> None:

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import MeasurementError, UnavailableError, UsageError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.machine_lock import measuring_alone
-from rtxbench.measure.groups import Group, Request
+from rtxbench.measure.groups import Group, Request, on_engine
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import Board, Waiting
 from rtxbench.measure.session import Session
+from rtxbench.planning.engine_gpus import usable_gpus
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
 from rtxbench.store import LoadedRun, load_readable, load_run
@@ -46,14 +48,17 @@ def run_plan(
 
     Raises:
         MeasurementError: nothing was left to measure, or nothing could be measured.
-        UnavailableError: this machine can measure none of it, or is taken and ``wait`` is false.
+        UnavailableError: this machine can measure none of it, no engine that was asked for can use its GPUs, or it is
+            taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
-    environment = describe()
-    groups = plan(request, environment)
+    engines = tuple(COMPILERS) if request.engine == ALL_ENGINES else (request.engine,)
+    environment, refused = usable_gpus(describe(), engines)
+    groups = plan(request, environment, refused)
     if resume:
         done = _finished_cases(results_dir, environment, profile)
         groups = [group for group in groups if not done.issuperset(_wanted(group))]
+    engine = next(name for name in engines if name not in refused)  # a trial runs on one engine
     trials = list(trials_of(request))
     if request.workloads and not request.claims:
         trials = []  # a trial has its own model; who names workloads asks for their throughput
@@ -67,7 +72,7 @@ def run_plan(
     if not groups and not trials:
         raise MeasurementError("every group is measured already.", next_step="Run without --resume to measure again.")
     with measuring_alone(lambda text: sys.stderr.write(f"rtxbench: {text}\n"), wait=wait):
-        return _run(request, profile, results_dir, command, environment, groups, trials, quiet=quiet)
+        return _run(on_engine(engine, request), profile, results_dir, command, environment, groups, trials, quiet=quiet)
 
 
 def _run(
@@ -81,13 +86,12 @@ def _run(
     *,
     quiet: bool,
 ) -> Path:
-    engine = "tensorflow" if request.engine == ALL_ENGINES else request.engine  # a trial runs on one engine
     question = Questions(load_claims(request.claims_file), environment)
     with Session(results_dir, profile, tuple(command), environment=environment, question=question) as session:
         _measure(session, groups, quiet=quiet)
         for claim in trials:
             with TrialProgress(claim, None if quiet else sys.stderr) as progress:
-                measure_trial(claim, session, engine, progress.step)
+                measure_trial(claim, session, request.engine, progress.step)
         if session.can_explain:
             with nullcontext() if quiet else Waiting("gathering what explains the figures"):
                 session.explain()

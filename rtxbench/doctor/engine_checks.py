@@ -10,7 +10,13 @@ from rtxbench.doctor.finding import Check, Finding
 from rtxbench.doctor.installation import Card, Installation
 from rtxbench.hardware.cuda_libraries import LibraryStatus
 
-__all__ = ["ENGINE_CHECKS", "architecture_problem", "driver_problem", "why_engine_cannot"]
+__all__ = [
+    "ENGINE_CHECKS",
+    "architecture_problem",
+    "driver_problem",
+    "why_engine_cannot",
+    "why_released_engine_cannot",
+]
 
 _TITLES: Final[Mapping[str, str]] = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
@@ -189,6 +195,17 @@ def _torch_without_cuda(facts: Installation) -> Finding | None:
         "`pip install --force-reinstall torch` from PyPI (Linux wheels there carry CUDA).",
     )
 
+
+def why_released_engine_cannot(engine: str, compute_capability: str | None) -> str | None:
+    """Say why an engine's current wheels do not run on a card that is not here; ``None`` where they do."""
+    newest = _RELEASED.get(engine)
+    if newest is None or compute_capability is None or float(compute_capability) // 1 <= newest:
+        return None
+    return f"{_TITLES[engine]}'s wheels are built for up to sm_{newest}x and do not run on this card. {_OTHER_ENGINE}"
+
+
+_RELEASED: Final[Mapping[str, int]] = {"tensorflow": 9}
+"""Engine → newest major architecture of its wheels on PyPI (TensorFlow 2.21's build_info: sm_60 to compute_90)."""
 
 ENGINE_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("tensorflow", _tensorflow_without_cuda),

@@ -169,7 +169,7 @@ def inspect_installation(
     root: Path = Path("/"),
     load: Callable[[str], str | None] = load_error,
     environ: Mapping[str, str] = os.environ,
-    copies: Callable[[], PeerCopies] = probe_peer_copies,
+    copies: Callable[[], PeerCopies] | None = probe_peer_copies,
 ) -> Installation:
     """Collect the facts.
 
@@ -179,7 +179,7 @@ def inspect_installation(
         root: where ``/proc`` and ``/sys`` are read from.
         load: opens a shared library and returns the loader's message, ``None`` on success.
         environ: the environment variables.
-        copies: tries copies between two cards; asked only where there are two.
+        copies: tries copies between two cards; asked only where there are two. ``None`` tries none.
     """
     folders = [Path(entry) for entry in sys.path if entry] if site_packages is None else list(site_packages)
     package = _package(folders, "tensorflow")
@@ -197,7 +197,7 @@ def inspect_installation(
         cuda_libraries=library_statuses(folders, package, load) if build and build.cuda else (),
         cpu_features=_cpu_features(root),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
-        peer_copies=copies() if len(cards.cards) > 1 else None,
+        peer_copies=copies() if copies is not None and len(cards.cards) > 1 else None,
     )
 
 

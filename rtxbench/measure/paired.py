@@ -118,9 +118,10 @@ def expected_launches(runs: Sequence[GroupRun]) -> list[ToCome]:
     return coming
 
 
-def limits_of(profile: Profile) -> Limits:
-    """Take the launches and seconds of a profile."""
-    return Limits(profile.launches_min, profile.launches_max, profile.group_budget_s, profile.session_s)
+def limits_of(profile: Profile, device_kind: str = "cpu") -> Limits:
+    """Take the launches and seconds of a profile, by the machine's best kind of device."""
+    session_s = profile.session_on(device_kind)
+    return Limits(profile.launches_min, profile.launches_max, profile.group_budget_s, session_s)
 
 
 def measure_pairing(

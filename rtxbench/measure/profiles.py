@@ -52,6 +52,8 @@ class Profile:
     """No launch of a group is started that would not end within it, by the longest so far (the first always is)."""
     session_s: float = math.inf
     """The same for all groups of a session together; beyond ``launches_min`` only open questions get what is left."""
+    session_gpu_s: float | None = None
+    """The same on a machine with a GPU, where launches do not get ready side by side; ``None``: no other."""
     retries: int = 0
     """How often a group is measured again when its environment was invalid."""
     half_width_goal_ratio: float = 0.01
@@ -72,6 +74,10 @@ class Profile:
     def adaptive(self) -> bool:
         """Whether the number of launches depends on what was seen, which widens the interval."""
         return self.launches_max > self.launches_min
+
+    def session_on(self, device_kind: str) -> float:
+        """Seconds for all groups of a session, by the machine's best kind of device."""
+        return self.session_gpu_s if device_kind == "gpu" and self.session_gpu_s is not None else self.session_s
 
     def with_budget(self, group_budget_s: float) -> "Profile":
         """The same profile with another time budget per group."""
@@ -105,6 +111,7 @@ PROFILES: Final[dict[str, Profile]] = {
             warm_up=ShortWarmUp(seconds=0.5),
             group_budget_s=150.0,
             session_s=480.0,  # the trials need a third of the fifteen minutes
+            session_gpu_s=900.0,
             half_width_goal_ratio=0.03,
             sustained_gpu_s=10.0,
             builds_ahead=True,

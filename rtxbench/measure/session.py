@@ -211,7 +211,7 @@ class Session:
             try:
                 in_rounds(
                     list(runs.values()),
-                    limits_of(self.profile),
+                    limits_of(self.profile, "gpu" if self.environment.gpus else "cpu"),
                     decided=lambda run: standings[run.name].decided,
                     expect=lambda turn: ahead.expect(expected_launches(turn)),
                     launched=launched,

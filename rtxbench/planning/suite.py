@@ -6,21 +6,25 @@ pathologically, stays in the plan with its reason, so that a report can say why 
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named, suggestion
 from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, on_engine, split_runnable
+from rtxbench.measure.profiles import profile_named
 from rtxbench.placement import PLACEMENTS
+from rtxbench.planning.arrange import arranged
 from rtxbench.planning.designs import DESIGNS, Task, logical_check
+from rtxbench.planning.imagined import machine_of
+from rtxbench.planning.memory import USABLE_SHARE, resident_bytes
 from rtxbench.records import Case, Environment
 from rtxbench.verdicts.claims import Claim, load_claims, load_surveys
 from rtxbench.verdicts.matching import comparable, lacks
 from rtxbench.verdicts.plan_rows import PlanRow, Survey
 from rtxbench.verdicts.selectors import selects
-from rtxbench.workloads import WORKLOADS, workload_named
+from rtxbench.workloads import WORKLOADS, Workload, workload_named
 
 __all__ = ["ALL_ENGINES", "check", "plan", "trials_of"]
 
@@ -28,15 +32,23 @@ ALL_ENGINES: Final = "all"
 _NO_GPU: Final = "no NVIDIA GPU on this machine; run the same command on one that has it."
 
 
-def plan(request: Request, environment: Environment) -> list[Group]:
-    """List every group of the requested claims on this machine.
+def plan(request: Request, environment: Environment, refused: Mapping[str, str] | None = None) -> list[Group]:
+    """List every group of the requested claims on this machine, arranged so that each fits on its GPU.
+
+    Args:
+        request: what to measure.
+        environment: where.
+        refused: engine → why it cannot use the GPUs; its cases on them are set aside with that reason.
 
     Raises:
         UsageError: an unknown claim, workload, engine or profile.
     """
     check(request)
-    if request.engine == ALL_ENGINES:
-        return _plan_for_all(request, environment)
+    every = _plan_for_all if request.engine == ALL_ENGINES else _plan_for_one
+    return arranged(every(request, environment), machine_of(environment), profile_named(request.profile), refused)
+
+
+def _plan_for_one(request: Request, environment: Environment) -> list[Group]:
     return [
         group
         for subject in _subjects(request)
@@ -80,10 +92,10 @@ def _subjects(request: Request) -> list[Claim | Survey]:
 def _plan_for_all(request: Request, environment: Environment) -> list[Group]:
     """Plan once per engine. Group names are unique within a run: the reference engine's are plain."""
     reference, *others = COMPILERS
-    groups = plan(on_engine(reference, request), environment)
+    groups = _plan_for_one(on_engine(reference, request), environment)
     surveys = {subject.id for subject in _all(request) if isinstance(subject, Survey)}  # compare engines already
     for engine in others:
-        own = plan(on_engine(engine, request), environment)
+        own = _plan_for_one(on_engine(engine, request), environment)
         groups += [dataclasses.replace(g, name=f"{g.name}@{engine}") for g in own if g.claim not in surveys]
     return groups
 
@@ -109,10 +121,19 @@ def _named_by(selector: str, environment: Environment) -> list[str]:
         fitting = [
             row
             for row in WORKLOADS.values()
-            if selects("workload", (pattern,), row.name) and row.least_memory_bytes <= memory_bytes
+            if selects("workload", (pattern,), row.name) and _two_fit(row, memory_bytes)
         ]
         return [max(fitting, key=lambda row: row.least_memory_bytes).name] if fitting else []
     return [n for n, row in WORKLOADS.items() if selects("workload", (selector,), n) and not row.scaled_down_from]
+
+
+def _two_fit(row: Workload, memory_bytes: int) -> bool:
+    """Tell whether a comparison of a workload fits: a baseline and a candidate are resident together."""
+    case = Case(workload=row.name, batch_size=row.batch_sizes["gpu"], placement="gpu")
+    needed = resident_bytes([case, case])
+    if memory_bytes == 0 or needed is None:
+        return row.least_memory_bytes <= memory_bytes
+    return needed <= USABLE_SHARE * memory_bytes
 
 
 def _groups(

@@ -90,7 +90,7 @@ class Trained(TrialMessage, frozen=True, kw_only=True):
 
 
 class Probe(TrialMessage, frozen=True, kw_only=True):
-    """Try one training step at this batch size, within ``memory_limit_bytes`` of host memory where that is given."""
+    """Try one training step at this batch size, within ``memory_limit_bytes`` of host memory where it runs on a CPU."""
 
     batch_size: int
     precision: str = "float32"

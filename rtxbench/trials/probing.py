@@ -28,7 +28,8 @@ def run_probe(request: Probe, pool: ModelPool) -> Probed:
     x = np.zeros((request.batch_size, 28, 28, 1), np.float32)
     y = np.zeros(request.batch_size, np.int32)
     model = pool.fresh(request.precision, 64, 0, 1e-3)
-    _limit_memory(request.memory_limit_bytes)
+    if device_kind() == "cpu":
+        _limit_memory(request.memory_limit_bytes)
     try:
         with pool.engine.translated_errors():
             model.train_on_batch(x, y)  # traces for this shape

@@ -67,7 +67,7 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
             return tries, reply
         tries.append(reply)
         low, high = (batch, high) if reply.fits else (low, batch)
-        if not reply.fits and not context.environment.gpus:
+        if not reply.fits and reply.device_kind == "cpu":
             context.fresh_worker()  # what the failed step left behind would count against the next one's limit
         if low >= _LARGEST_TRIED or high == 1:
             return tries, None
@@ -77,7 +77,8 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
 
 def _probe(context: TrialContext, batch_size: int) -> Probed | str:
     """The try, or why it could not be made."""
-    limit = None if context.environment.gpus else context.scale.memory_limit_bytes
+    # The worker knows where it trains: the limit binds a step on the CPU, whatever the driver lists.
+    limit = context.scale.memory_limit_bytes
     reply = context.answer(Probe(key=f"tuning/probe/{batch_size}", batch_size=batch_size, memory_limit_bytes=limit))
     if isinstance(reply, Probed):
         return reply
@@ -111,7 +112,8 @@ def _largest_batch(context: TrialContext) -> None:
             case=case,
             replicate="step",
         )
-    limit = "device memory" if context.environment.gpus else f"{context.scale.memory_limit_bytes} bytes of host memory"
+    on_gpu = any(probed.device_kind == "gpu" for probed in tries)
+    limit = "device memory" if on_gpu else f"{context.scale.memory_limit_bytes} bytes of host memory"
     failed = next((t.reason for t in tries if not t.fits), None)
     labels = {"limit": limit, "tries": str(len(tries)), "first_failure": failed or "none"}
     largest = max((t.batch_size for t in fitting), default=None)

@@ -273,7 +273,7 @@ def test_an_unknown_engine_is_refused() -> None:
 
 
 def test_the_lora_decoder_is_scaled_to_the_devices_memory() -> None:
-    """24 GiB fine-tune the 3B decoder, 12 GiB the 1B one, a CPU the small one that says what it stands for."""
+    """Two arms fit: 80 GiB compare the 3B decoder, 32 the 1B one, less the small one that stands for it."""
 
     def lora_of(environment: Environment) -> set[str]:
         groups = plan(Request(claims=("tensor-cores",), profile="standard"), environment)
@@ -283,8 +283,9 @@ def test_the_lora_decoder_is_scaled_to_the_devices_memory() -> None:
         gpu = Gpu(uuid="GPU-0", name="RTX", index=0, compute_capability="8.9", memory_bytes=memory_gib * 2**30)
         return msgspec.structs.replace(machine(), gpus=(gpu,))
 
-    assert lora_of(card(24)) == {"llama-3b-lora"}
-    assert lora_of(card(12)) == {"llama-1b-lora"}
+    assert lora_of(card(80)) == {"llama-3b-lora"}
+    assert lora_of(card(32)) == {"llama-1b-lora"}
+    assert lora_of(card(12)) == {"llama-mini-lora"}
     finding = plan(Request(claims=("cpu-matrix-unit",), profile="standard"), machine())
     assert {group.workload for group in finding if "lora" in group.workload} == {"llama-mini-lora"}
     assert workload_named("llama-mini-lora").scaled_down_from == "llama-1b-lora"

@@ -1,0 +1,86 @@
+"""The plan for a card one does not own: its groups, arms, memory and time."""
+
+from rtxbench.catalog.cards import Card, match_device
+from rtxbench.catalog.cards import load_cards as _load_cards
+from rtxbench.doctor.engine_checks import why_released_engine_cannot
+from rtxbench.measure.groups import Group
+from rtxbench.measure.profiles import Profile
+from rtxbench.planning.duration import Machine, group_s, plan_s
+from rtxbench.planning.memory import USABLE_SHARE, resident_bytes
+from rtxbench.records import Case, Cpu, Environment, Gpu
+from rtxbench.units import format_bytes, format_duration
+
+__all__ = ["environment_with", "machine_of", "plan_text", "refused_engines"]
+
+
+def environment_with(card: Card, count: int, cpu: Cpu, memory_bytes: int | None = None) -> Environment:
+    """Describe a machine that has so many of a card beside a processor.
+
+    Args:
+        card: from the catalogue.
+        count: of them.
+        cpu: the processor.
+        memory_bytes: of each card, where it differs from the catalogue's (a laptop's edition).
+    """
+    gpus = tuple(
+        Gpu(
+            uuid=f"GPU-imagined-{index}",
+            name=f"NVIDIA {card.name}",
+            index=index,
+            memory_bytes=memory_bytes or card.memory_bytes,
+            compute_capability=card.compute_capability,
+        )
+        for index in range(count)
+    )
+    return Environment(machine="imagined", cpu=cpu, gpus=gpus)
+
+
+def machine_of(environment: Environment) -> Machine:
+    """Read what predictions need from a description of a machine; several GPUs count by the smallest."""
+    if not environment.gpus:
+        return Machine(memory_bytes=None)
+    first = environment.gpus[0]
+    known = [gpu.memory_bytes for gpu in environment.gpus if gpu.memory_bytes is not None]
+    card = match_device(first.name, first.memory_bytes, _load_cards())
+    return Machine(
+        memory_bytes=min(known, default=None), fp32_flop_per_s=None if card is None else card.fp32_flop_per_s
+    )
+
+
+def refused_engines(environment: Environment) -> dict[str, str]:
+    """Engines whose released wheels do not run on the cards, with the reason."""
+    capability = environment.gpus[0].compute_capability if environment.gpus else None
+    reasons = {name: why_released_engine_cannot(name, capability) for name in ("tensorflow", "jax", "torch")}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def plan_text(groups: list[Group], environment: Environment, profile: Profile) -> str:
+    """Print a plan: one line per group, one per case that is set aside, and the time of it all. All is predicted."""
+    machine = machine_of(environment)
+    usable = None if machine.memory_bytes is None else machine.memory_bytes * USABLE_SHARE
+    names = " + ".join(gpu.name for gpu in environment.gpus) or environment.cpu.name
+    offered = "" if usable is None else f", {format_bytes(usable)} of device memory offered"
+    lines = [f"profile {profile.name} on {names}{offered}; memory and time are predicted", ""]
+    lines += [_line(group, machine, profile) for group in groups if group.cases]
+    aside = {(case.label, reason): None for group in groups for case, reason in group.skipped}
+    if aside:
+        lines += ["", "set aside:", *(f"  {label}: {reason}" for label, reason in aside)]
+    least, most = plan_s(groups, machine, profile)
+    lines += ["", f"about {format_duration(least)}, at most {format_duration(most)} with launches for open questions"]
+    return "\n".join(lines)
+
+
+def _line(group: Group, machine: Machine, profile: Profile) -> str:
+    held = resident_bytes(group.cases)
+    memory = "unknown" if held is None else format_bytes(held) if held else "host only"
+    seconds = group_s(group, machine, profile)
+    arms = ", ".join(_short(case, group.cases[0]) for case in group.cases)
+    return f"  {group.name:<40} {memory:>10} {format_duration(seconds):>12}  {arms}"
+
+
+def _short(case: Case, baseline: Case) -> str:
+    """Name an arm by what tells it from the baseline; the baseline by all of it."""
+    if case is baseline:
+        return case.label
+    fields = ("workload", "precision", "placement", "engine", "compiler", "device_count", "batch_size", "variant")
+    return "/".join(str(getattr(case, name)) for name in fields if getattr(case, name) != getattr(baseline, name))
