@@ -41,6 +41,10 @@ _NO_LLM_NOTE = (
     "No fine-tuning speed of a large language model is published for these cards in one software stack: the speed "
     "shown is that of {workload}, which need not rank them alike."
 )
+_LEANER_NOTE = (
+    "What does not fit may fit in a leaner setup: --setup framework=torchtune, a smaller --batch-size or --tokens, "
+    "--optimizer adam-8bit-paged, another :METHOD."
+)
 _P2P_NOTE = (
     "GeForce RTX 40 cards have no NVLink and their driver allows no peer-to-peer copies: gradients pass through the "
     "host, and two cards do not pool their memory under data parallelism."
@@ -356,6 +360,8 @@ def _notes(ranked: Sequence[Option], desk: Desk) -> tuple[str, ...]:
     notes = []
     if desk.question.memory_model is not None and desk.basis is not None:
         notes.append(_NO_LLM_NOTE.format(workload=desk.question.workload))
+    if any(option.memory is not None and option.memory.state == "no" for option in ranked):
+        notes.append(_LEANER_NOTE)
     notes += [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
     if any(option.price is not None and option.price.is_launch_price for option in ranked):
         notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")

@@ -36,7 +36,7 @@ def fitting_batch(card: Card, case: Case, anchors: Points, cards: Mapping[str, C
 
 
 def published_need(case: Case) -> Callable[[int], float] | None:
-    """Bytes of a training step by batch, the middle of the computed range, for a published model that is known."""
+    """Bytes of a training step by batch, the upper end of the computed range, for a published model that is known."""
     workload, tokens = workload_of(case.model)
 
     def need(batch: int) -> float:
@@ -44,7 +44,7 @@ def published_need(case: Case) -> Callable[[int], float] | None:
         found: Need = (
             network_need(NETWORKS[workload], setup) if workload in NETWORKS else training_need(MODELS[workload], setup)
         )
-        return math.sqrt(found.low_bytes * found.high_bytes)
+        return found.high_bytes
 
     return need if workload in NETWORKS or workload in MODELS else None
 
