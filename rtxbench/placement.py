@@ -10,8 +10,6 @@ from rtxbench.lookup import named
 
 __all__ = ["PLACEMENTS", "Placement", "batch_sharing_placement", "is_functional_check", "placement_named"]
 
-_SEVERAL_ENGINES: Final = ("tensorflow", "jax", "torch")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -22,12 +20,16 @@ class Placement:
     """How work is spread over devices. An engine dispatches on it and refuses one that it does not know."""
     device_kind: str
     """cpu or gpu: which default batch sizes and precisions apply."""
-    engines: tuple[str, ...]
-    """Engines that implement the strategy."""
+    engines: tuple[str, ...] = ()
+    """Engines that carry out the strategy; empty: every engine does."""
     all_reduces: bool = False
     """Whether every step sums the gradients of all devices: what data parallelism pays."""
     functional_check: bool = False
     """Whether the devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
+
+    def runs_on(self, engine: str) -> bool:
+        """Tell whether the engine carries out this placement's strategy."""
+        return not self.engines or engine in self.engines
 
     @property
     def isolated(self) -> bool:
@@ -44,8 +46,8 @@ PLACEMENTS: Final[Mapping[str, Placement]] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Placement(name="cpu", strategy="single", device_kind="cpu", engines=_SEVERAL_ENGINES),
-            Placement(name="gpu", strategy="single", device_kind="gpu", engines=_SEVERAL_ENGINES),
+            Placement(name="cpu", strategy="single", device_kind="cpu"),
+            Placement(name="gpu", strategy="single", device_kind="gpu"),
             # MirroredStrategy: one replica per GPU.
             *_with_functional_check(
                 Placement(
@@ -97,9 +99,10 @@ def batch_sharing_placement(engine: str, *, functional_check: bool = False) -> s
         UnavailableError: the engine has none.
     """
     for row in PLACEMENTS.values():
-        if engine in row.engines and row.all_reduces and row.functional_check is functional_check:
+        if row.runs_on(engine) and row.all_reduces and row.functional_check is functional_check:
             return row.name
+    able = {name for row in PLACEMENTS.values() if row.all_reduces for name in row.engines}
     raise UnavailableError(
         f"{engine} cannot share a batch over devices.",
-        next_step=f"Choose one of: {', '.join(_SEVERAL_ENGINES)}.",
+        next_step=f"Choose one of: {', '.join(sorted(able))}.",
     )

@@ -3,7 +3,10 @@
 import ast
 import re
 import shlex
-from itertools import takewhile
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -77,12 +80,15 @@ def _is_property(function: ast.FunctionDef) -> bool:
     return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
 
 
+def pages_text() -> str:
+    """README, CONTRIBUTING and every page of docs, one after the other."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return "\n".join([*(page.read_text(encoding="utf-8") for page in pages), ""])
+
+
 def test_every_command_of_the_pages_exists() -> None:
     """Each `rtxbench …` line of README, CONTRIBUTING, docs and the claims template names real commands and options."""
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-    text = "\n".join(
-        [*(page.read_text(encoding="utf-8") for page in pages), re.sub(r":  +rtxbench", ": `rtxbench", TEMPLATE)]
-    )
+    text = pages_text() + re.sub(r":  +rtxbench", ": `rtxbench", TEMPLATE)
     commands = set(re.findall(r"(?:`|\$ )rtxbench ((?:[a-z-]+)(?: [^`#|\n]*)?)(?=[`#\n])", text))
     assert len(commands) >= 8
     for command in commands:
@@ -94,6 +100,29 @@ def test_every_command_of_the_pages_exists() -> None:
         assert shown.exit_code == 0, command
         for option in (word for word in words if word.startswith("--") and word != "--"):
             assert option in shown.output, command
+
+
+_COMMAND = re.compile(r"(?:`|^\$ |&& |^|- run: )((?:[A-Z_]+=\S+ )*(?:pytest|tox|python -m) [^`\n#&]*)", re.MULTILINE)
+
+
+def test_every_pytest_tox_and_module_command_of_the_pages_exists() -> None:
+    """Each such command of the pages names files, options, environments and modules that are there."""
+    commands = set(_COMMAND.findall(pages_text()))
+    help_text = subprocess.run(
+        [sys.executable, "-m", "pytest", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    environments = set(re.findall(r"^\[testenv:(.+)\]", (ROOT / "tox.ini").read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(commands) >= 20
+    for command in commands:
+        program, *words = (word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S+", word))
+        if program == "tox":
+            named = {name for before, word in pairwise(["", *words]) if before == "-e" for name in word.split(",")}
+            assert named <= environments, command
+        elif program == "pytest":
+            assert all(word.split("=")[0] in help_text for word in words if word.startswith("--")), command
+            assert all((ROOT / word).exists() for word in words if "/" in word), command
+        elif words[1] not in ("pip", "venv"):
+            assert find_spec(words[1]) is not None, command
 
 
 def test_every_page_the_readme_links_exists() -> None:

@@ -7,6 +7,7 @@ seen to fail or to train wrongly; the source is named so that a fixed release ca
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
+from rtxbench.engines import ENGINES, FRAMEWORKS
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import PLACEMENTS, placement_named
 from rtxbench.records import Case
@@ -15,13 +16,8 @@ __all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse", "wa
 
 _Way = TypeVar("_Way")
 
-COMPILERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "tensorflow": ("none", "xla"),
-    "jax": ("xla", "none"),
-    "torch": ("none", "inductor"),
-}
-"""Engine → compilers it has, first the one its users get: JAX compiles every step, the others run operations as
-written unless asked."""
+COMPILERS: Final[Mapping[str, tuple[str, ...]]] = {name: ENGINES[name].compilers for name in FRAMEWORKS}
+"""Engine of the suite → compilers it has, first the one its users get."""
 
 
 class Refusal(NamedTuple):
@@ -96,10 +92,10 @@ def refuse(case: Case) -> None:
             f"{case.engine} has no compiler {case.compiler!r}.", next_step=f"Choose one of: {', '.join(compilers)}."
         )
     engines = placement_named(case.placement).engines
-    if case.engine not in engines:
+    if engines and case.engine not in engines:
         raise UnavailableError(
             f"placement {case.placement} is a way of {' and '.join(engines)}, not of {case.engine}.",
-            next_step=f"Choose one of: {', '.join(n for n, row in PLACEMENTS.items() if case.engine in row.engines)}.",
+            next_step=f"Choose one of: {', '.join(n for n, row in PLACEMENTS.items() if row.runs_on(case.engine))}.",
         )
     for refusal in REFUSALS:
         if refusal.applies(case):

@@ -78,7 +78,7 @@ def _devices(task: Task) -> Iterator[Group]:
     one = task.case("gpu")
     parallel = [row for row in PLACEMENTS.values() if row.strategy != "single" and not row.functional_check]
     taken = [row for row in parallel if _any_takes(task, row.name)]
-    own = [row for row in taken if task.request.engine in row.engines]
+    own = [row for row in taken if row.runs_on(task.request.engine)]
     for row in own or taken[:1]:  # a placement of another engine is set aside with the reason
         many = task.case(row.name, "gpu", count)
         suffix = "" if row is (own or taken)[0] else f"-{row.name}"

@@ -176,11 +176,11 @@ def _possible(group: Group, subject: Claim | Survey, environment: Environment) -
     run: list[Case] = []
     skipped = list(group.skipped)
     for case in group.candidates:
-        engines = PLACEMENTS[case.placement].engines
-        if case.engine not in engines:
-            skipped.append((case, f"engine {case.engine} has no placement {case.placement}; {_try(engines)}."))
+        row = PLACEMENTS[case.placement]
+        if not row.runs_on(case.engine):
+            skipped.append((case, f"engine {case.engine} has no placement {case.placement}; {_try(row.engines)}."))
             continue
-        able, unable = split_runnable([case], environment, PLACEMENTS[case.placement].device_kind)
+        able, unable = split_runnable([case], environment, row.device_kind)
         run += able
         skipped += unable
     baseline = group.baseline if run else None

@@ -6,15 +6,12 @@ import sysconfig
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 import rtxbench
+from rtxbench.engines import ENGINES, FRAMEWORKS
 from rtxbench.workers.process import WorkerSpec
 
-__all__ = ["FRAMEWORKS", "interpreter_of", "why_engine_missing", "worker_spec"]
-
-FRAMEWORKS: Final = ("tensorflow", "jax", "torch")
-"""Engines that are also the module their environment must have."""
+__all__ = ["interpreter_of", "why_engine_missing", "worker_spec"]
 
 
 def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str:
@@ -26,7 +23,7 @@ def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder:
     named = environ.get(f"RTXBENCH_PYTHON_{engine.upper()}")
     if named:
         return named
-    if engine in FRAMEWORKS and find_spec(engine) is None:
+    if engine in FRAMEWORKS and not _is_installed(engine):
         built = folder / ".tox" / engine / "bin" / "python"
         if built.is_file():
             return str(built.absolute())
@@ -41,12 +38,17 @@ def why_engine_missing(engine: str, environ: Mapping[str, str] = os.environ, fol
     python = interpreter_of(engine, environ, folder)
     if python != sys.executable:
         return None if Path(python).is_file() else f"RTXBENCH_PYTHON_{engine.upper()} names {python}, which is no file."
-    if find_spec(engine) is not None:
+    if _is_installed(engine):
         return None
     return (
         f"{engine} is not installed here; make an environment for it (tox -e {engine} --notest) "
         f"or name one in RTXBENCH_PYTHON_{engine.upper()}."
     )
+
+
+def _is_installed(engine: str) -> bool:
+    package = ENGINES[engine].package
+    return not package or find_spec(package) is not None
 
 
 def worker_spec(engine: str) -> WorkerSpec:

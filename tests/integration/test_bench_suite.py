@@ -63,12 +63,11 @@ def test_the_native_table_shows_the_measured_step_times(results: Path) -> None:
 
 
 def test_the_run_stores_every_case_and_its_ratio(results: Path) -> None:
-    """Measured cases, skipped cases with their reasons, the ratio with its launches, the environment, the trace."""
+    """The measured cases, their ratio with its launches, the environment, the trace."""
     (run,) = load_results([results])
     cases = run.of_kind(CaseRecord)
-    assert {case.status for case in cases} == {"measured", "skipped"}
-    assert all(case.reason for case in cases if case.status == "skipped")
-    assert {case.hardware is not None for case in cases if case.status == "measured"} == {True}
+    assert {case.status for case in cases} == {"measured"}
+    assert all(case.hardware is not None for case in cases)
     *_, ratio = run.of_kind(RatioRecord)  # where the machine was disturbed, an earlier attempt is stored too
     assert len(ratio.log_ratios) == 2
     assert run.run.environment.packages["tensorflow"]
@@ -99,11 +98,11 @@ def test_language_models_on_a_card_are_skipped_where_there_is_none(tmp_path: Pat
     finished = bench(tmp_path, claim="rtx-30-40", scope=("--profile", "smoke"))
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (run,) = load_results([tmp_path])
-    (case,) = run.of_kind(CaseRecord)
-    assert (case.case.workload, case.case.placement, case.status) == ("bert-small", "gpu", "skipped")
-    assert "run the same command on one that has it" in (case.reason or "")
+    cases = run.of_kind(CaseRecord)
+    assert {(record.case.placement, record.status) for record in cases} == {("cpu", "skipped"), ("gpu", "skipped")}
+    assert all("run the same command on one that has it" in (record.reason or "") for record in cases)
     assert re.search(r"rtx-30-40 +not-measured", finished.stdout)
-    assert "1 case skipped" in finished.stdout
+    assert "2 cases skipped" in finished.stdout
 
 
 def test_an_unknown_workload_is_a_usage_error_with_the_nearest_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which views the page has and which sections each shows. `rtxbench.report.base` says how to add one."""
+"""List the page's views and the sections of each. `rtxbench.report.base` says how to add one."""
 
 from typing import Final
 
@@ -20,32 +20,26 @@ from rtxbench.report.sections.trust import trust_section
 from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.report.sections.why import why_section
 
-__all__ = ["SECTIONS", "VIEWS"]
+__all__ = ["APPENDIX", "EVIDENCE", "SECTIONS", "VIEWS"]
 
+EVIDENCE: Final = (verdicts_section, ratios_section, side_by_side_section, claims_section, why_section)
+APPENDIX: Final = (
+    throughput_section,
+    engines_section,
+    timeline_section,
+    trust_section,
+    gate_section,
+    history_section,
+    unmeasured_section,
+    machines_section,
+    runs_section,
+    guide_section,
+)
 VIEWS: Final = (
     ViewPlan(id="answers", title="Answers", sections=(answers_section,)),
-    ViewPlan(
-        id="evidence",
-        title="Evidence",
-        sections=(verdicts_section, ratios_section, side_by_side_section, claims_section, why_section),
-    ),
+    ViewPlan(id="evidence", title="Evidence", sections=EVIDENCE),
     ViewPlan(id="cards", title="Which card", sections=(purchase_section, published_section)),
-    ViewPlan(
-        id="appendix",
-        title="Appendix",
-        sections=(
-            throughput_section,
-            engines_section,
-            timeline_section,
-            trust_section,
-            gate_section,
-            history_section,
-            unmeasured_section,
-            machines_section,
-            runs_section,
-            guide_section,
-        ),
-    ),
+    ViewPlan(id="appendix", title="Appendix", sections=APPENDIX),
 )
 """The answer first, what it rests on second; what few readers need comes last."""
 
