@@ -1,4 +1,4 @@
-"""How a command ends: one message and an exit code, never a traceback that a CI runner takes for a regression."""
+"""End a command by one message and an exit code, never by a traceback that a CI runner takes for a regression."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What the fields of a record may hold: bounded numbers and safe names."""
+"""Types of the fields of a record: bounded numbers and safe names."""
 
 from typing import Annotated, TypeAlias
 

@@ -18,7 +18,7 @@ __all__ = ["Merged", "merge_results"]
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did."""
+    """The outcome of a merge."""
 
     written: tuple[Path, ...]
     """Results files made in the output folder."""
@@ -78,7 +78,7 @@ def _target(loaded: LoadedRun, out: Path) -> Path:
 
 
 def _is_present(loaded: LoadedRun, target: Path) -> bool:
-    """Tell whether ``target`` already holds all of the run.
+    """Return whether ``target`` already holds all of the run.
 
     Raises:
         RecordError: it holds something else, or less; it is left as it is.

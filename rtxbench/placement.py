@@ -1,4 +1,4 @@
-"""Where a case's training step runs."""
+"""Placements: the devices a case's training step runs on, and how it is spread over them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Placement:
     """Whether the devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
 
     def runs_on(self, engine: str) -> bool:
-        """Tell whether the engine carries out this placement's strategy."""
+        """Return whether the engine carries out this placement's strategy."""
         return not self.engines or engine in self.engines
 
     @property
@@ -87,7 +87,7 @@ def placement_named(name: str) -> Placement:
 
 
 def is_functional_check(name: str) -> bool:
-    """Tell whether a record's placement proves only that the code runs; false for a name this version lacks."""
+    """Return whether a placement proves only that the code runs; false for a name this version lacks."""
     row = PLACEMENTS.get(name)
     return row is not None and row.functional_check
 

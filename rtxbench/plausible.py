@@ -1,4 +1,4 @@
-"""Say what cannot be in a record: figures that contradict their own blocks, and intervals that contradict themselves.
+"""Refuse impossible records: figures that contradict their own blocks, intervals that contradict themselves.
 
 Types and bounds are checked as a line is decoded (`rtxbench.records`); here stand the rules that tie fields together.
 A record that passes both cannot make a later computation overflow or divide by nothing.

@@ -141,7 +141,7 @@ def why_not(
     compiler: str,
     compute_capability: float | None = None,
 ) -> str | None:
-    """Say why a precision is skipped on a device; ``None`` where it should run.
+    """Give the reason to skip a precision on a device; ``None`` where it should run.
 
     Args:
         precision: row of `PRECISIONS`.
@@ -160,7 +160,7 @@ def why_not(
 
 
 def why_unproven(precision: str, numerics: Mapping[str, float]) -> str | None:
-    """Say in what the measured errors contradict the precision's name; ``None`` where they fit it or none is known.
+    """Compare the measured errors with the precision's name; ``None`` where they fit it or none is known.
 
     Args:
         precision: as a record names it; one that this version lacks is not judged.

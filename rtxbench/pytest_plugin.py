@@ -35,7 +35,7 @@ class Arm(NamedTuple):
 
 
 class _State:
-    """What one pytest session has measured so far."""
+    """The measurements of one pytest session so far."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -230,7 +230,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 class Measured:
-    """What the ``measured`` fixture gives: run an arm, get its record."""
+    """The ``measured`` fixture: run an arm, get its record."""
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
         self._config = request.config
@@ -284,7 +284,7 @@ def measured(request: pytest.FixtureRequest, benchmark: Any) -> Measured:
 
 
 class Trials:
-    """What the ``trials`` fixture gives: measure a claim that is no throughput (`rtxbench.trials.table`)."""
+    """The ``trials`` fixture: measure a claim that is no throughput (`rtxbench.trials.table`)."""
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any) -> None:
         self._config = request.config

@@ -1,4 +1,4 @@
-"""What pytest shows of a measured case: exact device times in pytest-benchmark's own table, verdicts below it."""
+"""Show measured cases in pytest: exact device times in pytest-benchmark's own table, verdicts below it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

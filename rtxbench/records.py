@@ -61,7 +61,7 @@ class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Case(_Frozen, frozen=True, kw_only=True):
-    """What is measured: one workload, one way of running it. Two equal cases are the same experiment."""
+    """One workload and one way of running it. Two equal cases are the same experiment."""
 
     workload: str
     """Row of `rtxbench.workloads.WORKLOADS`, for example ``resnet50``."""
@@ -135,7 +135,7 @@ class Summary(_Frozen, frozen=True, kw_only=True):
 
 
 class HardwareSummary(_Frozen, frozen=True, kw_only=True):
-    """What the recorder saw while one case's timed blocks ran: device (GPU UUID or ``host``) → metric → Summary."""
+    """The recording of one case's timed blocks, summarised: device (GPU UUID or ``host``) → metric → Summary."""
 
     devices: dict[str, dict[str, Summary]] = {}
     energy_j: dict[str, Figure] = {}
@@ -322,7 +322,7 @@ class Note(_Frozen, frozen=True, kw_only=True):
 
 
 class Verdict(_Frozen, frozen=True, kw_only=True):
-    """What may be said of one claim on one machine, and why. Derived from records, never stored in results/."""
+    """The statement that records allow of one claim on one machine, and why. Derived, never stored in results/."""
 
     claim: str
     machine: str

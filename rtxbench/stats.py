@@ -173,7 +173,7 @@ def theil_sen_slope(values: ArrayLike) -> float:
 def two_window_steady(
     step_times_s: ArrayLike, window: int, tolerance_ratio: float = 0.01, most_ratio: float = 0.05
 ) -> bool:
-    """Tell whether the last two windows of block step times show neither a step nor a ramp.
+    """Return whether the last two windows of block step times show neither a step nor a ramp.
 
     Steady when the medians of the last two windows of ``window`` blocks differ by no more than the tolerance, and the
     Theil-Sen slope over both, times ``window``, is no more than it; both on logarithms. The tolerance is

@@ -261,7 +261,7 @@ def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRu
 
 
 def _holds(held: Mapping[str, Record], record: Record) -> bool:
-    """Say whether the record is there, or an edition of it with more launches or with the hardware seen meanwhile."""
+    """Look for the record, or an edition of it with more launches or with the hardware seen meanwhile."""
     mine = held.get(record.record_id)
     if mine is None or mine == record or not _supersedes(mine, record):
         return mine == record
@@ -350,7 +350,7 @@ def _last_editions(path: Path, records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def _supersedes(later: Record, earlier: Record) -> bool:
-    """Say whether a record may be a later edition of another: the same case or pair, with all that the other has."""
+    """Compare two records: is one a later edition of the other, of the same case or pair and with all it has?"""
     if later == earlier:
         return False
     if isinstance(later, CaseRecord) and isinstance(earlier, CaseRecord):

@@ -68,16 +68,23 @@ def test_every_test_file_is_named_after_a_module() -> None:
 _NO_SENTENCE = re.compile(r"(The \w+'s own\b|Itself\b|It\b|How |What |Which |Where |Why |Whether )")
 
 
-def test_a_functions_docstring_says_what_it_does() -> None:
-    """Its first line is imperative: no relative clause, no "its own". Properties are named for what they are."""
+def test_a_docstring_says_what_a_thing_does() -> None:
+    """A function's first line is imperative, a module's or class's names the thing: no relative clause opens it.
+
+    Properties are named for what they are.
+    """
+    found = []
     for path, tree in trees("rtxbench").items():
-        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and not _is_property(node)]
-        openers = {one.name: ast.get_docstring(one) or "" for one in functions}
-        assert [name for name, text in openers.items() if _NO_SENTENCE.match(text)] == [], path
+        parts = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+        openers = [ast.get_docstring(node) or "" for node in parts if not _is_property(node)]
+        found += [f"{path}: {text.splitlines()[0]}" for text in openers if _NO_SENTENCE.match(text)]
+    assert found == []
 
 
-def _is_property(function: ast.FunctionDef) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == "property" for one in function.decorator_list)
+def _is_property(part: ast.AST) -> bool:
+    return isinstance(part, ast.FunctionDef) and any(
+        isinstance(one, ast.Name) and one.id == "property" for one in part.decorator_list
+    )
 
 
 def pages_text() -> str:

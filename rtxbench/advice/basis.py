@@ -1,4 +1,4 @@
-"""Which software stack an advice stands on, and what is published of the asked-for case in it."""
+"""Choose the software stack an advice stands on, and collect what is published of the asked-for case in it."""
 
 import math
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _published_name(workload: str) -> str:
 
 
 def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[Owned] = ()) -> str:
-    """Say why there is no figure to stand on, and what to ask instead."""
+    """Explain why there is no figure to stand on, and what to ask instead."""
     if owned and not any(is_scalable(machine) for machine in owned):
         return (
             f"nothing is published of training {question.workload}, and your {owned[0].name} is none to scale from: "

@@ -25,7 +25,7 @@ __all__ = ["Judge", "break_even_between", "economics", "figure_ratio", "rent_or_
 
 
 class Judge(Protocol):
-    """What a comparison needs to know."""
+    """The facts a comparison of cards needs."""
 
     @property
     def cards(self) -> Mapping[str, Card]:
@@ -75,7 +75,7 @@ def _own_log_half_width(option: Option) -> float:
 
 
 def figure_ratio(one: Option, other: Option, rank_by: str, judge: Judge) -> Ratio | None:
-    """Say how much better ``one`` is than ``other`` in the figure ranked by: above 1 it is the better."""
+    """Divide ``one`` by ``other`` in the figure ranked by: above 1 ``one`` is the better."""
     name, larger = RANKINGS[rank_by]
     ours, theirs = getattr(one, name), getattr(other, name)
     if ours is None or theirs is None or theirs == 0 or ours == 0:

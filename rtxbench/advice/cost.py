@@ -1,4 +1,4 @@
-"""What training on a card costs over its life: price, resale, electricity; and where two cards break even.
+"""Compute the cost of training on a card over its life (price, resale, electricity), and where two cards break even.
 
 Every assumption is a field of `Assumptions` and is printed beside the figures.
 """
@@ -21,7 +21,7 @@ _JOULES_PER_KWH = 3.6e6
 
 
 class Assumptions(msgspec.Struct, frozen=True):
-    """What a cost rests on besides the card. Money is in the price list's currency."""
+    """Assumptions of a cost besides the card. Money is in the price list's currency."""
 
     electricity_per_kwh: float = 0.30
     hours_per_day: float = 4.0

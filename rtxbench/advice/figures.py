@@ -27,7 +27,7 @@ class Figure(NamedTuple):
 
 
 def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
-    """Say what is known of one such card training the asked-for case."""
+    """Find the best figure known of one such card training the asked-for case."""
     published = published_figure(card.name, 1, basis)
     if published is not None:
         figure = Figure(origin="published", stack=basis.case.stack, **published)  # type: ignore[arg-type]

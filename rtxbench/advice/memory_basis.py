@@ -26,7 +26,7 @@ _LINE_OVERHEAD_RATIO = 1.10
 
 
 class MemoryBasis(NamedTuple):
-    """How many bytes a step needs as a function of its batch."""
+    """Bytes a step needs, as a function of its batch."""
 
     model: str
     low_bytes: Callable[[int], float]
@@ -39,7 +39,7 @@ class MemoryBasis(NamedTuple):
 
 
 class CompiledPeak(NamedTuple):
-    """What a compiler planned for one step of one workload."""
+    """The peak memory a compiler planned for one step of one workload."""
 
     workload: str
     precision: str
@@ -86,7 +86,7 @@ def memory_basis(question: Question, runs: Sequence[LoadedRun], tokens: int | No
 
 
 def memory_on(card: Card, basis: MemoryBasis) -> Memory:
-    """Say what the basis says of one device of ``card``."""
+    """Judge by the basis whether the case fits one device of ``card``."""
     batch = basis.asked_batch or 1
     low, high = basis.low_bytes(batch), basis.high_bytes(batch)
     return Memory(

@@ -1,4 +1,4 @@
-"""Which card to buy: every option with what is known of it, ranked where figures may be compared.
+"""Answer which card to buy: every option with what is known of it, ranked where figures may be compared.
 
 One advice stands on one software stack, its *basis*: figures of two stacks are never ranked together. Options whose
 throughput is published or predicted in that stack are ranked; a machine of one's own, measured in its own stack,
@@ -41,7 +41,7 @@ class _Frozen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(_Frozen, frozen=True, kw_only=True):
-    """What a buyer asks."""
+    """A buyer's question."""
 
     workload: str
     precision: str = "mixed_float16"
@@ -74,7 +74,7 @@ class MemoryPart(_Frozen, frozen=True, kw_only=True):
 
 
 class Memory(_Frozen, frozen=True, kw_only=True):
-    """Whether something fits in one device's memory."""
+    """The answer to whether a training fits in one device's memory."""
 
     model: str
     state: FitState | None

@@ -48,7 +48,7 @@ def ranged(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str, currency: str, unit: str) -> str:
-    """Say which card to buy, with the figures it stands on; what keeps one from being named where none is ranked."""
+    """Name the card to buy with the figures it stands on, or what keeps one from being named where none is ranked."""
     condition = _condition(question, currency)
     if not ranked:
         return f"{condition}: no card can be named; the reasons are listed below."
@@ -115,7 +115,7 @@ def undecided(ranked: Sequence[Option], rank_by: str, judge: Judge) -> tuple[str
 
 
 def would_change(options: Sequence[Option], ranked_by: str, currency: str) -> tuple[str, ...]:
-    """Say what would put another card first: a larger budget, another price, a larger batch."""
+    """Name what would put another card first: a larger budget, another price, a larger batch."""
     ranked = [option for option in options if option.rank is not None]
     if not ranked:
         return ()

@@ -1,4 +1,4 @@
-"""What a card costs: a person's own price file, or the launch price with its age said.
+"""Price cards: from a person's own price file, or by the launch price with its age said.
 
 Prices change weekly and by country, so none is built in. ``prices.toml``::
 

@@ -192,7 +192,7 @@ def _split(rows: Sequence[Published]) -> Curated:
 
 
 class SensorError(NamedTuple):
-    """How far a card's power sensor read from an external meter (percent; negative: it reads too little)."""
+    """Deviation of a card's power sensor from an external meter (percent; negative: it reads too little)."""
 
     card: str
     driver: str

@@ -1,4 +1,4 @@
-"""What ``rtxbench run`` does: measure a plan's groups in turn, show progress, store records, say what comes next."""
+"""Carry out ``rtxbench run``: measure a plan's groups in turn, show progress, store records, say what comes next."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Why it is not faster: what the device could do, what the step asks of it, and the rules that name the cause.
+"""Diagnose why a step is not faster: what the device could do, what the step asks of it, the rules that name the cause.
 
 Imports no verdict.
 """

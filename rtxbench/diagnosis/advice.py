@@ -1,4 +1,4 @@
-"""What to try about a cause, fitted to the case: never what was measured to be slower, nor what the case already does.
+"""Advise on a cause, fitted to the case: never what was measured to be slower, nor what the case already does.
 
 A change that was measured beside the case is quoted with its gain; one that was measured as no gain is left out; one
 that nobody measured is offered only where the device's own ceilings do not speak against it.

@@ -1,4 +1,4 @@
-"""What summing the gradients over devices takes of a data-parallel step: measured, else computed, else unknown.
+"""Find the share of a data-parallel step that summing gradients takes: measured, else computed, else unknown.
 
 *Measured*: the share of kernel time in communication kernels, told by name in a profiled pass. *Computed*: gradient
 bytes ÷ the all-reduce bandwidth measured on the same devices ÷ the measured step time, as if nothing ran meanwhile.
@@ -33,7 +33,7 @@ class AllReduceShare(NamedTuple):
 
 
 def sums_gradients(case: Case) -> bool:
-    """Tell whether a step of the case all-reduces its gradients."""
+    """Return whether a step of the case all-reduces its gradients."""
     placement = PLACEMENTS.get(case.placement)
     return placement is not None and placement.all_reduces and case.device_count > 1
 

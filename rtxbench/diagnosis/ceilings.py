@@ -1,4 +1,4 @@
-"""What this device can do at most, measured on the spot through the engine the cases run on.
+"""Measure the most this device can do, on the spot and through the engine the cases run on.
 
 A roofline drawn from a data sheet blames the program for what the card, its clocks, its driver and the framework
 never deliver. So: matrix products per precision, memory bandwidth, the price of launching a kernel, host-to-device
@@ -26,7 +26,7 @@ _CHAIN_LENGTH: Final = 200
 
 
 class ProductFormat(NamedTuple):
-    """How one precision multiplies: the dtype of its operands, and whether float32 may be rounded to TF32."""
+    """One precision's matrix products: the dtype of their operands, and whether float32 may be rounded to TF32."""
 
     precision: str
     dtype: str

@@ -220,7 +220,7 @@ class Diagnoser:
 
 
 def _one_change(record: RatioRecord) -> str | None:
-    """Say what a throughput ratio says of one change to its baseline: ``compiled`` or the other precision's name."""
+    """Read a throughput ratio as one change to its baseline: ``compiled`` or the other precision's name."""
     changes = {
         name for name in record.baseline.__struct_fields__
         if getattr(record.baseline, name) != getattr(record.candidate, name)

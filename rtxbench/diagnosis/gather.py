@@ -80,7 +80,7 @@ def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
 
 
 class _Errand(NamedTuple):
-    """What one evidence process is asked, and how long each request may take."""
+    """The requests for one evidence process, and how long each may take."""
 
     engine: str
     requests: Sequence[CaseRequest | CeilingRequest]

@@ -1,4 +1,4 @@
-"""Which arithmetic unit ran: read from kernel names on NVIDIA, from oneDNN's verbose lines on CPUs.
+"""Tell which arithmetic unit ran: from kernel names on NVIDIA, from oneDNN's verbose lines on CPUs.
 
 On GeForce 30 and 40 no counter tells Tensor Core work from other work, so a kernel's name is the best evidence there
 is: every finding made of names is labelled *inferred*. xprof's own list misses ``nvjet_*``, ``sm86_xmma_*`` and

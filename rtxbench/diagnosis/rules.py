@@ -1,4 +1,4 @@
-"""Why is it not faster? One cause per case and per ratio, from evidence, with what to try next.
+"""Name one cause per case and per ratio why it is not faster, from evidence, with what to try next.
 
 Each resource a step needs (arithmetic, memory traffic, kernel launches) has a ceiling measured on the same device.
 Demand ÷ ceiling is the time the step would take if nothing else cost anything; its share of the measured step time
@@ -39,7 +39,7 @@ _TF32_ERROR: Final = (5e-5, 1e-3)
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of one measured case. ``None`` is unknown, never zero. Ratios are 0-1."""
+    """The facts known of one measured case. ``None`` is unknown, never zero. Ratios are 0-1."""
 
     device_kind: str = "gpu"
     precision: str = "float32"

@@ -1,4 +1,4 @@
-"""What is wrong with this installation: the facts of it, and one check a row.
+"""Find what is wrong with this installation: the facts of it, and one check a row.
 
 Measures nothing.
 """

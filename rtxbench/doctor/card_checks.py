@@ -1,4 +1,4 @@
-"""What makes a card slower than its name promises: link, power limit, a display, copies between two cards."""
+"""Check for what makes a card slower than its name promises: link, power limit, a display, copies between two cards."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Why does training not run on my card, and what do I install? One small check per known fault.
+"""Find why training does not run on a card, and what to install: one small check per known fault.
 
 Each check is a pure function of the facts in `Installation` and returns one `Finding`, or ``None`` where it does not
 apply. A new fault is one function and one row in `CHECKS`.

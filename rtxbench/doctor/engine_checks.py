@@ -1,4 +1,4 @@
-"""What keeps each engine off the card: its CUDA build, its libraries, its driver, the architectures it is built for.
+"""Check what keeps an engine off the card: its CUDA build, libraries, driver, the architectures it is built for.
 
 Every engine is judged by its own needs. `why_engine_cannot` says the same to the plan, before anything is started.
 """
@@ -94,7 +94,7 @@ def _newest_architecture(engine: str, facts: Installation) -> tuple[int, int] | 
 
 
 def _beyond(card: Card, newest: tuple[int, int]) -> bool:
-    """Tell whether a card is of a newer major architecture than the newest kernels.
+    """Return whether a card is of a newer major architecture than the newest kernels.
 
     PTX that is shipped for the newest could be compiled for it, but fails in practice (tensorflow#101746).
     """

@@ -1,4 +1,4 @@
-"""What one check of the doctor found."""
+"""Define the result of one of the doctor's checks."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +11,7 @@ __all__ = ["Check", "Finding"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What one check found."""
+    """The result of one check."""
 
     state: Literal["ok", "warn", "fail"]
     """fail: something a user wants will not run. warn: it runs, with a loss. ok: nothing to do."""

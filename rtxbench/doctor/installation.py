@@ -1,4 +1,4 @@
-"""What is installed on this machine, as plain facts, without importing an engine.
+"""Collect what is installed on this machine, as plain facts, without importing an engine.
 
 Distributions are read from their metadata, an engine's CUDA build from the text file it ships, shared libraries by
 opening them, and the cards from NVML through an injected probe. `rtxbench.doctor.checks` judges the facts.
@@ -46,7 +46,7 @@ class Card(NamedTuple):
 
 
 class CardProbe(NamedTuple):
-    """What NVML says about the cards, or why it says nothing."""
+    """NVML's answer about the cards, or the reason why there is none."""
 
     cards: tuple[Card, ...] = ()
     driver: str | None = None
@@ -66,7 +66,7 @@ class Distribution(NamedTuple):
 
 
 class TensorflowBuild(NamedTuple):
-    """What the installed TensorFlow was built for, from the text file it ships."""
+    """The CUDA version and architectures the installed TensorFlow was built for, from the text file it ships."""
 
     cuda: str | None
     """CUDA version, ``None`` for a build without CUDA."""

@@ -17,7 +17,7 @@ _PATTERN: Final = 0xA5
 
 
 class PeerCopies(NamedTuple):
-    """How copies between the first two cards went."""
+    """The outcome of copies between the first two cards."""
 
     state: str
     """ok: direct and right. staged: right, through the host. wrong, hang, unknown."""

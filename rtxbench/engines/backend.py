@@ -1,4 +1,4 @@
-"""Which framework Keras runs on is settled once per process, where Keras is imported."""
+"""Settle once per process which framework Keras runs on, where Keras is imported."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What an engine must do. The worker process owns one engine; nothing above this package imports a framework."""
+"""The contract of an engine. The worker process owns one; nothing above this package imports a framework."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -105,7 +105,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceControls:
-    """What an engine lends so that ceilings can be measured without knowing it."""
+    """Functions an engine lends so that ceilings can be measured without knowing the engine."""
 
     kind: str
     """cpu or gpu."""

@@ -1,4 +1,4 @@
-"""What every engine behind Keras builds alike: the model under its dtype policy, the optimizer, the loss, the proof.
+"""Build what every engine behind Keras shares: the model under its dtype policy, optimizer, loss, and the proof.
 
 One recipe for all engines is what makes their figures comparable: the same layers, the same policy, Adam, sparse
 categorical cross-entropy, dynamic loss scaling for float16.
@@ -86,7 +86,7 @@ def adam_for(precision: str, learning_rate: float) -> Any:
 
 
 def attention_kernel(model: Any, engine: str) -> str | None:
-    """Say how the model's attention is computed on this engine; ``None`` for a model without attention.
+    """Name the kernel of the model's attention on this engine; ``None`` for a model without attention.
 
     Engines are told apart only where Keras takes `dot_product_attention`; with attention dropout it writes the
     product, the softmax and the second product out, on every engine alike (Keras 3, ``MultiHeadAttention``).

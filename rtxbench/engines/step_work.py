@@ -1,4 +1,4 @@
-"""What one training step asks of the device besides FLOPs: kernels, memory traffic, shapes. An optional capability."""
+"""Describe a training step's demands besides FLOPs: kernels, memory traffic, shapes. An optional capability."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 

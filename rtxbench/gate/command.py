@@ -40,7 +40,7 @@ _ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if has
 
 
 class Request(NamedTuple):
-    """What the user asked for."""
+    """The user's options."""
 
     baseline: str
     candidate: str = "."

@@ -29,14 +29,14 @@ _MOST_LOCK_BYTES: Final = 64 * 2**20
 
 
 class _Project(msgspec.Struct, frozen=True, rename="kebab"):
-    """What of ``[project]`` decides an installation."""
+    """The part of ``[project]`` that decides an installation."""
 
     dependencies: tuple[str, ...] = ()
     optional_dependencies: dict[str, tuple[str, ...]] = {}
 
 
 class Dependencies(NamedTuple):
-    """What a tree needs installed, and the digest that names it."""
+    """The packages a tree needs, and the digest that names them."""
 
     requirements: tuple[str, ...]
     requirement_files: tuple[Path, ...]

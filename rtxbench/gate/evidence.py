@@ -37,7 +37,7 @@ _SCALE_NODES, _SCALE_WEIGHTS = np.polynomial.legendre.leggauss(80)
 
 
 class Look(NamedTuple):
-    """What the launches so far say of one quantity, as natural logarithms of e-values."""
+    """Evidence of the launches so far about one quantity, as natural logarithms of e-values."""
 
     estimate: float
     """Log-ratio candidate ÷ baseline with the order of the arms taken out."""

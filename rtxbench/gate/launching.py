@@ -64,7 +64,7 @@ def gate_profile(name: str) -> Profile:
 
 
 class ArmSource(NamedTuple):
-    """Where one arm's code and interpreter are."""
+    """The code and the interpreter of one arm."""
 
     python: str
     root: Path

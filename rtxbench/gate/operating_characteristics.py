@@ -1,4 +1,4 @@
-"""What the statistics promise, shown by simulation: interval coverage, and the gate's false alarms and power.
+"""Simulate what the statistics promise: interval coverage, and the gate's false alarms and power.
 
 Every figure here is *simulated* (see `rtxbench.gate.noise`); the real counterpart is ``rtxbench selftest gate``.
 """
@@ -41,7 +41,7 @@ _FORMER_MOST: Final = 17
 
 
 class Coverage(NamedTuple):
-    """How often the nominal 95 % interval over ``launches`` launches holds the truth in one regime."""
+    """Frequency with which the nominal 95 % interval over ``launches`` launches holds the truth in one regime."""
 
     regime: str
     launches: int
@@ -49,7 +49,7 @@ class Coverage(NamedTuple):
 
 
 class GateRate(NamedTuple):
-    """How often the gate, and a stored baseline with a 5 % limit on the minimum, call it a regression."""
+    """Frequency with which the gate, and a stored baseline with a 5 % limit on the minimum, call it a regression."""
 
     regime: str
     slowdown_ratio: float
@@ -60,7 +60,7 @@ class GateRate(NamedTuple):
 
 
 class RuleRate(NamedTuple):
-    """How one rule's gates end."""
+    """Frequencies with which one rule's gates end in each outcome."""
 
     regression: float
     passed: float

@@ -1,4 +1,4 @@
-"""What a gate says: one frozen value, rendered for a terminal, a pull request or a program."""
+"""The gate's answer: one frozen value, rendered for a terminal, a pull request or a program."""
 
 import math
 from typing import TYPE_CHECKING, Literal

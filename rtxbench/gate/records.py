@@ -1,4 +1,4 @@
-"""What a gate writes down as it goes: each launch when it is finished, each case when it is decided.
+"""Write a gate's records as it goes: each launch when it is finished, each case when it is decided.
 
 Everything is an `Observation` in an ordinary results file, so that the report, ``rtxbench merge`` and pandas read it
 like any other result:

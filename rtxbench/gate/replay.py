@@ -1,4 +1,4 @@
-"""What the gate's self-test showed: rates from gates that were run, and from gates replayed on their launches.
+"""Summarise the gate's self-test: rates from gates that were run, and from gates replayed on their launches.
 
 A replayed gate draws launches, without replacement, from all that were measured at one planted slow-down and decides
 on them as a real gate would. Beside it stands what ``--benchmark-compare-fail=min:5%`` says when the baseline blocks

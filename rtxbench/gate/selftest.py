@@ -34,7 +34,7 @@ _EDITION: Final = "e-process"
 
 
 class SelftestRequest(NamedTuple):
-    """What to run."""
+    """The self-test that was asked for."""
 
     plan: dict[float, int]
     case: str = "rtxbench.gate.steps:numpy_mlp"

@@ -19,7 +19,7 @@ _LEAST: Final = {"peak memory": 16.0 * 2**20, "first step": 0.05}
 
 
 class Settings(NamedTuple):
-    """What is gated and how strictly."""
+    """The cases to gate, and how strictly."""
 
     cases: tuple[str, ...]
     """``module:function`` each."""
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 
 
 class LaunchPair(NamedTuple):
-    """What one launch of one case measured."""
+    """Measurements of one launch of one case."""
 
     log_ratio: float
     """ln(candidate ÷ baseline) of step time; above zero the candidate is slower."""
@@ -78,7 +78,7 @@ class GateLaunch(NamedTuple):
 
 
 class CaseResult(NamedTuple):
-    """What became of one case."""
+    """The outcome of one case."""
 
     case: str
     outcome: GateOutcome

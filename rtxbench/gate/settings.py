@@ -1,4 +1,4 @@
-"""What a gate may be told by the trees under test, and by whom: a pull request must not set its own bar.
+"""Read what a gate may be told, and by whom: a pull request must not set its own bar.
 
 Cases, margins and budget stand in ``[tool.rtxbench.gate]`` of ``pyproject.toml``. Of baseline and candidate the
 stricter holds: the smaller margin, and every case that either names; what fails a candidate is the baseline's alone.
@@ -39,7 +39,7 @@ _KEYS: Final = {"margin": "step time", "memory_margin": "peak memory", "first_st
 
 
 class Asked(NamedTuple):
-    """What the command line says; it belongs to whoever runs the gate and stands above both trees."""
+    """Options of the command line, which belongs to whoever runs the gate and stands above both trees."""
 
     cases: tuple[str, ...] = ()
     margins: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the gate's other commands print: self-test rows, simulated rates, and the series of ``rtxbench history``."""
+"""Print what the gate's other commands found: self-test rows, simulated rates, the series of ``rtxbench history``."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What the machine is and what it did: NVML, the host, the recorder process, validity flags."""
+"""Describe the machine and record what it does: NVML, the host, the recorder process, validity flags."""

@@ -1,4 +1,4 @@
-"""Which CUDA libraries TensorFlow opens at start, where they lie, and why one does not load.
+"""List the CUDA libraries TensorFlow opens at start, where they lie, and why one does not load.
 
 TensorFlow opens them by name, one after another, and if a single one is missing it runs on the CPU without saying
 which it was (tensorflow#66987). The names below are those of its gate for CUDA 12 (``GetDsoLoader`` users behind
@@ -47,7 +47,7 @@ Place = Literal["runpath", "system", "wheel", "absent"]
 
 
 class LibraryStatus(NamedTuple):
-    """Where one library was found and whether it opens."""
+    """The place of one library, and whether it opens."""
 
     library: CudaLibrary
     place: Place

@@ -1,4 +1,4 @@
-"""Which GPUs a CUDA program sees: ``CUDA_VISIBLE_DEVICES`` as the driver reads it. Standard library only."""
+"""Find the GPUs a CUDA program sees: read ``CUDA_VISIBLE_DEVICES`` as the driver does. Standard library only."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What differs between two environments, and which of the differences is known to change training speed."""
+"""Compare two environments, and say which of their differences is known to change training speed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple

@@ -269,7 +269,7 @@ def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) ->
 
 
 def _power_shows_work(trace: Trace, uuid: str, windows_ns: Windows) -> bool | None:
-    """Tell whether the card drew more inside the windows than at its quietest; ``None`` without power readings."""
+    """Compare the card's power inside the windows with its quietest; ``None`` without power readings."""
     power = trace.power(uuid) or trace.get(uuid, "power_average_w")
     inside = values_in(power, windows_ns) if power is not None else np.array([])
     if power is None or not inside.size:

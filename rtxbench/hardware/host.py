@@ -1,4 +1,4 @@
-"""The host's own sensors: processor, memory, throttling, energy. Standard library and psutil only.
+"""Read the host's sensors: processor, memory, throttling, energy. Standard library and psutil only.
 
 Rates are differences between two reads of a counter, so the first read of a sensor yields nothing. What a system
 does not have (PSI before Linux 4.20, RAPL in a virtual machine) is an absent sensor with its reason.

@@ -66,7 +66,7 @@ class TraceWriter:
 
 
 class _Tick(NamedTuple):
-    """What a loop is doing right now, for the watchdog."""
+    """The read a loop is in right now, for the watchdog."""
 
     sensor: str
     since_s: float
@@ -313,7 +313,7 @@ def _own_times() -> tuple[float, float]:
 
 
 def _pids_are_the_drivers() -> bool:
-    """Tell whether process ids here are those NVML reports: not so inside a container with its own PID namespace."""
+    """Check that process ids here are those NVML reports: not so inside a container with its own PID namespace."""
     try:
         return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
     except OSError:

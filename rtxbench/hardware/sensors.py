@@ -55,7 +55,7 @@ class Sensor:
 
 
 class Probe(NamedTuple):
-    """What the start-up probe found out about one sensor."""
+    """Findings of the start-up probe about one sensor."""
 
     median_s: float | None
     p99_s: float | None
@@ -97,7 +97,7 @@ class ScheduledSensor:
         return Probe(median_s, sorted(costs)[int(0.99 * (len(costs) - 1))], None, None)
 
     def due(self, now_s: float) -> bool:
-        """Tell whether it should be read at the tick planned for ``now_s`` (monotonic seconds)."""
+        """Return whether to read the sensor at the tick planned for ``now_s`` (monotonic seconds)."""
         return now_s >= self._due_s
 
     def sample(self, now_s: float) -> Reading | SensorError:

@@ -84,7 +84,7 @@ class Header(_Line, frozen=True, tag="trace"):
 
 
 class ProbeResult(_Line, frozen=True, tag="probe"):
-    """What the start-up probe found out about one sensor."""
+    """Findings of the start-up probe about one sensor."""
 
     device: str
     sensor: str
@@ -175,7 +175,7 @@ class Trace:
         return power_of_counter(counter) if counter is not None else self.get(device, "power_w")
 
     def reason_missing(self, device: str, metric: str) -> str:
-        """Say why there is no such series, as the recorder noted it."""
+        """Give the recorder's reason why there is no such series."""
         reports: tuple[Failure | ProbeResult, ...] = (*self.failures, *self.probes)
         for report in reports:
             if report.device == device and metric in report.metrics and report.reason:

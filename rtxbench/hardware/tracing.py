@@ -32,7 +32,7 @@ _SETTLE_S = 1.2  # of idleness before the command starts: the idle power needs o
 
 
 class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recorded command did to the machine; ``rtxbench trace --json`` prints it."""
+    """The load a recorded command put on the machine; ``rtxbench trace --json`` prints it."""
 
     command: tuple[str, ...]
     exit_code: int

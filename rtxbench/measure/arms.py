@@ -1,4 +1,4 @@
-"""What is measured against what, and the worker processes of one launch."""
+"""Arms of a comparison, and the worker processes of one launch."""
 
 import random
 from collections import deque

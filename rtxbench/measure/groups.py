@@ -1,4 +1,4 @@
-"""What a plan is made of: a user's request, groups of cases, and the cases this machine can run."""
+"""Parts of a plan: a user's request, groups of cases, and the cases this machine can run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked for, beyond the profile's defaults."""
+    """The user's choices beyond the profile's defaults."""
 
     profile: str = "quick"
     engine: str = "tensorflow"

@@ -84,13 +84,13 @@ class LiveArm:
         return unit * max(1, round(steps / unit))
 
     def still_steady(self) -> bool:
-        """Say whether its timed blocks show neither a step nor a ramp: what a short warm-up did not check before."""
+        """Check the timed blocks for a step or a ramp, which a short warm-up did not do before."""
         times = self.step_times(self.blocks)
         return len(times) >= 6 and two_window_steady(times, len(times) // 2)
 
 
 def survives(arm: LiveArm, action: Callable[[LiveArm], object]) -> bool:
-    """Say whether the action went through; what went wrong is kept as the arm's failure."""
+    """Run the action and return whether it went through; what went wrong is kept as the arm's failure."""
     try:
         action(arm)
     except RtxbenchError as error:

@@ -1,4 +1,4 @@
-"""What one arm needs alone: the peak of a process that holds nothing else. Runs inside a worker.
+"""Measure the memory one arm needs: the peak of a process that holds nothing else. Runs inside a worker.
 
 Of arms that share a process, an allocator's peak is that of all of them together: every arm's weights and the largest
 arm's activations. So an arm is asked right after it was built, and only where it was the first of its process; the

@@ -159,7 +159,7 @@ def measure_pairing(
 
 
 def precise_enough(pairing: Pairing, profile: Profile) -> bool:
-    """Say whether every interval is as narrow as the profile wants it where no claim asks a question."""
+    """Return whether every interval is as narrow as the profile wants it where no claim asks a question."""
     values = [values for values in pairing.log_ratios.values() if values]
     return all(half_width(ratios, adaptive=profile.adaptive) <= profile.half_width_goal_ratio for ratios in values)
 

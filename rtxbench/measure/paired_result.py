@@ -1,4 +1,4 @@
-"""What comes of a pairing: each arm's launches or its failure, and the log-ratios between arms."""
+"""The result of a pairing: each arm's launches or its failure, and the log-ratios between arms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Stretch:
 
 @dataclass
 class ArmResult:
-    """What came of one arm: its launches so far, what it said of itself, or why it was given up."""
+    """The result of one arm: its launches so far, what it said of itself, or why it was given up."""
 
     arm: Arm
     launches: list[Launch] = field(default_factory=list)

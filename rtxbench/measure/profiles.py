@@ -1,4 +1,4 @@
-"""How long to measure: the constants of the protocol per profile. See ``docs/method.md`` for each one's evidence."""
+"""Constants of the protocol per profile: how long to measure. See ``docs/method.md`` for each one's evidence."""
 
 import math
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a waiting person sees: which questions are decided and which are open, with the time left."""
+"""Show a waiting person which questions are decided and which are open, with the time left."""
 
 import math
 import sys
@@ -22,7 +22,7 @@ _NAMED: Final = 3
 
 
 class _Row:
-    """What is shown of one group."""
+    """The line of one group."""
 
     def __init__(self) -> None:
         self.launches = 0

@@ -33,7 +33,7 @@ __all__ = ["GroupOutcome", "LaunchDone", "Question", "Session", "Standing"]
 
 
 class Standing(NamedTuple):
-    """Where a group's question stands after a launch."""
+    """The state of a group's question after a launch."""
 
     decided: bool
     text: str = ""

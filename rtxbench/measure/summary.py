@@ -169,7 +169,7 @@ def _sustained(case: Case, stretch: Stretch, trace: Trace | None, gpu_uuids: Seq
 
 
 class Measured(NamedTuple):
-    """Where the ratios of a group come from."""
+    """The origin of a group's ratios."""
 
     run_id: str
     group: str

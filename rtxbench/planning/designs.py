@@ -1,4 +1,4 @@
-"""How cases are grouped so that they can be compared: one function per design.
+"""Group cases so that they can be compared: one function per design.
 
 A design enumerates what could be compared; `rtxbench.planning.suite` keeps what a comparison of the claim accepts and
 what the machine can run. Add a row to `DESIGNS` for another one.

@@ -1,4 +1,4 @@
-"""What a report is made of: a `Context` goes into a section function, a `Section` of plain data comes out.
+"""Parts of a report: a `Context` goes into a section function, a `Section` of plain data comes out.
 
 How to add a section
 --------------------
@@ -261,7 +261,7 @@ class Todo:
 
 @dataclass(frozen=True)
 class Todos:
-    """What to do, the most rewarding first."""
+    """Things to do, the most rewarding first."""
 
     items: tuple[Todo, ...]
 

@@ -27,7 +27,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hostility(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the mutants; ``rtxbench selftest hostile --json`` prints it."""
+    """The fate of the mutants; ``rtxbench selftest hostile --json`` prints it."""
 
     mutants: int
     answered: dict[str, int]

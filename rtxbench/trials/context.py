@@ -1,4 +1,4 @@
-"""What every trial needs: the worker, the run's records, the scale, and progress; and how replies become records."""
+"""Give every trial its worker, the run's records, the scale and progress; turn replies into records."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How much of a training loop is spent waiting for the next batch."""
+"""Measure how much of a training loop is spent waiting for the next batch."""
 
 import time
 from collections.abc import Callable, Iterator

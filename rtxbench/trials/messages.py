@@ -35,7 +35,7 @@ class TrialMessage(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_u
 
 
 class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which images, and how many of each part (a downloaded set is cut to these counts)."""
+    """A set of images, and how many of each part (a downloaded set is cut to these counts)."""
 
     name: Literal["auto", "mnist", "generated"] = "auto"
     train: int = 3000
@@ -69,7 +69,7 @@ class Train(TrialMessage, frozen=True, kw_only=True):
 
 
 class Trained(TrialMessage, frozen=True, kw_only=True):
-    """What one training came to. Times are of the training epochs alone: no tracing, no validation."""
+    """The result of one training. Times are of the training epochs alone: no tracing, no validation."""
 
     device_kind: str
     dataset: str
@@ -98,7 +98,7 @@ class Probe(TrialMessage, frozen=True, kw_only=True):
 
 
 class Probed(TrialMessage, frozen=True, kw_only=True):
-    """Whether it fitted; ``reason`` is the framework's own message where not."""
+    """The answer whether a step fitted; ``reason`` is the framework's own message where not."""
 
     batch_size: int
     device_kind: str

@@ -1,4 +1,4 @@
-"""What a waiting person sees of a trial: a line that is rewritten on a terminal, one line at the end elsewhere."""
+"""Show a trial's progress: a line that is rewritten on a terminal, one line at the end elsewhere."""
 
 import time
 from typing import TextIO

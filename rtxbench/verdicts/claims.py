@@ -1,4 +1,4 @@
-"""What a claim is, and how its file is read: ``bench/claims.toml`` or a person's own.
+"""Define a claim and read files of claims: ``bench/claims.toml`` or a person's own.
 
 A claim's *comparisons* say which paired records may speak for it and how they are judged; its *limits* bound
 observed figures. `rtxbench.verdicts.judge` applies them.
@@ -66,7 +66,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Arm(_Strict, frozen=True, kw_only=True):
-    """Which cases may stand on one side of a comparison: shell-style patterns per field; empty means any."""
+    """Selectors of the cases on one side of a comparison: shell-style patterns per field; empty means any."""
 
     workload: tuple[str, ...] = ()
     precision: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Fit(_Strict, frozen=True, kw_only=True):
 
 
 class Elsewhere(_Strict, frozen=True, kw_only=True):
-    """What published measurements may say of a claim about cards, beside its verdict and never in it."""
+    """The published measurements that may speak of a claim about cards, beside its verdict and never in it."""
 
     cards: tuple[str, ...]
     """Patterns of catalogue names, for example ``GeForce RTX 40*``."""

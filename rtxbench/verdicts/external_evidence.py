@@ -1,4 +1,4 @@
-"""What is known of a claim about cards beyond this machine: published, predicted, and measured on other machines.
+"""Collect what is known of a claim about cards beyond this machine: published, predicted, measured on other machines.
 
 A claim about cards is judged on a machine that has one. Most machines have not, and a reader still asks what is known.
 That stands beside the verdict, each statement with its kind, and never enters it: published figures come from other
@@ -95,7 +95,7 @@ def _forecaster() -> Forecaster:
 
 
 def is_about(wanted: Elsewhere, card: str) -> bool:
-    """Tell whether the claim is about the card of that name."""
+    """Return whether the claim is about the card of that name."""
     return any(fnmatchcase(card, pattern) for pattern in wanted.cards)
 
 
@@ -180,7 +180,7 @@ def _card_figure(card: Card, basis: Basis) -> CardFigure:
 
 
 def _too_large(card: Card, basis: Basis) -> bool:
-    """Tell whether not even one example of the published model fits, where its dimensions are known."""
+    """Return whether not even one example of the published model fits, where its dimensions are known."""
     names = [name for name, stand_ins in WORKLOAD_MODELS.items() for m in stand_ins if m.model == basis.case.model]
     if not names or names[0] not in MODELS:
         return False

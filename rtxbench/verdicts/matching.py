@@ -1,4 +1,4 @@
-"""Which records may speak for a claim, and whether each is fit to: the preconditions of docs/method.md.
+"""Choose the records that may speak for a claim, and check that each is fit to: the preconditions of docs/method.md.
 
 A record that does not match is not evidence at all. One that matches but fails a precondition is evidence that
 gives no verdict, and says why.
@@ -40,7 +40,7 @@ _AGAIN: Final = "Measure both arms again in one run."
 
 
 class Problem(NamedTuple):
-    """Why evidence gives no verdict: reason code, sentence, what to do."""
+    """The reason why evidence gives no verdict: its code, a sentence, what to do."""
 
     reason: str
     explanation: str
@@ -84,7 +84,7 @@ class MachineEvidence:
         return self._profiles.get(record.run_id, "")
 
     def lacks(self, claim: Claim) -> Problem | None:
-        """Say why no run of this machine can speak for the claim, or ``None``."""
+        """Give the reason why no run of this machine can speak for the claim, or ``None``."""
         reasons = [lacks(run.run.environment, claim) for run in self.runs]
         return None if any(reason is None for reason in reasons) else reasons[-1]
 
@@ -123,7 +123,7 @@ class MachineEvidence:
         return None if latest is None else f"{latest.labels['arm']}: {latest.reason}"
 
     def superseded(self, claim: Claim) -> str:
-        """Say which comparisons were measured by a figure that the claim was judged by once; empty without any."""
+        """Name the comparisons measured by a figure that the claim was judged by once; empty without any."""
         found = [
             comparison.metric
             for comparison in claim.comparisons
@@ -244,7 +244,7 @@ def _wanted_by(record: CaseRecord, claim: Claim) -> bool:
 
 
 def lacks(environment: Environment, claim: Claim) -> Problem | None:
-    """Say what a machine lacks to speak for a claim; ``None`` where it lacks nothing."""
+    """Name what a machine lacks to speak for a claim; ``None`` where it lacks nothing."""
     found, needed = len(environment.gpus), claim.needs_gpus
     step = _where(claim)
     if claim.gpu_name and not any(fnmatchcase(gpu.name, name) for gpu in environment.gpus for name in claim.gpu_name):
@@ -264,7 +264,7 @@ def _where(claim: Claim) -> str:
 
 
 def matches(record: RatioRecord, comparison: Comparison, metric: str | None = None) -> bool:
-    """Say whether a record is evidence for the comparison."""
+    """Return whether a record is evidence for the comparison."""
     return (
         record.metric == (metric or comparison.metric)
         and record.replicate == comparison.replicate
@@ -273,7 +273,7 @@ def matches(record: RatioRecord, comparison: Comparison, metric: str | None = No
 
 
 def comparable(baseline: Case, candidate: Case, comparison: Comparison) -> bool:
-    """Tell whether selectors fit and the arms differ in every field that varies and in none that may not."""
+    """Return whether selectors fit and the arms differ in every field that varies and in none that may not."""
     differing = {name for name in _FIELDS if getattr(baseline, name) != getattr(candidate, name)}
     return (
         set(comparison.varies) <= differing <= {*comparison.varies, *comparison.may_vary}

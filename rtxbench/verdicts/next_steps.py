@@ -1,4 +1,4 @@
-"""What would decide an open verdict: one sentence, and the command that cures it."""
+"""Name what would decide an open verdict: one sentence, and the command that cures it."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ def _bound_words(wait: Observation) -> str:
 
 
 def is_input_bound(wait: Observation) -> bool | None:
-    """Tell whether training waits for input: the whole interval at or above a fifth of the loop, or below it.
+    """Judge whether training waits for input: the whole interval at or above a fifth of the loop, or below it.
 
     Args:
         wait: ``input_wait_ratio`` of one pipeline.
@@ -80,7 +80,7 @@ def is_input_bound(wait: Observation) -> bool | None:
 
 
 def _all_reduce_note(ratios: Sequence[RatioRecord], diagnoser: Diagnoser) -> Note | None:
-    """Say what all-reduce takes in the parallel arms of these ratios, each kind of answer once."""
+    """Note what all-reduce takes in the parallel arms of these ratios, each kind of answer once."""
     arms = {record.candidate.label: record for record in ratios}
     found = {label: diagnoser.all_reduce(record) for label, record in arms.items()}
     shares = {label: share.text for label, share in found.items() if share is not None}

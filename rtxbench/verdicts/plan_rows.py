@@ -1,4 +1,4 @@
-"""What a row of ``claims.toml`` says about measuring: designs, and workloads, batches and precisions by profile."""
+"""Read what ``claims.toml`` says about measuring: designs, and workloads, batches and precisions by profile."""
 
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -63,7 +63,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is measured for a section of the report and judged by no claim."""
+    """Measurements for a section of the report that no claim judges."""
 
     id: str
     title: str

@@ -19,7 +19,7 @@ _TABLES: Final[Mapping[str, tuple[Mapping[str, Any], type]]] = {
 
 
 def selects(field: str, selectors: Sequence[str], value: str) -> bool:
-    """Tell whether any selector fits a value of a field of `Case`; no selectors fit every value.
+    """Match any selector to a value of a field of `Case`; no selectors fit every value.
 
     ``PROPERTY:VALUE`` fits a name whose row in the field's table has that property, for example ``family:vision``.
     """

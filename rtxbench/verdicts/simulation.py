@@ -1,4 +1,4 @@
-"""What the verdict rule promises, by simulation under noise as found in real records, beside the first edition's rule.
+"""Simulate what the verdict rule promises, under noise as found in real records, beside the first edition's rule.
 
 A launch's log-ratio D is drawn from the regime. The first edition's rule lives here alone, for comparison: the 95 %
 interval of five launches against one line, c(1 - m), and no verdict where its half-width is above 3 %. Every figure is
@@ -44,7 +44,7 @@ _Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
 
 class VerdictRegime(NamedTuple):
-    """How the log-ratios of a machine's launches scatter about the truth."""
+    """The scatter of a machine's log-ratios about the truth."""
 
     name: str
     meaning: str
@@ -135,7 +135,7 @@ FALSE_SUPPORT_AT: Final = {"first edition, 5 launches": REFUTED_BELOW_RATIO}
 
 
 class VerdictRate(NamedTuple):
-    """How often a rule supports and refutes "at least 1.1 times" at one true ratio."""
+    """Frequency with which a rule supports and refutes "at least 1.1 times" at one true ratio."""
 
     regime: str
     rule: str

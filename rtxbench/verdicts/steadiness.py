@@ -1,4 +1,4 @@
-"""Whether a ratio still moves while it is measured: the trend of its rounds, judged over launches.
+"""Judge whether a ratio still moves while it is measured: the trend of its rounds, over launches.
 
 An arm that still warms up says nothing against a ratio whose arms move together, which is what interleaving is for.
 """
@@ -19,7 +19,7 @@ _LEVEL: Final = 0.05
 
 
 def ratio_trends(baseline: Measurement, candidate: Measurement) -> bool | None:
-    """Say whether the ratio of two interleaved arms has a trend over the rounds of a launch.
+    """Test the ratio of two interleaved arms for a trend over the rounds of a launch.
 
     Returns:
         ``None`` where it cannot be told: fewer than three launches in common, or fewer than three rounds in each.

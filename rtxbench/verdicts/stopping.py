@@ -1,4 +1,4 @@
-"""Whether a group's launches so far decide what the claims ask of them: the verdicts' own rule, asked while it runs."""
+"""Ask while a group runs whether its launches decide what the claims ask of them: by the rule of the verdicts."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -58,7 +58,7 @@ def range_text(low: float, high: float) -> str:
 
 
 def explain(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
-    """Say what was found, at which confidence, and where it lies against the line that was tested."""
+    """Explain what was found, at which confidence, and where it lies against the line that was tested."""
     ratio = decision.estimate
     over = f", {runs} runs together" if runs > 1 else ""
     figure = (

@@ -1,4 +1,4 @@
-"""Which Python runs an engine's workers: engines may live in environments of their own, and on a GPU they must."""
+"""Choose the Python of an engine's workers: engines may live in environments of their own, and on a GPU they must."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def interpreter_of(engine: str, environ: Mapping[str, str] = os.environ, folder:
 
 
 def why_engine_missing(engine: str, environ: Mapping[str, str] = os.environ, folder: Path = Path()) -> str | None:
-    """Say why the engine cannot run here, and what to do; ``None`` where its environment was found.
+    """Explain why the engine cannot run here, and what to do; ``None`` where its environment was found.
 
     An environment of its own is taken at its word: what it lacks, the worker that starts in it says.
     """

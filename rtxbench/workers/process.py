@@ -32,7 +32,7 @@ _Reply = TypeVar("_Reply", bound=msgspec.Struct)
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """How to start a worker. Arms with equal specs may share a process."""
+    """The command and environment of a worker. Arms with equal specs may share a process."""
 
     engine: str
     python: str = sys.executable

@@ -45,7 +45,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Say what is known of the arm after its blocks. ``thorough`` adds FLOPs and the precision's proof."""
+    """Ask what is known of the arm after its blocks. ``thorough`` adds FLOPs and the precision's proof."""
 
     arm: str
     thorough: bool = False

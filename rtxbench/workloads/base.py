@@ -1,4 +1,4 @@
-"""What a workload is: a Keras model, its loss, and a synthetic batch. Engine-neutral."""
+"""Define a workload: a Keras model, its loss, and a synthetic batch. Engine-neutral."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How people train: methods, optimizers and frameworks, in bytes a parameter, an activation and a logit.
+"""List methods, optimizers and frameworks of training, in bytes a parameter, an activation and a logit.
 
 A framework's row holds what it was seen to do (its source and the published peaks in `tools.memory_check`), not what it
 could do. `transformers` is what most people use and is taken where none is named.
@@ -33,7 +33,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 
 class TuningMethod(NamedTuple):
-    """What is trained and in what the rest is held."""
+    """The parameters that are trained, and the format in which the rest is held."""
 
     base_bytes: float | None
     """Frozen weights of the linear maps, each; ``None`` where everything is trained."""
@@ -57,7 +57,7 @@ TUNING_METHODS: Mapping[str, TuningMethod] = {
 
 
 class Framework(NamedTuple):
-    """What a framework adds to the tensors."""
+    """The memory a framework adds to the tensors."""
 
     adapter_bytes: float
     """Weight and gradient of an adapter's parameter."""

@@ -1,1 +1,1 @@
-"""How fast a card nobody measured would train: the scaling laws and the ranges they have earned on held-out cards."""
+"""Predict the speed of cards nobody measured: the scaling laws and the ranges they have earned on held-out cards."""

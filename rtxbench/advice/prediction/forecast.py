@@ -49,7 +49,7 @@ class Forecast(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why nothing can be said."""
+    """The reason why nothing can be predicted."""
 
     reason: str
 

@@ -29,7 +29,7 @@ _LEVELS = (0.90, 0.92, 0.94, 0.96, 0.98)
 
 
 class Ranges(NamedTuple):
-    """What the range of a new prediction is."""
+    """The range that a new prediction gets."""
 
     overall: float
     """Typical log error over all models (root mean square)."""

@@ -35,7 +35,7 @@ FAR = 0.35
 
 
 class PairErrors(NamedTuple):
-    """How far off predicted ratios of two cards are."""
+    """Errors of predicted ratios of two cards."""
 
     near: float
     """Conformal quantile of |log error| ÷ the model's spread, for pairs that the law puts close together."""
@@ -82,7 +82,7 @@ def fit_pair_errors(errors: Sequence[PairError], spread: Callable[[str], float],
 
 
 class StackRatios:
-    """What a publisher's other stack says of a card."""
+    """Ratios to other cards that a publisher measured in another software stack."""
 
     def __init__(self, points: Points, log_half_width: float) -> None:
         self._points = points

@@ -1,4 +1,4 @@
-"""What XLA counts of a training step: FLOPs and bytes."""
+"""Read XLA's own counts of a training step: FLOPs and bytes."""
 
 from collections.abc import Callable
 from typing import Any

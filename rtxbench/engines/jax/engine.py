@@ -77,7 +77,7 @@ class _JaxStep:
         return self._program.prepare().flops()
 
     def notes(self) -> dict[str, str]:
-        """Say how the model's attention is computed."""
+        """Note the kernel of the model's attention."""
         return self._program.parts.notes("jax")
 
     def work(self) -> StepWork:

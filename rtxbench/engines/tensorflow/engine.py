@@ -115,7 +115,7 @@ class _TensorFlowStep:
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """Say how the model's attention is computed."""
+        """Note the kernel of the model's attention."""
         return self._parts.notes("tensorflow")
 
 

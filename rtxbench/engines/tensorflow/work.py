@@ -64,7 +64,7 @@ def _bytes(tensor: Any) -> float:
 
 
 def _unaligned(op: Any) -> bool:
-    """Tell whether one of a product's channel dimensions (all but batch and space) is no multiple of 8."""
+    """Return whether one of a product's channel dimensions (all but batch and space) is no multiple of 8."""
     if op.type in ("MatMul", "BatchMatMulV2", "BatchMatMulV3"):
         dimensions = [side for tensor in op.inputs for side in tensor.shape.as_list()[-2:]]
     elif op.type in ("Conv2D", "Conv2DBackpropInput"):

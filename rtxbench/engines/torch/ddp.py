@@ -98,7 +98,7 @@ class DdpStep:
         return self._replica.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """Say how the model's attention is computed."""
+        """Note the kernel of the model's attention."""
         return self._replica.notes()
 
     def close(self) -> None:

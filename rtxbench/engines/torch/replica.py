@@ -123,7 +123,7 @@ class ReplicaStep:
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """Say how the model's attention is computed."""
+        """Note the kernel of the model's attention."""
         return self._parts.notes("torch")
 
 

@@ -96,7 +96,7 @@ def _flops(func: Any, args: Any, kwargs: Any, result: Any) -> float:
 
 
 def _unaligned(func: Any, args: Any) -> bool:
-    """Tell whether a product's dimensions, or a convolution's channels, include one that is no multiple of 8."""
+    """Return whether a product's dimensions, or a convolution's channels, include one that is no multiple of 8."""
     name = _name(func)
     if name in _PRODUCTS:
         dimensions = [side for index in _PRODUCTS[name] for side in args[index].shape[-2:]]

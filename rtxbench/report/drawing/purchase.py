@@ -69,7 +69,7 @@ class Curve(NamedTuple):
 
 
 class FitCell(NamedTuple):
-    """Whether one model fits in one memory size: ``fits``, ``tight`` or ``no``, and the largest batch."""
+    """The fit of one model in one memory size: ``fits``, ``tight`` or ``no``, and the largest batch."""
 
     state: str
     largest_batch: int
@@ -83,7 +83,7 @@ class _Entry(NamedTuple):
 
 
 class _Area(NamedTuple):
-    """Where one column of dots lies on the sheet, inches, and what its right edge stands for."""
+    """The place of one column of dots on the sheet, in inches, and what its right edge stands for."""
 
     left: float
     top: float

@@ -1,4 +1,4 @@
-"""How every figure looks: one palette, one theme, one page width. Draw with the object API, never with pyplot.
+"""Give every figure one palette, one theme and one page width. Draw with the object API, never with pyplot.
 
 The palette is Okabe and Ito's (2008), which people with any of the common colour-vision deficiencies can tell apart;
 a precision has the same colour in every figure. What is published or predicted is never told by colour alone: it is

@@ -1,4 +1,4 @@
-"""Where marks lie on a chart of ratios: a logarithmic axis from 0 to 100 %, shared by all rows of a block."""
+"""Place marks on a chart of ratios: a logarithmic axis from 0 to 100 %, shared by all rows of a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REACH: Final = 1.6
 
 
 class Strip(NamedTuple):
-    """Where an interval, its point and its threshold lie, 0 to 100."""
+    """Positions of an interval, its point and its threshold, 0 to 100."""
 
     low: float
     high: float

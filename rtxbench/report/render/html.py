@@ -146,7 +146,7 @@ def _dates(context: Context) -> str:
 
 
 def _counts(context: Context) -> str:
-    """Say what the report is made from, for the foot of the page."""
+    """Count what the report is made from, for the foot of the page."""
     status = context.cases["status"].value_counts()
     numbers = (
         plural(len(context.runs), "run"),

@@ -31,7 +31,7 @@ _FIGURES: Final = "figures"
 
 
 class Report(NamedTuple):
-    """What was written, and what it says."""
+    """The files that were written, and what they say."""
 
     files: tuple[Path, ...]
     """The page first, then Markdown, data, figures."""
@@ -41,7 +41,7 @@ class Report(NamedTuple):
 
 
 class LoadedRuns(NamedTuple):
-    """What could be read, and what could not."""
+    """The runs that could be read, and the files that could not."""
 
     runs: tuple[LoadedRun, ...]
     """In order of start."""

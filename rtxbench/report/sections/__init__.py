@@ -1,4 +1,4 @@
-"""What the report says: one module a section, each a function ``(Context) -> Section | None``.
+"""Sections of the report: one module each, with a function ``(Context) -> Section | None``.
 
 `table` lists them in order.
 """

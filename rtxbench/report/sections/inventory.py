@@ -1,4 +1,4 @@
-"""What was not measured and why, on which machines, and by which runs."""
+"""List what was not measured and why, the machines, and the runs."""
 
 from __future__ import annotations
 

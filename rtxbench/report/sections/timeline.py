@@ -1,4 +1,4 @@
-"""What the hardware did while a run was measured: its trace, with the timed blocks marked."""
+"""Draw what the hardware did while a run was measured: its trace, with the timed blocks marked."""
 
 from __future__ import annotations
 

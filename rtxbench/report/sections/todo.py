@@ -1,4 +1,4 @@
-"""What to do on this machine: up to five sentences, each derived from its records and leading to them.
+"""Say what to do on this machine: up to five sentences, each derived from its records and leading to them.
 
 One row of `_RULES` per kind of advice: a function of the machine's records that returns advice with its gain, or
 nothing. The largest gain is said first; an advice whose interval includes no gain is never given.
@@ -76,7 +76,7 @@ def _span(ratios: Sequence[RatioRecord]) -> str:
 
 
 def _clear(ratio: RatioRecord, *, gain: bool) -> bool:
-    """Tell whether the whole interval says so: a gain worth having, or a loss."""
+    """Return whether the whole interval is a gain worth having, or a loss."""
     low, high = ratio.ratio.low, ratio.ratio.high
     return low is not None and low >= _WORTHWHILE if gain else high is not None and high < 1
 

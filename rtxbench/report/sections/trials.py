@@ -23,7 +23,7 @@ __all__ = ["claims_section"]
 
 
 class _Topic(NamedTuple):
-    """What one claim's trial left on one machine."""
+    """The records of one claim's trial on one machine."""
 
     machine: str
     title: str

@@ -1,4 +1,4 @@
-"""How far this machine can be trusted: rtxbench held against itself, kept apart from everything it measured."""
+"""Show how far this machine can be trusted: rtxbench held against itself, apart from everything it measured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BY_FIT: Final = "harness_steps:fit_"
 
 
 class _Check(NamedTuple):
-    """What one kind of pair holds the instrument to."""
+    """The true value that one kind of pair holds the instrument to."""
 
     title: str
     true_ratio: float | None
@@ -140,7 +140,7 @@ def _value_text(ratio: float) -> str:
 
 
 def _says(estimate: Estimate, true_ratio: float | None) -> str:
-    """Tell whether the interval holds the true value and, where that is not 1×, tells it from 1×."""
+    """Return whether the interval holds the true value and, where that is not 1×, leaves out 1×."""
     if true_ratio is None:
         return "for comparison only"
     if estimate.low is None or estimate.high is None:

@@ -1,4 +1,4 @@
-"""Why it is not faster: the bottleneck of each case, the measured roofline, energy per example."""
+"""Explain why it is not faster: the bottleneck of each case, the measured roofline, energy per example."""
 
 from __future__ import annotations
 
