@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
 
 class Efficiency(NamedTuple):
-    """What N cards keep of N times one, with the 90 % range of the pairs it comes from."""
+    """Share of N times one card that N cards keep, with the 90 % range of the pairs it comes from."""
 
     ratio: float
     low_ratio: float
