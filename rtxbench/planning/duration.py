@@ -1,4 +1,4 @@
-"""How long a group takes, before it runs: a prediction from the workload's FLOPs and the protocol's constants.
+"""Predict how long a group takes, before it runs, from the workload's FLOPs and the protocol's constants.
 
 It is there to refuse what cannot end in time and to tell a user what to expect, not to be right to the second: start-up
 and compilation were timed on a two-core server processor, where they are slower than on a desktop.
@@ -56,7 +56,7 @@ _UNKNOWN_STEP_S: Final = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the prediction needs of a machine."""
+    """The facts of a machine that the prediction needs."""
 
     memory_bytes: float | None
     """Of one GPU; ``None`` without one."""

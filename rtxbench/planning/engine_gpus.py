@@ -1,4 +1,4 @@
-"""Which engines can use the GPUs that the driver lists: each is asked once, before anything is planned for a GPU.
+"""Ask each engine once which of the driver's GPUs it can use, before anything is planned for a GPU.
 
 NVML sees a card whether or not an engine can: a TensorFlow without its CUDA libraries trains on the CPU in silence. A
 plan must stand on what both see.

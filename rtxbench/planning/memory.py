@@ -31,7 +31,7 @@ _TIGHT_ENGINES: Final = ("jax",)
 
 
 class StepMemory(NamedTuple):
-    """What one arm holds on its busiest device, bytes."""
+    """Estimate the bytes one arm holds on its busiest device."""
 
     state_bytes: float
     temp_bytes: float

@@ -1,4 +1,4 @@
-"""Which card to buy: the answer first, then every card and one's own machine, per price, per joule, and what fits."""
+"""Show which card to buy: the answer first, then every card and one's own machine, per price, per joule, what fits."""
 
 from __future__ import annotations
 
