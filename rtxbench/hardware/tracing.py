@@ -153,9 +153,12 @@ def report_text(report: CommandReport) -> str:
         "" if report.recorder_cpu_ratio is None else f" (the recorder used {report.recorder_cpu_ratio:.1%} of a core)"
     )
     cut = "" if report.complete else "; the recorder ended early, so its end is missing"
+    lines.append(f"trace: {report.trace_path}{cost}{cut}")
     if report.cause is not None:
-        lines += [f"likely {report.cause}", f"  {report.next_step}"]
-    return "\n".join([*lines, f"trace: {report.trace_path}{cost}{cut}"])
+        lines.append(f"Likely held back by this: {report.cause}. {report.next_step}")
+    else:
+        lines.append(f"Nothing recorded says what held it back in {format_duration(report.duration_s)}.")
+    return "\n".join(lines)
 
 
 class _Row(NamedTuple):

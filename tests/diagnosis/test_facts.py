@@ -209,3 +209,18 @@ def test_evidence_of_the_own_run_is_preferred(loaded):
     faster = ceiling("memory_bandwidth_bytes_per_s", (5e12,))
     run = loaded._replace(records=(*loaded.records, *own, faster))
     assert Diagnoser([run]).evidence(record).memory_bytes_per_s == 9e11
+
+
+@pytest.mark.parametrize(
+    ("cores", "busiest", "code"),
+    [(1.0, 1.0, "single-threaded"), (0.0, 0.1, "idle"), (4.0, 1.0, None), (1.0, 0.5, None)],
+)
+def test_without_a_gpu_the_host_says_what_held_a_program_back(cores: float, busiest: float, code: str | None) -> None:
+    """One core's worth of work with one core always busy is single-threaded; no work at all is idle; else silence."""
+
+    def flat(value: float) -> Summary:
+        return Summary(mean=value, p50=value, p95=value, minimum=value, maximum=value, n=9)
+
+    host = {"watched_cpu_cores": flat(cores), "busiest_core_utilization_ratio": flat(busiest)}
+    found = recording_diagnosis(HardwareSummary(devices={"host": host}))
+    assert (found and found.code) == code

@@ -87,7 +87,7 @@ def test_gpus_are_summarised(tmp_path):
     picture = tmp_path / "timeline.png"
     _path, done = run_trace(tmp_path, "sleep", "2", options=["--figure", str(picture)], env=environment)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "likely the GPU waits for the host" in done.stderr
+    assert "Likely held back by this: the GPU waits for the host" in done.stderr
     assert f"NVIDIA GeForce RTX 4090 {GPU0}" in done.stderr
     assert "250 W" in done.stderr
     assert "held back by the power limit" in done.stderr
