@@ -25,8 +25,9 @@ _WIDE_INTERVAL: Final = 0.03
 _GPU_IDLE_WARN: Final = 0.20
 _ENERGY_DISAGREEMENT: Final = 0.03
 _NO_WORK_UTILIZATION: Final = 0.01
-_WORKING_UTILIZATION: Final = 0.5
-"""A card that draws a desktop runs kernels for a few percent of the time and clocks up and down as it does."""
+_WORKING_UTILIZATION: Final = 0.2
+"""A card that draws a desktop runs kernels for a few percent of the time and clocks up and down as it does; one that
+takes turns with a CPU arm reads about a half."""
 _IDLE_POWER_ROOM: Final = (1.15, 5.0)
 """A card that works draws more than this × its lowest power, plus these watts."""
 _NO_WORK_CPU_CORES: Final = 0.05
@@ -254,8 +255,10 @@ def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) ->
     flags = []
     for uuid in gpu_uuids:
         series = trace.get(uuid, "gpu_utilization_ratio")
-        # Any reading that touches the blocks: a kernel seen a second ago is no harm where none at all is the question.
-        values = values_in(series, windows_ns) if series is not None else np.array([])
+        own = _ratio_values(trace, uuid, "gpu_utilization_ratio", windows_ns)
+        # Where blocks are too short for a reading of their own, any that touches them: it may show another arm's
+        # kernels, but none at all is then certain.
+        values = own if own.size or series is None else values_in(series, windows_ns)
         if not values.size:
             why = trace.reason_missing(uuid, "gpu_utilization_ratio")
             flags.append(_flag("work-unproven", "warn", f"{uuid}: nothing shows that the work ran there: {why}"))
