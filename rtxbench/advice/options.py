@@ -137,7 +137,8 @@ def _usual_ranking(options: Sequence[Option], question: Question) -> str:
     """Throughput under a budget, else throughput per price; the price where no speed is known."""
     if not any(option.throughput_per_s is not None and not option.owned for option in options):
         return "price"
-    return "throughput" if question.budget is not None else "value"
+    priced = any(option.throughput_per_price is not None for option in options)
+    return "value" if priced and question.budget is None else "throughput"
 
 
 def _canonical(question: Question) -> Question:
@@ -208,12 +209,17 @@ def _options_of(card: Card, desk: Desk) -> list[Option]:
 
 
 def _several(card: Card, single: Option, desk: Desk) -> list[Option]:
-    """Two of the card where that is published; two, four and eight predicted where several were asked for."""
+    """Several of the card where that is published; predicted too where several were asked for."""
     most = desk.question.max_devices
-    published = None if most == 1 else _pair(card, single, desk)
-    found = [] if published is None else [published]
-    wanted = [count for count in COUNTS if most is not None and count <= most and (count > 2 or not found)]
-    return found + [scaled_option(card, single, count, desk.case, desk.pairs) for count in wanted]
+    if most == 1:
+        return []
+    found = {count: _published_several(card, single, count, desk) for count in COUNTS if count <= (most or 2)}
+    if most is not None:
+        found = {
+            count: option or scaled_option(card, single, count, desk.case, desk.pairs)
+            for count, option in found.items()
+        }
+    return [option for option in found.values() if option is not None]
 
 
 def _single(card: Card, desk: Desk) -> Option:
@@ -223,21 +229,22 @@ def _single(card: Card, desk: Desk) -> Option:
     return replace(option, **figure_of(card, desk.basis, desk.question, desk.forecaster)._asdict())
 
 
-def _pair(card: Card, single: Option, desk: Desk) -> Option | None:
-    """Two of the card, where somebody published them in the same stack."""
-    published = None if desk.basis is None else published_figure(card.name, 2, desk.basis)
+def _published_several(card: Card, single: Option, count: int, desk: Desk) -> Option | None:
+    """``count`` of the card, where somebody published them in the same stack."""
+    published = None if desk.basis is None else published_figure(card.name, count, desk.basis)
     if published is None or desk.basis is None or single.origin != "published" or not single.throughput_per_s:
         return None
-    efficiency = float(str(published["throughput_per_s"])) / (2 * single.throughput_per_s)
+    efficiency = float(str(published["throughput_per_s"])) / (count * single.throughput_per_s)
     link = "no NVLink" if card.nvlink in (None, "none") else "published without saying whether NVLink was used"
-    words = f"two cards give {efficiency:.0%} of twice one ({link}); board, power supply and space not counted"
+    names = "two cards give {} of twice one" if count == 2 else f"{count} cards give {{}} of {count} times one"
+    words = f"{names.format(f'{efficiency:.0%}')} ({link}); board, power supply and space not counted"
     return Option(
-        name=f"2× {card.name}",
+        name=f"{count}× {card.name}",
         card=card.name,
-        devices=2,
+        devices=count,
         origin="published",
         stack=desk.basis.case.stack,
-        power_w=None if card.power_limit_w is None else 2 * card.power_limit_w,
+        power_w=None if card.power_limit_w is None else count * card.power_limit_w,
         power_origin="board power (TDP)",
         **{**published, "why": (*published["why"], words)},  # type: ignore[arg-type, misc]  # fields of Option
     )

@@ -104,6 +104,16 @@ def test_several_cards_where_asked(ask: Ask) -> None:
     assert named(advice, "8× RTX A5000").throughput_per_s is not None
 
 
+def test_published_machines_of_four_are_published(ask: Ask) -> None:
+    """Four RTX PRO 4500 fine-tuning Llama 3.1 8B were published: shown as such, ranked by speed without a price."""
+    cards = ["RTX PRO 4500 Blackwell", "RTX PRO 6000 Blackwell Server Edition"]
+    advice = ask("llama-3.1-8b:lora", precision="bf16", cards=cards, max_devices=4)
+    four = named(advice, "4× RTX PRO 4500 Blackwell")
+    assert (four.origin, four.throughput_per_s) == ("published", pytest.approx(10717))
+    assert advice.ranked_by == "throughput"
+    assert advice.unit == "tokens"
+
+
 def test_assumed_batches_fit(ask: Ask) -> None:
     """No card is predicted at a batch that its memory cannot hold by the memory model of the same model."""
     for workload, model in (("bert-base", "bert_base_squad"), ("bert-large", "bert_large_squad")):

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from rtxbench.advice.prediction.ranges import anchor_counts, card_conformal, fit_ranges
+from rtxbench.advice.prediction.ratios import FAR, PairError, fit_pair_errors, fit_stack_ratios, stack_errors
+from rtxbench.advice.prediction.scaling_laws import Case, Points, points_of
+from rtxbench.catalog.cards import load_cards
+
+CARDS = load_cards()
+NAMES = ("GeForce RTX 3060 12GB", "GeForce RTX 3070", "GeForce RTX 3080 10GB", "GeForce RTX 3090")
+OLD, NEW = "pytorch-ngc-20.10", "pytorch-1.13-ngc-22.10"
+
+
+def world(models: int = 10, stack: str = "stack") -> Points:
+    """One figure of each of four cards on each model."""
+    return points_of(
+        [
+            (CARDS[name], Case(stack, f"m{m}", "tf32"), 8, 100.0 * (1 + i))
+            for i, name in enumerate(NAMES)
+            for m in range(models)
+        ]
+    )
+
+
+def test_a_model_that_is_hard_to_predict_has_a_wider_range() -> None:
+    """Errors of 30 % on one model and 5 % on the others: its range is wider, and the others' is not that of all."""
+    points = world()
+    errors = np.where(points.model == "m0", 0.30, 0.05) * np.where(np.arange(len(points)) % 2, 1, -1)
+    ranges = fit_ranges(points, errors, anchor_counts(points))
+    assert ranges.spread("m0") > 2 * ranges.spread("m1")
+    assert ranges.log_half_width("m0", 3) > ranges.log_half_width("m1", 3)
+    assert ranges.spread("never seen") == ranges.overall
+
+
+def test_one_anchor_has_a_wider_range_than_two() -> None:
+    """A single card's own error is not averaged: its range is at least √(4/3) that of two."""
+    points = world()
+    errors = np.random.default_rng(0).normal(0, 0.1, len(points))
+    ranges = fit_ranges(points, errors, anchor_counts(points))
+    assert ranges.log_half_width("m1", 1) >= 1.15 * ranges.log_half_width("m1", 2)
+
+
+def test_anchors_are_other_cards_of_the_group() -> None:
+    """Four cards of one class: each has three anchors."""
+    assert set(anchor_counts(world())) == {3}
+
+
+def test_a_card_that_errs_as_a_whole_raises_the_quantile() -> None:
+    """One of four cards is off in all of its figures: the quantile is raised until a card like it is covered."""
+    cards = np.repeat(np.array(NAMES), 20)
+    scores = np.where(cards == NAMES[0], 3.0, 1.0) + np.linspace(0, 0.1, 80)
+    spread_evenly = np.tile(np.where(np.arange(20) < 5, 3.0, 1.0), 4) + np.linspace(0, 0.1, 80)
+    assert card_conformal(scores, cards) >= card_conformal(spread_evenly, cards) - 0.1
+    assert card_conformal(scores, cards) >= 3.0
+
+
+def test_pairs_far_apart_are_never_stated_narrower() -> None:
+    """Ratios that the law puts far apart get at least the range of those close together."""
+    errors = [PairError(0.05 * (1 + i % 3), (0.1, 2 * FAR)[i % 2], NAMES[:2], "m") for i in range(60)]
+    widths = fit_pair_errors(errors, lambda _: 0.1)
+    assert widths.log_half_width(2 * FAR, 0.1) >= widths.log_half_width(0.1, 0.1) > 0.05
+
+
+def test_a_publishers_ratio_carries_over_exactly() -> None:
+    """Where a second stack is a constant times the first, the ratio predicts every card without error."""
+    entries = [
+        (CARDS[name], Case(stack, f"m{m}", "tf32"), 8, speed * (10.0 + i + m))
+        for stack, speed in ((OLD, 1.0), (NEW, 1.7))
+        for i, name in enumerate(NAMES)
+        for m in range(4)
+    ]
+    points = points_of(entries)
+    errors, names = stack_errors(points)
+    assert len(errors) == len(points)
+    assert set(names) == set(NAMES)
+    ratios = fit_stack_ratios(points)
+    assert np.abs(errors).max() < 1e-9
+    found = ratios.predict(NAMES[0], Case(NEW, "m0", "tf32"))
+    assert found is not None
+    assert np.exp(found[0]) == pytest.approx(17.0)
+    assert ratios.predict(NAMES[0], Case("another stack", "m0", "tf32")) is None
