@@ -10,7 +10,7 @@ from msgspec import structs
 
 from rtxbench.records import Estimate, Verdict, VerdictState
 from rtxbench.report.base import Context, Paragraph, Section, VerdictCard, View
-from rtxbench.report.drawing.style import INK, STATE_COLORS, theme
+from rtxbench.report.drawing.style import INK, PRECISION_COLORS, SERIES_COLORS, STATE_COLORS, theme
 from rtxbench.report.render.axis import strips
 from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html
 from tests.synthetic import CPU_ONLY, write_results
@@ -137,3 +137,27 @@ def test_every_state_has_a_sign_and_a_colour() -> None:
     assert STATE_MARKS.keys() == STATE_COLORS.keys()
     style = (Path(__file__).parents[2] / "rtxbench/report/templates/page.css").read_text(encoding="utf-8")
     assert all(f".badge.{state}" in style for state in STATE_MARKS)
+
+
+def test_every_colour_of_a_figure_can_be_seen_on_light_and_on_dark_paper() -> None:
+    """Colours of precisions and series become variables of the page, each at least 3 : 1 against its paper."""
+    style = (Path(__file__).parents[2] / "rtxbench/report/templates/page.css").read_text(encoding="utf-8")
+    light, dark = style.split("prefers-color-scheme: dark")[:2]
+    for sheet, paper in ((light, "#ffffff"), (dark.split("* {")[0], "#12161d")):
+        colors = dict(re.findall(r"(--c-[a-z0-9]+): (#[0-9a-f]{6})", sheet))
+        assert len(colors) == 8
+        assert {name: value for name, value in colors.items() if contrast(value, paper) < 3} == {}
+    drawn = inline_svg("<svg>" + "".join({*SERIES_COLORS, *PRECISION_COLORS.values()}) + "</svg>", "one")
+    assert "#" not in drawn
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours (WCAG 2.2)."""
+
+    def luminance(color: str) -> float:
+        parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

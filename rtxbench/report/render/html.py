@@ -162,7 +162,21 @@ _METADATA: Final = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT: Final = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _SIZE: Final = re.compile(r'(<svg[^>]*?)\s+width="[^"]*"([^>]*?)>', re.DOTALL)
 _HEIGHT: Final = re.compile(r'(<svg[^>]*?)\s+height="[^"]*"', re.DOTALL)
-_PAGE_COLORS: Final = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper"}
+_PAGE_COLORS: Final = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--line",
+    PAPER: "--paper",
+    "#0072b2": "--c-float32",
+    "#56b4e9": "--c-tf32",
+    "#e69f00": "--c-float16",
+    "#009e73": "--c-bfloat16",
+    "#cc79a7": "--c-pink",
+    "#d55e00": "--c-red",
+    "#8a6fdf": "--c-violet",
+    "#7a7a7a": "--c-grey",
+}
+"""Colours of the figures → variables of the page, whose contrast is at least 3 : 1 on light and on dark paper."""
 
 
 def inline_svg(svg: str, name: str) -> str:
