@@ -66,6 +66,9 @@ NAMES: Final[Mapping[str, str]] = {
 }
 """Id → what a reader calls it."""
 
+_OWN: Final = "model:"
+"""Begins the name of a workload that is a user's own model: ``model:train.build@1a2b3c4d``."""
+
 _FIELDS: Final = ("precision", "engine", "compiler", "device_count", "placement", "batch_size", "workload", "variant")
 """Fields of a case in the order a sentence names them."""
 _UNSAID: Final[Mapping[str, object]] = {
@@ -83,6 +86,9 @@ _SILENT: Final = ("compiler", "variant")
 
 def name_of(name: str) -> str:
     """Give the words by which a reader calls a workload, precision, engine, compiler, placement or variant."""
+    if name.startswith(_OWN):
+        function, _, version = name.removeprefix(_OWN).partition("@")
+        return f"your model {function} ({version})" if version else f"your model {function}"
     return NAMES.get(name, name)
 
 

@@ -43,13 +43,22 @@ def _root(
     """Options of the program itself."""
 
 
+_Model = Annotated[
+    str | None, typer.Option(metavar="FILE.PY:FUNCTION", help="Measure your own model instead of the suite's.")
+]
+_Engine = Annotated[
+    str | None, typer.Option(help="tensorflow (default), jax, torch or all; of your own model: what it imports.")
+]
+
+
 @app.command()
 def run(
     claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
     file: Annotated[Path | None, typer.Option(help="Measure the claims of your own file (TOML).")] = None,
     workload: Annotated[list[str] | None, typer.Option(help="Only this workload (repeatable).")] = None,
+    model: _Model = None,
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
-    engine: Annotated[str, typer.Option(help="tensorflow, jax, torch or all.")] = "tensorflow",
+    engine: _Engine = None,
     compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
@@ -65,14 +74,14 @@ def run(
 
     Profiles: smoke 10 s (no verdict), quick 15 to 20 min. Example: `rtxbench run --claim tensor-cores`.
     """
-    from rtxbench.cli.running import run_plan
+    from rtxbench.cli.running import closing_lines, run_plan
     from rtxbench.measure.groups import Request
     from rtxbench.measure.profiles import profile_named
-    from rtxbench.measure.table import headline, summary_lines
 
     request = Request(
         profile=profile,
-        engine=engine,
+        model=model,
+        engine=engine or ("" if model else "tensorflow"),
         claims=tuple(claim or ()),
         claims_file=file,
         workloads=tuple(workload or ()),
@@ -90,9 +99,7 @@ def run(
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
         return
-    typer.echo(
-        "\n".join([*summary_lines(path), "", f"records: {path}", "next:    rtxbench report --open", headline(path)])
-    )
+    typer.echo("\n".join(closing_lines(path)))
 
 
 app.command(name="report")(report_command)

@@ -1,5 +1,6 @@
 """Carry out ``rtxbench run``: measure a plan's groups in turn, show progress, store records, say what comes next."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,20 +10,26 @@ from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import MeasurementError, UnavailableError, UsageError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.machine_lock import measuring_alone
+from rtxbench.lookup import named
+from rtxbench.measure.first_steps import step_records
 from rtxbench.measure.groups import Group, Request, on_engine
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import Board, Waiting
-from rtxbench.measure.session import Session
+from rtxbench.measure.session import GroupOutcome, Session
+from rtxbench.measure.table import headline, summary_lines
 from rtxbench.planning.engine_gpus import usable_gpus
+from rtxbench.planning.own_model import CLAIM, plan_own_model, target_of
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
+from rtxbench.report.sections.your_model import finding_lines
 from rtxbench.store import LoadedRun, load_readable, load_run
 from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.stopping import Questions
+from rtxbench.workloads.own import SOURCE_VARIABLE, source_digest
 
-__all__ = ["run_plan"]
+__all__ = ["closing_lines", "run_plan"]
 
 
 def run_plan(
@@ -52,6 +59,8 @@ def run_plan(
             taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
+    if request.model is not None:
+        return _run_own_model(request, profile, results_dir, command, quiet=quiet, wait=wait)
     engines = tuple(COMPILERS) if request.engine == ALL_ENGINES else (request.engine,)
     environment, refused = usable_gpus(describe(), engines)
     groups = plan(request, environment, refused)
@@ -116,13 +125,64 @@ def _raise_if_nothing_came(path: Path) -> None:
     )
 
 
-def _measure(session: Session, groups: Sequence[Group], *, quiet: bool) -> None:
+def _run_own_model(
+    request: Request, profile: Profile, results_dir: Path, command: Sequence[str], *, quiet: bool, wait: bool
+) -> Path:
+    """Measure a user's own model by the suite's protocol and return the results file."""
+    if request.claims or request.workloads or request.claims_file:
+        raise UsageError(
+            "--model measures your own model, --claim, --workload and --file the suite's.",
+            next_step="Give one of them.",
+        )
+    target = target_of(request.model or "", request.engine or None, request.batch_size)
+    named(COMPILERS, target.engine, "engine")
+    os.environ[SOURCE_VARIABLE] = target.source  # every worker inherits it, whoever starts it
+    environment, _refused = usable_gpus(describe(), (target.engine,))
+    groups = plan_own_model(target, environment)
+    labels = {"file": target.path.name, "source_sha256": source_digest(target.path)}
+    with (
+        measuring_alone(lambda text: sys.stderr.write(f"rtxbench: {text}\n"), wait=wait),
+        Session(results_dir, profile, tuple(command), environment=environment) as session,
+    ):
+        outcomes = _measure(session, groups, quiet=quiet)
+        records = [record for outcome in outcomes.values() for record in outcome.cases.values()]
+        measured = dict.fromkeys(record.case for record in records if record.status == "measured")
+        with nullcontext() if quiet else Waiting("comparing the losses of the first steps"):
+            for case in measured:
+                for record in step_records(session.run_id, CLAIM, case, labels):
+                    session.append(record)
+        if session.can_explain:
+            with nullcontext() if quiet else Waiting("gathering what explains the figures"):
+                session.explain()
+    _raise_if_nothing_came(session.path)
+    return session.path
+
+
+def closing_lines(path: Path) -> list[str]:
+    """List what a run prints at its end: a line per case, what was found of the user's own model, and what comes next.
+
+    Raises:
+        RecordError: the results file cannot be read.
+    """
+    found = finding_lines(path)
+    return [
+        *summary_lines(path),
+        *(["", *found] if found else []),
+        "",
+        f"records: {path}",
+        "next:    rtxbench report --open",
+        headline(path),
+    ]
+
+
+def _measure(session: Session, groups: Sequence[Group], *, quiet: bool) -> dict[str, GroupOutcome]:
     board = None if quiet else Board([group.name for group in groups if group.cases])
     with board or nullcontext():
         told = board.launch_done if board else lambda run, standing, left_s: None
         outcomes = session.measure([(group, None) for group in groups], told)
     if any(outcome.interrupted for outcome in outcomes.values()):
         raise KeyboardInterrupt
+    return outcomes
 
 
 def _wanted(group: Group) -> set[tuple[str, Case]]:

@@ -23,6 +23,7 @@ __all__ = [
     "build_parts",
     "convolution_relative_error",
     "matmul_relative_error",
+    "scaled",
 ]
 
 Array = NDArray[Any]
@@ -71,17 +72,31 @@ def build_parts(workload: Workload, case: Case, seed: int) -> ModelParts:
         model = variant_named(case.variant).apply(workload.build())
     finally:
         keras.config.set_dtype_policy(kept)
-    optimizer = adam_for(case.precision, workload.learning_rate)
+    own = workload.optimizer() if workload.optimizer is not None else None
+    optimizer = adam_for(case.precision, workload.learning_rate) if own is None else scaled(case.precision, own)
     optimizer.build(model.trainable_variables)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
-    return ModelParts(model, optimizer, loss)
+    return ModelParts(model, optimizer, _loss_of(workload))
+
+
+def _loss_of(workload: Workload) -> Any:
+    import keras
+
+    if workload.loss is not None:
+        return workload.loss()
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=workload.from_logits, reduction=None)
 
 
 def adam_for(precision: str, learning_rate: float) -> Any:
     """Create Adam, with dynamic loss scaling where the precision needs it."""
     import keras
 
-    optimizer = keras.optimizers.Adam(learning_rate)
+    return scaled(precision, keras.optimizers.Adam(learning_rate))
+
+
+def scaled(precision: str, optimizer: Any) -> Any:
+    """Wrap an optimizer in dynamic loss scaling where the precision needs it."""
+    import keras
+
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision_named(precision).loss_scaling else optimizer
 
 

@@ -51,6 +51,8 @@ class Request:
     batch_size: int | None = None
     claims_file: Path | None = None
     """Claims of the user's own instead of the suite's."""
+    model: str | None = None
+    """A model of the user's own, ``train.py:build``, instead of the suite's; an empty engine is the one it imports."""
 
 
 def on_engine(engine: str, request: Request) -> Request:

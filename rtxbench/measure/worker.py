@@ -4,10 +4,12 @@ It owns one engine and any number of built arms, runs what it is told and report
 """
 
 import gc
+import math
 import sys
 import time
 
 from rtxbench.engines.base import Engine, Finding, Noted, TrainStep
+from rtxbench.errors import MeasurementError
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
 from rtxbench.workers.protocol import (
     MEASURING_REQUESTS,
@@ -76,18 +78,23 @@ class Worker:
 
     def _describe(self, request: Describe) -> Described:
         step, case = self._built[request.arm], self._steps[request.arm].case
+        loss = step.loss()
+        if loss is not None and not math.isfinite(loss):  # JSON has no such number: it would arrive as "none reported"
+            raise MeasurementError(
+                f"the loss became {loss}.", next_step="Lower the learning rate, or use mixed_bfloat16."
+            )
         peak = self._peaks[request.arm]
         missing = {} if peak.value is not None else {"peak_memory_bytes": peak.how}
         how = peak.how if peak.value is not None else None
         if not request.thorough:
-            return Described(loss=step.loss(), peak_memory_bytes=peak.value, peak_memory_method=how, missing=missing)
+            return Described(loss=loss, peak_memory_bytes=peak.value, peak_memory_method=how, missing=missing)
         flops, error = step.flops(), self._engine.matmul_error(case)
         convolution = self._engine.convolution_error(case)
         missing |= {} if convolution.value is not None else {"convolution_relative_error": convolution.how}
         missing |= {} if flops.value is not None else {"flops_per_step": flops.how}
         missing |= {} if error.value is not None else {"matmul_relative_error": error.how}
         return Described(
-            loss=step.loss(),
+            loss=loss,
             peak_memory_bytes=peak.value,
             peak_memory_method=how,
             flops_per_step=flops.value,

@@ -15,7 +15,7 @@ Batch: TypeAlias = tuple[dict[str, NDArray[Any]] | NDArray[Any], NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One row of `WORKLOADS`. Every workload trains with Adam and sparse categorical cross-entropy.
+    """One row of `WORKLOADS`. Each of them trains with Adam and sparse categorical cross-entropy.
 
     ``build()`` returns a fresh Keras model under the dtype policy in force, with float32 outputs, and imports Keras
     inside. ``batch(batch_size, rng)`` returns one synthetic batch.
@@ -37,6 +37,10 @@ class Workload:
     """The workload this one stands in for on slow devices: a selector of a family leaves it out of the plan."""
     least_memory_bytes: int = 0
     """Device memory below which ``largest:PATTERN`` does not choose it."""
+    loss: Callable[[], Any] | None = None
+    """A user's own loss, (labels, outputs) → loss, called once the model is built."""
+    optimizer: Callable[[], Any] | None = None
+    """A user's own Keras optimizer, called once the model is built; it may return ``None``."""
 
 
 def as_float32(model: Any) -> Any:

@@ -16,6 +16,7 @@ from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.engines.jax.counts import bytes_accessed, step_flops
 from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
+from rtxbench.engines.jax.own import OwnParts, own_parts
 from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
 from rtxbench.engines.refusals import refuse
 from rtxbench.engines.step_work import StepWork
@@ -23,7 +24,8 @@ from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
-from rtxbench.workloads import workload_named
+from rtxbench.workloads import workload_of
+from rtxbench.workloads.own import OwnModel, call_build, is_own
 
 __all__ = ["create"]
 
@@ -102,15 +104,16 @@ class _Program:
     Tracing and compiling wait for `prepare`, so that they are timed with the first step and not as model construction.
     """
 
-    def __init__(self, jax: Any, case: Case, parts: ModelParts, batch: Any, device: Any) -> None:
+    def __init__(self, jax: Any, case: Case, parts: ModelParts | OwnParts, batch: Any, device: Any) -> None:
         self._jax = jax
         self.case = case
         self.parts = parts
         self.batch = batch
+        """Arguments of the step after its state."""
         self.device = device
-        self.initial_state = _state_of(parts)
+        self.initial_state = parts.state if isinstance(parts, OwnParts) else _state_of(parts)
         self.lowered: Any = None
-        self._step: Callable[..., Any] = _training_step(jax, parts)
+        self._step = parts.step if isinstance(parts, OwnParts) else _training_step(jax, parts)
         self.call = self._step
         self.traffic_bytes: float | None = None
         self._memory: Any = None
@@ -177,7 +180,11 @@ class _JaxEngine:
         import keras
 
         refuse(case)
-        workload = workload_named(case.workload)
+        own = call_build(case, seed) if is_own(case.workload) else None
+        if own is not None and not own.is_keras:
+            return self._own_step(case, own)
+        workload = workload_of(case, seed, own)
+        del own  # its model is built once more, under the case's dtype policy and on its device
         if placement_named(case.placement).functional_check:
             with_logical_cpus(self.jax, case.device_count, untouched=self.active is None)
         device = self._device(case)
@@ -190,6 +197,17 @@ class _JaxEngine:
         ):
             parts = build_parts(workload, case, seed)
             program = _Program(self.jax, case, parts, self.jax.tree.map(place, batch), device)
+        return _JaxStep(self, program)
+
+    def _own_step(self, case: Case, own: OwnModel) -> TrainStep:
+        device = self._device(case)
+        with (
+            _translated_errors(self.jax),
+            self.jax.default_matmul_precision(_matmul_precision(precision_named(case.precision).tf32)),
+            self.jax.default_device(device),
+        ):
+            batch = self.jax.tree.map(self.jax.numpy.asarray, own.batch)
+            program = _Program(self.jax, case, own_parts(self.jax, case, own), (batch,), device)
         return _JaxStep(self, program)
 
     def _device(self, case: Case) -> Any:

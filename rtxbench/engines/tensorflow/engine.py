@@ -23,7 +23,7 @@ from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
-from rtxbench.workloads import Workload, workload_named
+from rtxbench.workloads import Workload, workload_of
 
 __all__ = ["STRATEGIES", "create", "split_batch"]
 
@@ -140,7 +140,7 @@ class _TensorFlowEngine:
     def build(self, case: Case, seed: int) -> TrainStep:
         """Trace the step on one device, or over replicas under MirroredStrategy."""
         refuse(case)
-        workload = workload_named(case.workload)
+        workload = workload_of(case, seed)
         self._gpu_used |= placement_named(case.placement).device_kind == "gpu"
         build = way_of(STRATEGIES, case)
         with self.translated_errors():

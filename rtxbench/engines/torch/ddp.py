@@ -25,6 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from rtxbench.engines.base import Finding
+from rtxbench.engines.torch.native import NativeStep
 from rtxbench.engines.torch.replica import ReplicaStep, build_replica, translated_errors
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
@@ -150,7 +151,7 @@ def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> ChildProcess
     )
 
 
-def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> tuple[ReplicaStep, Any]:
+def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> tuple[ReplicaStep | NativeStep, Any]:
     """Meet the other ranks and build this one's replica; with it the group by which rank 0 says what to do next."""
     cuda = _on_gpus(case)
     if not cuda:
@@ -186,7 +187,7 @@ def _broadcast(torch: Any, control: Any, steps: int = _END) -> int:
     return int(message.item())
 
 
-def _run_together(torch: Any, replica: ReplicaStep, case: Case, steps: int) -> None:
+def _run_together(torch: Any, replica: ReplicaStep | NativeStep, case: Case, steps: int) -> None:
     replica.run(steps)
     torch.distributed.all_reduce(replica.last_loss)
     replica.last_loss = replica.last_loss / case.device_count

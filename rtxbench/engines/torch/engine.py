@@ -14,7 +14,8 @@ from rtxbench.engines.base import Device, Engine, Finding, TrainStep
 from rtxbench.engines.keras_model import convolution_relative_error, matmul_relative_error
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.torch.ddp import DdpStep
-from rtxbench.engines.torch.replica import build_replica, set_tf32, translated_errors
+from rtxbench.engines.torch.replica import build_replica, translated_errors
+from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named

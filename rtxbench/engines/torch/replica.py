@@ -10,13 +10,17 @@ from rtxbench.engines.base import Finding
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
+from rtxbench.engines.torch.native import NativeStep
+from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.engines.torch.work import count_work
+from rtxbench.errors import MeasurementError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
-from rtxbench.workloads import workload_named
+from rtxbench.workloads import Workload, workload_of
+from rtxbench.workloads.own import OwnModel, call_build, is_own
 
-__all__ = ["ReplicaStep", "build_replica", "set_tf32", "translated_errors"]
+__all__ = ["ReplicaStep", "build_replica", "translated_errors"]
 
 
 class ReplicaStep:
@@ -127,21 +131,6 @@ class ReplicaStep:
         return self._parts.notes("torch")
 
 
-def set_tf32(torch: Any, allowed: bool) -> None:
-    """Let float32 products, convolutions and recurrent layers on CUDA round to TF32, or forbid it.
-
-    PyTorch's own default forbids it in products and allows it in the other two. The interface changed in 2.9, where
-    setting both forms is an error.
-    """
-    if hasattr(torch.backends, "fp32_precision"):
-        chosen = "tf32" if allowed else "ieee"
-        for operations in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
-            operations.fp32_precision = chosen
-    else:
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
-
-
 def build_replica(
     torch: Any,
     case: Case,
@@ -149,8 +138,8 @@ def build_replica(
     *,
     share: slice = slice(None),
     index: int = 0,
-) -> ReplicaStep:
-    """Build a case on one device of this process.
+) -> ReplicaStep | NativeStep:
+    """Build a case on one device of this process: a Keras model, or a plain PyTorch module.
 
     Args:
         torch: the module.
@@ -162,9 +151,25 @@ def build_replica(
     Raises:
         MeasurementError: out of device memory.
     """
+    own = call_build(case, seed) if is_own(case.workload) else None
+    if own is not None and not own.is_keras:
+        return _native(torch, case, own, share, index)
+    return _keras_replica(torch, case, workload_of(case, seed, own), seed, share, index)
+
+
+def _native(torch: Any, case: Case, own: OwnModel, share: slice, index: int) -> NativeStep:
+    if not isinstance(own.model, torch.nn.Module):
+        raise MeasurementError(
+            f"engine torch takes a torch.nn.Module or a Keras model; the function returned {type(own.model).__name__}.",
+            next_step="Return one, or choose the engine of your framework: --engine jax.",
+        )
+    set_tf32(torch, precision_named(case.precision).tf32)
+    return NativeStep(torch, case, own, share, index)
+
+
+def _keras_replica(torch: Any, case: Case, workload: Workload, seed: int, share: slice, index: int) -> ReplicaStep:
     import keras
 
-    workload = workload_named(case.workload)
     batch = workload.batch(case.batch_size, np.random.default_rng(seed))
     kind = placement_named(case.placement).device_kind
     set_tf32(torch, precision_named(case.precision).tf32)

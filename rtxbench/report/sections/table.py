@@ -19,6 +19,7 @@ from rtxbench.report.sections.trials import claims_section
 from rtxbench.report.sections.trust import trust_section
 from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.report.sections.why import why_section
+from rtxbench.report.sections.your_model import your_model_section
 
 __all__ = ["APPENDIX", "EVIDENCE", "SECTIONS", "VIEWS"]
 
@@ -36,7 +37,7 @@ APPENDIX: Final = (
     guide_section,
 )
 VIEWS: Final = (
-    ViewPlan(id="answers", title="Answers", sections=(answers_section,)),
+    ViewPlan(id="answers", title="Answers", sections=(answers_section, your_model_section)),
     ViewPlan(id="evidence", title="Evidence", sections=EVIDENCE),
     ViewPlan(id="cards", title="Which card", sections=(purchase_section, published_section)),
     ViewPlan(id="appendix", title="Appendix", sections=APPENDIX),

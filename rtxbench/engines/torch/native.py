@@ -1,0 +1,204 @@
+"""A training step of a plain ``torch.nn.Module``, written as PyTorch's users write it.
+
+Parameters stay in float32; autocast runs forward and loss in the case's type, ``GradScaler`` keeps float16 gradients
+from underflowing, the optimizer is fused where the device has it, ``torch.compile`` wraps the whole model. It trains a
+user's own model (`rtxbench.workloads.own`) and the suite's native models alike.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from rtxbench.engines.base import Finding
+from rtxbench.engines.failures import memory_complaint
+from rtxbench.engines.step_work import StepWork
+from rtxbench.engines.torch.tf32 import set_tf32
+from rtxbench.engines.torch.work import count_work
+from rtxbench.errors import MeasurementError, OutOfMemoryError, RtxbenchError
+from rtxbench.placement import placement_named
+from rtxbench.precision import precision_named
+from rtxbench.records import Case
+from rtxbench.workloads.own import OwnModel
+
+__all__ = ["NativeStep"]
+
+_DEFAULT_LEARNING_RATE = 1e-4
+
+
+class NativeStep:
+    """One process's training step: the whole of a case on one device, one rank's share under DDP.
+
+    Raises:
+        MeasurementError: the model, its batch or its optimizer are not what `rtxbench.workloads.own` asks for.
+    """
+
+    def __init__(self, torch: Any, case: Case, own: OwnModel, share: slice, index: int) -> None:
+        self._torch = torch
+        self._case = case
+        self._cuda = placement_named(case.placement).device_kind == "gpu"
+        self._device = torch.device(f"cuda:{index}" if self._cuda else "cpu")
+        self._loss_of = own.loss
+        with _explained(case):
+            self._model = own.model.to(self._device).train()
+            self._batch = self._placed(own.batch, share)
+            self._optimizer = _optimizer(torch, own)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision_named(case.precision).loss_scaling)
+        self._forward = torch.compile(self._model) if case.compiler == "inductor" else self._model
+        self._flops: Finding | None = None
+        self.last_loss: Any = None
+
+    def _placed(self, batch: Any, share: slice) -> Any:
+        """Move every tensor of the batch to the device, this process's share of its first axis."""
+
+        def place(leaf: Any) -> Any:
+            tensor = self._torch.as_tensor(leaf)
+            return (tensor[share] if tensor.ndim else tensor).to(self._device)
+
+        if not isinstance(batch, dict) and not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise MeasurementError(
+                f"the batch is {type(batch).__name__}, neither a dict nor (inputs, labels).",
+                next_step="Return the tensors of one batch as (inputs, labels), or as the model's keyword arguments.",
+            )
+        return self._torch.utils._pytree.tree_map(place, batch if isinstance(batch, dict) else tuple(batch))
+
+    def wrap(self, wrapper: Callable[[Any], Any]) -> None:
+        """Train through ``wrapper(model)`` from now on. The count comes first: a wrapper's hooks wait for all ranks."""
+        self._flops = self.flops()
+        self._forward = wrapper(self._model)
+
+    def activate(self) -> None:
+        """Set the process-wide TF32 switches of this case."""
+        set_tf32(self._torch, precision_named(self._case.precision).tf32)
+
+    def run(self, steps: int) -> None:
+        """Run ``steps`` steps; returns when the device has finished the last one."""
+        with _explained(self._case):
+            for _ in range(steps):
+                self._step(self._forward)
+            if self._cuda:
+                self._torch.cuda.synchronize(self._device)
+
+    def _step(self, forward: Callable[..., Any]) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(forward)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.last_loss = loss.detach()
+
+    def _loss(self, forward: Callable[..., Any]) -> Any:
+        dtype = getattr(self._torch, precision_named(self._case.precision).dtype)
+        reduced = dtype is not self._torch.float32
+        with self._torch.autocast(self._device.type, dtype=dtype if reduced else None, enabled=reduced):
+            if isinstance(self._batch, dict):
+                outputs = forward(**self._batch)
+                loss = outputs.loss if self._loss_of is None else self._loss_of(outputs, self._batch)
+            else:
+                inputs, labels = self._batch
+                loss = self._loss_of(forward(inputs), labels)
+        if not isinstance(loss, self._torch.Tensor) or loss.ndim or not loss.requires_grad:
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, self._torch.Tensor) else type(loss).__name__
+            raise MeasurementError(
+                f"the loss of {self._case.workload} is no scalar that gradients flow from ({what}).",
+                next_step="Return the mean over the batch, computed from the model's outputs without detach().",
+            )
+        return loss
+
+    def loss(self) -> float | None:
+        """Loss of the last step over this process's share of the batch."""
+        return None if self.last_loss is None else float(self.last_loss)
+
+    def flops(self) -> Finding:
+        """Count one more forward and backward pass; buffers and random numbers go on as if it had not run."""
+        if self._flops is None:
+            from torch.utils.flop_counter import FlopCounterMode
+
+            counter = FlopCounterMode(display=False)
+            with self._untrained(), counter:
+                self._scaler.scale(self._loss(self._model)).backward()
+            self._flops = Finding(
+                float(counter.get_total_flops()) * self._case.device_count,
+                "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
+            )
+        return self._flops
+
+    def work(self) -> StepWork:
+        """Count forward and backward of one more pass, run eagerly, and no update."""
+        with self._untrained():
+            counted = count_work(lambda: self._scaler.scale(self._loss(self._model)).backward())
+        if self._case.compiler == "inductor":
+            how = "Inductor fuses operations: eager ones tell the shapes of products, not kernels or traffic"
+            return StepWork(None, None, counted.unaligned_flops_ratio, how)
+        return counted._replace(how=f"{counted.how}, without the update")
+
+    @contextmanager
+    def _untrained(self) -> Iterator[None]:
+        kept = {name: buffer.detach().clone() for name, buffer in self._model.named_buffers()}
+        with self._torch.random.fork_rng([self._device.index] if self._cuda else []), _explained(self._case):
+            yield
+            for name, buffer in self._model.named_buffers():
+                buffer.data.copy_(kept[name])
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def state_bytes(self) -> Finding:
+        """Bytes of parameters, buffers and optimizer slots."""
+        slots = self._torch.utils._pytree.tree_leaves(self._optimizer.state_dict()["state"])
+        tensors = [*self._model.parameters(), *self._model.buffers(), *slots]
+        return Finding(_bytes_of(self._torch, tensors), "sum over parameters, buffers and optimizer slots")
+
+    def gradient_bytes(self) -> Finding:
+        """Bytes of one replica's gradients."""
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        return Finding(_bytes_of(self._torch, trained), "a dense gradient per trainable parameter")
+
+    def notes(self) -> dict[str, str]:
+        """Say which model, optimizer and attention it was, as the model's own settings tell."""
+        parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        fused = ", fused" if self._optimizer.defaults.get("fused") else ""
+        notes = {
+            "model": f"{type(self._model).__name__}, {parameters:,} parameters, as a plain PyTorch module",
+            "optimizer": f"{type(self._optimizer).__name__}{fused}",
+        }
+        attention = getattr(getattr(self._model, "config", None), "_attn_implementation", None)
+        return notes if attention is None else notes | {"attention": str(attention)}
+
+
+def _bytes_of(torch: Any, tensors: Any) -> float:
+    return float(sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor)))
+
+
+def _optimizer(torch: Any, own: OwnModel) -> Any:
+    """Take the user's optimizer, made or still to be made of the parameters; else AdamW, fused."""
+    trained = [parameter for parameter in own.model.parameters() if parameter.requires_grad]
+    if isinstance(own.optimizer, torch.optim.Optimizer):
+        return own.optimizer
+    if own.optimizer is not None:
+        return own.optimizer(trained)
+    return torch.optim.AdamW(trained, lr=_DEFAULT_LEARNING_RATE, fused=True)
+
+
+def _explained(case: Case) -> AbstractContextManager[None]:
+    return _translated(case.workload)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Whatever a model of somebody else's raises becomes one sentence with a next step.
+
+    Raises:
+        OutOfMemoryError: the message says that memory ran out.
+        MeasurementError: anything else.
+    """
+    try:
+        yield
+    except RtxbenchError:
+        raise
+    except Exception as error:
+        complaint = memory_complaint(f"{type(error).__name__}: {error}")
+        if complaint is not None:
+            raise OutOfMemoryError(complaint) from error
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        raise MeasurementError(
+            f"a step of {name} raised {type(error).__name__}: {first}.",
+            next_step="Run model, loss and backward() by hand on the same batch until they pass.",
+        ) from error

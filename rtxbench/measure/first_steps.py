@@ -1,0 +1,96 @@
+"""The first steps of a case, one by one: does it train to the same loss, and does every step leave memory behind?"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import psutil
+
+from rtxbench.errors import RtxbenchError
+from rtxbench.measure.arms import BUILD_LIMIT_S
+from rtxbench.records import Case, Observation
+from rtxbench.store import new_record_id, now
+from rtxbench.workers.interpreters import worker_spec
+from rtxbench.workers.process import WorkerProcess
+from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
+
+__all__ = ["FIRST_STEPS", "LEAK_BYTES", "FirstSteps", "first_steps", "leak_bytes_per_step", "step_records"]
+
+FIRST_STEPS: Final = 20
+"""Few enough to cost little, enough for a step that trains something else to show."""
+_SETTLED: Final = 10
+"""Steps after which allocators hold what they need."""
+LEAK_BYTES: Final = 256 * 1024
+"""Growth per step below which a process's memory is noise."""
+_ARM: Final = "first-steps"
+
+
+class FirstSteps(NamedTuple):
+    """Losses and memory after each of the first steps."""
+
+    losses: tuple[float, ...]
+    memory_bytes: tuple[float, ...]
+    """The worker process's resident memory; what is left behind on a GPU does not show in it."""
+
+
+def first_steps(case: Case, steps: int = FIRST_STEPS, start: Callable[[], WorkerProcess] | None = None) -> FirstSteps:
+    """Train a case's first steps in a fresh process, always from the same seed.
+
+    Raises:
+        RtxbenchError: the case cannot be built or run.
+    """
+    worker = WorkerProcess(worker_spec(case.engine)) if start is None else start()
+    losses: list[float] = []
+    memory: list[float] = []
+    try:
+        worker.ask(Build(arm=_ARM, case=case, seed=0), Built, BUILD_LIMIT_S)
+        for number in range(steps):
+            if number:
+                worker.ask(Block(arm=_ARM, steps=1), Timed, BUILD_LIMIT_S)
+            said = worker.ask(Describe(arm=_ARM), Described, BUILD_LIMIT_S)
+            if said.loss is None:
+                break  # a step without a loss, or one that is not finite: there is nothing to compare
+            losses.append(said.loss)
+            memory.append(float(psutil.Process(worker.pid).memory_info().rss))
+    finally:
+        worker.close()
+    return FirstSteps(tuple(losses), tuple(memory))
+
+
+def leak_bytes_per_step(memory_bytes: Sequence[float]) -> float | None:
+    """Memory that every step leaves behind; ``None`` where it does not grow steadily once allocators have settled."""
+    settled = memory_bytes[_SETTLED:]
+    grown = [after - before for before, after in pairwise(settled)]
+    if not grown or sum(change > 0 for change in grown) < len(grown) - 1:
+        return None
+    mean = sum(grown) / len(grown)
+    return mean if mean >= LEAK_BYTES else None
+
+
+def step_records(run_id: str, topic: str, case: Case, labels: dict[str, str]) -> list[Observation]:
+    """Run a case's first steps and put what was seen into records; what fails is a record with its reason."""
+    try:
+        seen = first_steps(case)
+    except RtxbenchError as error:
+        return [_record(run_id, topic, "first_loss", (), case, labels, str(error))]
+    leak = leak_bytes_per_step(seen.memory_bytes)
+    reason = None if seen.losses else "the step reports no finite loss"
+    records = [_record(run_id, topic, "first_loss", seen.losses, case, labels, reason)]
+    return records if leak is None else [*records, _record(run_id, topic, "leak_bytes", (leak,), case, labels, None)]
+
+
+def _record(
+    run_id: str, topic: str, metric: str, values: tuple[float, ...], case: Case, labels: dict[str, str], why: str | None
+) -> Observation:
+    return Observation(
+        record_id=new_record_id(),
+        run_id=run_id,
+        topic=topic,
+        metric=metric,
+        values=values,
+        replicate="step",
+        finished_at=now(),
+        case=case,
+        labels=labels,
+        reason=why,
+    )
