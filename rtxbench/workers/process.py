@@ -259,6 +259,11 @@ def _command(spec: WorkerSpec) -> list[str]:
     return [spec.python, *isolation, *(spec.command or ("-m", "rtxbench.measure.worker", spec.engine))]
 
 
+_UNSET: Final = ("TF_USE_CUBLASLT",)
+"""TensorFlow's cublasLt path caches a product's plan without TF32 in its key: the second arm multiplies as the first
+(tensorflow/core/kernels/matmul_util.cc)."""
+
+
 def _environment(spec: WorkerSpec) -> dict[str, str]:
     fixed = {
         # CUDA's own order is by speed; NVML's is by bus. One order, or the trace is of another card.
@@ -266,7 +271,8 @@ def _environment(spec: WorkerSpec) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     backend = {} if spec.engine == "python" else {"KERAS_BACKEND": spec.engine}
-    return {**os.environ, **fixed, **backend, **spec.environment}
+    kept = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    return {**kept, **fixed, **backend, **spec.environment}
 
 
 def _expected(reply: msgspec.Struct | MeasurementError | None, expected: type[_Reply]) -> _Reply:

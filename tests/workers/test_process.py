@@ -11,6 +11,7 @@ import pytest
 import rtxbench
 from rtxbench.errors import MeasurementError, UnavailableError, WorkerLostError
 from rtxbench.records import Case
+from rtxbench.workers import process
 from rtxbench.workers.process import RestartingWorker, WorkerProcess, WorkerSpec, threads_of
 from rtxbench.workers.protocol import MEASURING_REPLIES, Build, Built
 from tests.waiting import HANG_S
@@ -118,3 +119,12 @@ def test_an_engine_that_cannot_start_is_unavailable(spec: WorkerSpec) -> None:
 
 def _path_with(folder: Path) -> str:
     return os.pathsep.join([str(folder), str(Path(rtxbench.__file__).parents[1])])
+
+
+def test_a_switch_that_mixes_the_arms_precisions_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 17: under TF_USE_CUBLASLT TensorFlow's second arm would multiply in the first one's precision."""
+    monkeypatch.setenv("TF_USE_CUBLASLT", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    passed = process._environment(WorkerSpec(engine="tensorflow"))
+    assert "TF_USE_CUBLASLT" not in passed
+    assert passed["OMP_NUM_THREADS"] == "1"
