@@ -39,9 +39,8 @@ def health(
     if as_json:
         typer.echo(msgspec.json.encode(findings).decode())
     else:
+        typer.echo("" if runs else "next: rtxbench run --profile quick (15 to 20 minutes)\n", nl=False)
         typer.echo(health_text(findings))
-    if not runs and not as_json:
-        typer.echo("next: rtxbench run --profile quick (15 to 20 minutes)")
     if any(finding.state == "low" for finding in findings):
         raise typer.Exit(1)
 
