@@ -3,7 +3,7 @@
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rtxbench.gate.operating_characteristics import coverage_table, gate_table
+from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table
 
 pytestmark = pytest.mark.harness
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -63,6 +64,36 @@ def test_every_test_file_is_named_after_a_module() -> None:
         names = ["/".join(filter(None, ["_".join(words[:cut]), "_".join(words[cut:])])) for cut in range(len(words))]
         candidates = [room / "_".join(words), *(room / f"{name}.py" for name in names)]
         assert any(candidate.exists() for candidate in candidates), f"{inside} names no module of {inside.parent}"
+
+
+ROOMS = sorted(path.parent for path in (ROOT / "rtxbench").rglob("__init__.py"))
+_LARGER = {"rtxbench": 21, "rtxbench/report/sections": 22}
+"""Rooms that may hold more than others, for the reason that docs/architecture.md gives."""
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
+def test_a_room_can_be_known(room: Path) -> None:
+    """A room holds 16 modules at most, and its docstring has a paragraph each on what lives there and what does not."""
+    name = str(room.relative_to(ROOT))
+    modules = [path for path in room.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
+    assert len(modules) <= _LARGER.get(name, 16)
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    within_an_engine = room.parent.name == "engines"  # said once, in the room above
+    assert "\n\n" in said or within_an_engine
+
+
+def test_the_page_on_architecture_names_the_rooms_and_layers_of_the_contract() -> None:
+    """docs/architecture.md shows the layers of pyproject.toml as they are, and each of their rooms in its table."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert "\n".join(["```", *(layer.replace(" | ", " · ") for layer in layers), "```"]) in page
+    table = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    shown = {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([^`]+)`", table)}
+    there = {path.stem for path in (ROOT / "rtxbench").glob("[a-z]*") if path.suffix == ".py" or path in ROOMS}
+    assert shown == there == {name for layer in layers for name in layer.split(" | ")}
 
 
 _NO_SENTENCE = re.compile(r"(The \w+'s own\b|Itself\b|It\b|How |What |Which |Where |Why |Whether )")

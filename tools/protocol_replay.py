@@ -16,8 +16,8 @@ from rtxbench.records import CaseRecord, Estimate, Launch, RatioRecord
 from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate
 from rtxbench.store import load_results
 from rtxbench.verdicts.claims import Comparison
-from rtxbench.verdicts.decision import decide
-from rtxbench.verdicts.pooling import LogRatio
+from rtxbench.verdicts.statistics.decision import decide
+from rtxbench.verdicts.statistics.pooling import LogRatio
 
 _LOOKS: Final = (3, 4, 6, 8)
 _DRAWS: Final = 200

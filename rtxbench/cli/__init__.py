@@ -1,4 +1,7 @@
-"""The ``rtxbench`` command: one thin function per subcommand, each importing what it needs when it is called."""
+"""The ``rtxbench`` command: one thin function per subcommand, each importing what it needs when it is called.
+
+No work is done here: a command reads its options, calls a room and prints.
+"""
 
 import sys
 from pathlib import Path

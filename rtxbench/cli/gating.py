@@ -127,7 +127,7 @@ def selftest_statistics(
     from rich.console import Console
 
     from rtxbench.gate.tables import render_simulation
-    from rtxbench.verdicts.simulation import render_verdict_table
+    from rtxbench.verdicts.statistics.simulation import render_verdict_table
 
     Console().print(render_verdict_table(verdicts), *render_simulation(gates))
 

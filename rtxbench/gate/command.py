@@ -17,13 +17,13 @@ import msgspec
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.gate import environments, trees
-from rtxbench.gate.decision import DEFAULT_MARGINS, Decision
 from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
 from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
 from rtxbench.gate.recording import watching
 from rtxbench.gate.records import append_history, case_observations, launch_observation, open_journal
 from rtxbench.gate.session import CaseResult, GateLaunch, Settings, run_session
 from rtxbench.gate.settings import Asked, parse_margins, parse_ratio, settings_of
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, Decision
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_LAUNCH_TOPIC

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
-from rtxbench.gate.bimodality import two_speeds
-from rtxbench.gate.decision import EXIT_CODES, GateOutcome, combined_outcome
-from rtxbench.gate.evidence import anytime_estimate
 from rtxbench.gate.session import CaseResult, step_times_s
+from rtxbench.gate.statistics.bimodality import two_speeds
+from rtxbench.gate.statistics.decision import EXIT_CODES, GateOutcome, combined_outcome
+from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
 from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope
 from rtxbench.units import format_duration, format_percent, format_ratio

@@ -25,8 +25,8 @@ from typing import Final
 import numpy as np
 
 from rtxbench import __version__
-from rtxbench.gate.evidence import anytime_estimate
 from rtxbench.gate.session import CaseResult, GateLaunch, step_times_s
+from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import GATE_TOPIC, SCHEMA_VERSION, Environment, Estimate, Observation, Run
 from rtxbench.store import RunWriter, disk_errors
 

@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.gate.decision import LAUNCHES_MOST, replay
-from rtxbench.gate.operating_characteristics import compare_min_alarm
+from rtxbench.gate.statistics.decision import LAUNCHES_MOST, replay
+from rtxbench.gate.statistics.operating_characteristics import compare_min_alarm
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.stats import clopper_pearson
 

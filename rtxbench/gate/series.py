@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import UnavailableError
-from rtxbench.gate.decision import LAUNCHES_LEAST, decide
+from rtxbench.gate.statistics.decision import LAUNCHES_LEAST, decide
 from rtxbench.records import GATE_TOPIC, Estimate, Observation
 from rtxbench.store import LoadedRun
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import MeasurementError
-from rtxbench.gate.decision import DEFAULT_MARGINS, FAIL_EVIDENCE, Decision, GateOutcome, decide_cases
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE, Decision, GateOutcome, decide_cases
 from rtxbench.records import Flag, Launch
 
 __all__ = ["CaseResult", "GateLaunch", "LaunchPair", "Settings", "run_session", "step_times_s"]

@@ -16,8 +16,8 @@ import msgspec
 
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.foreign import open_regular
-from rtxbench.gate.decision import DEFAULT_MARGINS, FAIL_EVIDENCE
 from rtxbench.gate.session import Settings
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE
 
 __all__ = [
     "Asked",

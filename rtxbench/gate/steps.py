@@ -43,7 +43,7 @@ def gate_decisions() -> Callable[[], float]:
     """A hundred gate decisions on fixed launches: the suite's own hot path in a self-test, gated by itself."""
     import numpy as np
 
-    from rtxbench.gate.decision import replay
+    from rtxbench.gate.statistics.decision import replay
 
     launches = np.random.default_rng(0).normal(0.02, 0.015, (100, 16)).tolist()
 

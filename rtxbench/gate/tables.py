@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rtxbench.errors import UsageError
-from rtxbench.gate.operating_characteristics import coverage_table, gate_table, rule_table
 from rtxbench.gate.outcome import as_ratio, describe_change
 from rtxbench.gate.replay import SelftestRow
 from rtxbench.gate.series import Series, history_series
+from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table, rule_table
 from rtxbench.records import Estimate
 from rtxbench.store import load_results
 from rtxbench.units import format_percent

@@ -17,9 +17,9 @@ from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Arm, Claim, Comparison, Fit, Limit
-from rtxbench.verdicts.pooling import widening
 from rtxbench.verdicts.selectors import selects
-from rtxbench.verdicts.steadiness import ratio_trends
+from rtxbench.verdicts.statistics.pooling import widening
+from rtxbench.verdicts.statistics.steadiness import ratio_trends
 from rtxbench.wording import say_metric
 
 __all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine", "comparable", "lacks", "matches"]

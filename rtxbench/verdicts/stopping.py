@@ -7,9 +7,9 @@ from rtxbench.measure.session import Standing
 from rtxbench.records import Environment, RatioRecord
 from rtxbench.units import format_ratio
 from rtxbench.verdicts.claims import Claim, Comparison
-from rtxbench.verdicts.decision import decide
 from rtxbench.verdicts.matching import PairedEvidence, lacks, matches
-from rtxbench.verdicts.pooling import log_ratio_of
+from rtxbench.verdicts.statistics.decision import decide
+from rtxbench.verdicts.statistics.pooling import log_ratio_of
 
 __all__ = ["Questions"]
 

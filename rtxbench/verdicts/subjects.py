@@ -1,6 +1,6 @@
 """Every comparison and limit that was measured for a claim on one machine, judged by itself.
 
-Several runs of one comparison are combined (`rtxbench.verdicts.pooling`); where every run by itself comes to the same,
+Several runs of one comparison are combined (`.statistics.pooling`); where every run by itself comes to the same,
 that stands, too. Runs that decide opposite ways decide nothing.
 """
 
@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from rtxbench.records import Case, CaseRecord, Leaning, Note, Observation, Verdict, VerdictState
 from rtxbench.verdicts.claims import Claim, Comparison, Fit, Limit
-from rtxbench.verdicts.decision import Decision, decide
 from rtxbench.verdicts.matching import MachineEvidence, PairedEvidence
 from rtxbench.verdicts.next_steps import measure_again, with_step
-from rtxbench.verdicts.pooling import combine_runs, log_ratio_of
+from rtxbench.verdicts.statistics.decision import Decision, decide
+from rtxbench.verdicts.statistics.pooling import combine_runs, log_ratio_of
 from rtxbench.verdicts.wording import (
     describe_observation,
     describe_pair,

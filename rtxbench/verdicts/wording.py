@@ -6,7 +6,7 @@ from typing import Final
 from rtxbench.records import Estimate, Note, Observation, RatioRecord
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.verdicts.claims import Comparison
-from rtxbench.verdicts.decision import Decision
+from rtxbench.verdicts.statistics.decision import Decision
 from rtxbench.wording import say_metric, say_pair
 
 __all__ = [

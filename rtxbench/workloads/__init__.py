@@ -1,4 +1,7 @@
-"""Keras 3 models and input pipelines, engine-neutral. `WORKLOADS` is the table to extend."""
+"""Keras 3 models and input pipelines, engine-neutral. `WORKLOADS` is the table to extend.
+
+A training step is built by an engine; which workloads a claim measures is said in `bench/claims.toml`.
+"""
 
 from typing import Final
 

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.gate import command, settings
-from rtxbench.gate.decision import PASS_EVIDENCE, decide
-from rtxbench.gate.evidence import anytime_estimate
 from rtxbench.gate.outcome import (
     CaseReport,
     GateReport,
@@ -20,6 +18,8 @@ from rtxbench.gate.outcome import (
     render_markdown,
     render_table,
 )
+from rtxbench.gate.statistics.decision import PASS_EVIDENCE, decide
+from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gate.md"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rtxbench.gate import selftest
-from rtxbench.gate.decision import replay
-from rtxbench.gate.noise import LAUNCH_REGIMES, simulate_log_ratios
-from rtxbench.gate.operating_characteristics import former_replay, rule_table
 from rtxbench.gate.series import unselected_mean
+from rtxbench.gate.statistics.decision import replay
+from rtxbench.gate.statistics.noise import LAUNCH_REGIMES, simulate_log_ratios
+from rtxbench.gate.statistics.operating_characteristics import former_replay, rule_table
 
 
 def test_half_the_launches_of_the_first_edition() -> None:

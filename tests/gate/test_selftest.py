@@ -8,8 +8,8 @@ import pytest
 
 from rtxbench.errors import UsageError
 from rtxbench.gate import selftest
-from rtxbench.gate.noise import REGIMES, paired_log_ratios, simulate_blocks
 from rtxbench.gate.replay import selftest_rows
+from rtxbench.gate.statistics.noise import REGIMES, paired_log_ratios, simulate_blocks
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 
 

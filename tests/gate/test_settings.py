@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rtxbench.errors import UsageError
 from rtxbench.gate import environments
-from rtxbench.gate.decision import DEFAULT_MARGINS
 from rtxbench.gate.session import Settings
 from rtxbench.gate.settings import Asked, parse_margins, settings_of
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS
 
 HOSTILE = [
     b"\xff\xfe[tool]",

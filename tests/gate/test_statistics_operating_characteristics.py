@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rtxbench import stats
-from rtxbench.gate import noise
-from rtxbench.gate import operating_characteristics as operating
+from rtxbench.gate.statistics import noise
+from rtxbench.gate.statistics import operating_characteristics as operating
 
 
 @pytest.mark.parametrize("launches", [5, 8])

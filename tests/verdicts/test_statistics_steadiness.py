@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtxbench.records import Estimate, Launch, Measurement
-from rtxbench.verdicts.steadiness import ratio_trend_p_value, ratio_trends
+from rtxbench.verdicts.statistics.steadiness import ratio_trend_p_value, ratio_trends
 
 LAUNCHES, ROUNDS = 5, 8
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtxbench.verdicts.simulation import EDITIONS, VERDICT_REGIMES, VerdictRate, verdict_table
+from rtxbench.verdicts.statistics.simulation import EDITIONS, VERDICT_REGIMES, VerdictRate, verdict_table
 
 VERDICTS = 1500
 TABLE = {

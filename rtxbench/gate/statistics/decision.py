@@ -8,7 +8,7 @@
       neither after the sixteenth                            ──►  inconclusive
 
 θ is ln(candidate ÷ baseline): above zero the candidate is slower or needs more. The evidence is an e-process
-(`rtxbench.gate.evidence`), so that looking after each launch costs nothing. Where several cases are gated together,
+(`.evidence`), so that looking after each launch costs nothing. Where several cases are gated together,
 e-BH over the cases of one quantity keeps its false alarms within the same one per cent.
 """
 
@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from rtxbench.gate.evidence import Look, e_bh, look
+from rtxbench.gate.statistics.evidence import Look, e_bh, look
 
 __all__ = [
     "DEFAULT_MARGINS",

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from rtxbench.records import Estimate, Leaning, VerdictState
 from rtxbench.verdicts.claims import Comparison
-from rtxbench.verdicts.pooling import LogRatio
+from rtxbench.verdicts.statistics.pooling import LogRatio
 
 __all__ = ["ROUGH_HALF_WIDTH", "Decision", "decide"]
 

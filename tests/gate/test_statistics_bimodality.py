@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rtxbench.gate.bimodality import two_speeds
+from rtxbench.gate.statistics.bimodality import two_speeds
 
 GENERATOR = np.random.default_rng(3)
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rtxbench.records import Estimate
 from rtxbench.stats import ADAPTIVE_STOP_INFLATION, student_t, wilson
 from rtxbench.verdicts.claims import Comparison
-from rtxbench.verdicts.decision import ROUGH_HALF_WIDTH, decide
-from rtxbench.verdicts.pooling import LogRatio
+from rtxbench.verdicts.statistics.decision import ROUGH_HALF_WIDTH, decide
+from rtxbench.verdicts.statistics.pooling import LogRatio
 
 if TYPE_CHECKING:
     from rich.table import Table

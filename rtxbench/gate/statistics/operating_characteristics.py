@@ -1,6 +1,6 @@
 """Simulate what the statistics promise: interval coverage, and the gate's false alarms and power.
 
-Every figure here is *simulated* (see `rtxbench.gate.noise`); the real counterpart is ``rtxbench selftest gate``.
+Every figure here is *simulated* (see `.noise`); the real counterpart is ``rtxbench selftest gate``.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.gate.decision import DEFAULT_MARGINS, LAUNCHES_MOST, GateOutcome, replay
-from rtxbench.gate.noise import (
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, LAUNCHES_MOST, GateOutcome, replay
+from rtxbench.gate.statistics.noise import (
     LAUNCH_REGIMES,
     REGIMES,
     NoiseRegime,
@@ -157,7 +157,7 @@ def gate_table(
 def rule_table(
     gates: int = 1000, slowdowns: Sequence[float] = (0.0, 0.02, 0.05, 0.10), seed: int = 23
 ) -> list[RuleRow]:
-    """Old rule against new, in every regime of `rtxbench.gate.noise.LAUNCH_REGIMES`.
+    """Old rule against new, in every regime of `rtxbench.gate.statistics.noise.LAUNCH_REGIMES`.
 
     Args:
         gates: simulated per regime and slow-down.

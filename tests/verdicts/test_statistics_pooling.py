@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from rtxbench.records import Case, RatioRecord
 from rtxbench.stats import ratio_estimate, student_t
-from rtxbench.verdicts.pooling import LogRatio, combine_runs, log_ratio_of
+from rtxbench.verdicts.statistics.pooling import LogRatio, combine_runs, log_ratio_of
 from tests.judged_runs import SPREAD, paired
 
 BASE = Case(workload="mlp", batch_size=32)

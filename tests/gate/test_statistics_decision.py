@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtxbench.gate import decision as gate
+from rtxbench.gate.statistics import decision as gate
 
 LAUNCHES = st.lists(st.floats(-0.3, 0.3), min_size=16, max_size=16)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from rtxbench.gate.decision import DEFAULT_MARGINS
-from rtxbench.gate.evidence import anytime_estimate, e_bh, log_e_value, look
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS
+from rtxbench.gate.statistics.evidence import anytime_estimate, e_bh, log_e_value, look
 
 
 @pytest.mark.parametrize(("t", "launches"), [(-2.0, 4), (0.0, 4), (3.0, 6), (6.0, 4)])
