@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Final
 
-__all__ = ["printable", "without_home"]
+__all__ = ["one_line", "printable", "without_home"]
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls but for tab and line feed, which are white space
@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     file or a program that somebody else wrote.
     """
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.splitlines()))
+
+
+def one_line(text: str) -> str:
+    """Join a text of several lines, as a TOML block holds it, into one."""
+    return " ".join(text.split())
 
 
 def without_home(command: Iterable[str]) -> tuple[str, ...]:

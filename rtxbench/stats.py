@@ -22,7 +22,6 @@ __all__ = [
     "launch_estimate",
     "log_ratio_per_round",
     "lower_bound",
-    "one_sided_p_value",
     "order_effect",
     "ordered_ratio_estimate",
     "ratio_estimate",
@@ -211,24 +210,6 @@ def upper_bound(log_ratios: Sequence[float], confidence: float) -> float:
     """
     mean, error, degrees = _mean_and_error(log_ratios)
     return mean + student_t(confidence, degrees) * error
-
-
-def one_sided_p_value(log_ratios: Sequence[float], threshold: float = 0.0) -> float:
-    """P value of "the mean over launches is at most ``threshold``" against "it is above" (Student 1908).
-
-    Args:
-        log_ratios: one per launch.
-        threshold: a log-ratio, too.
-
-    Raises:
-        ValueError: fewer than two launches.
-    """
-    from scipy.special import stdtr
-
-    mean, error, degrees = _mean_and_error(log_ratios)
-    if error == 0.0:
-        return 0.0 if mean > threshold else 1.0
-    return float(stdtr(degrees, -(mean - threshold) / error))
 
 
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:

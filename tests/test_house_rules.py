@@ -73,10 +73,10 @@ _LARGER = {"rtxbench": 21, "rtxbench/report/sections": 22}
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
 def test_a_room_can_be_known(room: Path) -> None:
-    """A room holds 16 modules at most, and its docstring has a paragraph each on what lives there and what does not."""
+    """A room holds 17 modules at most, and its docstring has a paragraph each on what lives there and what does not."""
     name = str(room.relative_to(ROOT))
     modules = [path for path in room.glob("*.py") if path.name not in ("__init__.py", "__main__.py")]
-    assert len(modules) <= _LARGER.get(name, 16)
+    assert len(modules) <= _LARGER.get(name, 17)
     said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
     within_an_engine = room.parent.name == "engines"  # said once, in the room above
     assert "\n\n" in said or within_an_engine

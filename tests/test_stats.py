@@ -34,21 +34,6 @@ def test_bounds_are_the_ends_of_the_two_sided_interval(values: list[float], conf
     assert stats.upper_bound(values, confidence) == pytest.approx(both.high, abs=1e-9)
 
 
-@given(LOG_RATIOS, st.floats(0.001, 0.5))
-def test_p_value_and_bound_say_the_same(values: list[float], alpha: float) -> None:
-    """The p value is below α exactly where the lower bound at 1 − α is above the threshold."""
-    p = stats.one_sided_p_value(values)
-    bound = stats.lower_bound(values, 1 - alpha)
-    if abs(bound) > 1e-9:
-        assert (p < alpha) == (bound > 0)
-
-
-def test_p_value_of_launches_without_spread() -> None:
-    """Identical launches decide at once, in both directions."""
-    assert stats.one_sided_p_value([0.5, 0.5]) == 0.0
-    assert stats.one_sided_p_value([-0.5, -0.5]) == 1.0
-
-
 def test_a_bound_needs_two_launches() -> None:
     """One launch has no error, so it has no bound."""
     with pytest.raises(ValueError, match="two launches"):

@@ -24,7 +24,6 @@ __all__ = [
     "interval_text",
     "machine_headings",
     "machine_title",
-    "one_line",
     "plural",
     "ratio_text",
 ]
@@ -81,11 +80,6 @@ def anchor(text: str) -> str:
     """
     safe = "".join(c if c.isascii() and (c.islower() or c.isdigit()) else "-" for c in text)[:80]
     return safe if safe == text else f"{safe}-{sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
-
-
-def one_line(text: str) -> str:
-    """Text of several lines as one."""
-    return " ".join(text.split())
 
 
 def code_spans(text: str) -> list[tuple[bool, str]]:

@@ -17,13 +17,14 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from rtxbench.printable import one_line
 from rtxbench.records import Leaning, Verdict, VerdictState
 from rtxbench.stats import holm_adjusted
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.matching import MachineEvidence
 from rtxbench.verdicts.next_steps import most_frequent_step, with_step
 from rtxbench.verdicts.subjects import Subject
-from rtxbench.verdicts.wording import one_line, range_text
+from rtxbench.verdicts.wording import range_text
 from rtxbench.wording import name_of
 
 __all__ = ["JudgedClaim", "after_holm", "judge_whole", "whole_p_value"]

@@ -15,7 +15,6 @@ __all__ = [
     "evidence_ids",
     "explain",
     "interval",
-    "one_line",
     "range_text",
     "refuted_below",
     "scaling_note",
@@ -99,8 +98,3 @@ def evidence_ids(records: Iterable[RatioRecord]) -> tuple[str, ...]:
     """Ids of the paired records and of both arms of each, without duplicates."""
     ids = [(record.record_id, record.baseline_record, record.candidate_record) for record in records]
     return tuple(dict.fromkeys(name for group in ids for name in group))
-
-
-def one_line(text: str) -> str:
-    """Text of a TOML block as one line."""
-    return " ".join(text.split())

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import structs
 
+from rtxbench.printable import one_line
 from rtxbench.records import Verdict
 from rtxbench.report.base import (
     Block,
@@ -20,7 +21,7 @@ from rtxbench.report.base import (
     VerdictCard,
     VerdictCards,
 )
-from rtxbench.report.labels import estimate_text, machine_title, one_line, plural
+from rtxbench.report.labels import estimate_text, machine_title, plural
 from rtxbench.report.sections.answers import answer_word, card_id, figure_text
 from rtxbench.report.sections.ratios import case_words
 from rtxbench.units import format_ratio
