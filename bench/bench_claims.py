@@ -7,11 +7,11 @@ reason.
 
 import pytest
 
-from rtxbench.pytest_plugin import Arm, Measured, Trials
+from rtxbench.pytest_plugin import Measured, PlannedCase, Trials
 
 
 @pytest.mark.claim
-def test_training_throughput(arm: Arm, measured: Measured) -> None:
+def test_training_throughput(arm: PlannedCase, measured: Measured) -> None:
     measured.run(arm)
 
 

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from rtxbench.measure.session import GroupOutcome, Session
     from rtxbench.records import Case, CaseRecord, Environment, Record
 
-__all__ = ["VIRTUAL_CLOCK", "Arm", "Measured", "Trials", "use_rtxbench_defaults"]
+__all__ = ["VIRTUAL_CLOCK", "Measured", "PlannedCase", "Trials", "use_rtxbench_defaults"]
 
 
-class Arm(NamedTuple):
+class PlannedCase(NamedTuple):
     """One pytest item: a case and the group it is measured in."""
 
     group: "Group"
@@ -182,7 +182,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None or "arm" not in metafunc.fixturenames:
         return
     groups = _plan(metafunc.config, marker.args)
-    arms = [Arm(group, case) for group in groups for case in (*group.cases, *(case for case, _ in group.skipped))]
+    arms = [
+        PlannedCase(group, case) for group in groups for case in (*group.cases, *(case for case, _ in group.skipped))
+    ]
     metafunc.parametrize("arm", [_parameter(arm) for arm in arms])
 
 
@@ -214,7 +216,7 @@ def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":
     )
 
 
-def _parameter(arm: Arm) -> Any:
+def _parameter(arm: PlannedCase) -> Any:
     mark = pytest.mark.benchmark(group=arm.group.name, timer=VIRTUAL_CLOCK)
     return pytest.param(arm, id=f"{arm.group.claim}:{arm.case.label}", marks=[mark])
 
@@ -224,7 +226,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     state = session.config.stash[_STATE]
     for item in session.items:
         arm = getattr(item, "callspec", None) and item.callspec.params.get("arm")  # type: ignore[attr-defined]
-        if isinstance(arm, Arm):
+        if isinstance(arm, PlannedCase):
             state.groups[arm.group.name] = arm.group
             state.wanted.setdefault(arm.group.name, set()).add(arm.case)
 
@@ -236,7 +238,7 @@ class Measured:
         self._config = request.config
         self._benchmark = benchmark
 
-    def run(self, arm: Arm) -> "CaseRecord":
+    def run(self, arm: PlannedCase) -> "CaseRecord":
         """Measure the selected groups if that has not happened yet, then replay this arm's block times.
 
         A case that cannot run here skips the test with its stored reason; a failed one fails it.

@@ -26,7 +26,7 @@ from rtxbench.records import (
 )
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
-from rtxbench.verdicts.claims import Arm, Claim, Comparison
+from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison
 from rtxbench.verdicts.selectors import selects
 from rtxbench.workloads import WORKLOADS
 
@@ -141,7 +141,7 @@ def arms_of(comparison: Comparison) -> tuple[Case, Case]:
 _TABLES = {"workload": WORKLOADS, "precision": PRECISIONS, "placement": PLACEMENTS}
 
 
-def _case_of(arm: Arm, devices: int) -> Case:
+def _case_of(arm: CaseSelectors, devices: int) -> Case:
     def first(field: str, default: str) -> str:
         """The first name that the selectors accept: of the field's table, or else a pattern made up to a name."""
         patterns, table = getattr(arm, field), _TABLES.get(field, ())

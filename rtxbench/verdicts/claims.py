@@ -16,7 +16,7 @@ from rtxbench.verdicts.plan_rows import PlanRow, Survey
 
 __all__ = [
     "TEMPLATE",
-    "Arm",
+    "CaseSelectors",
     "Claim",
     "Comparison",
     "Elsewhere",
@@ -65,7 +65,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A misspelt key in a claims file is an error, never silently ignored."""
 
 
-class Arm(_Strict, frozen=True, kw_only=True):
+class CaseSelectors(_Strict, frozen=True, kw_only=True):
     """Selectors of the cases on one side of a comparison: shell-style patterns per field; empty means any."""
 
     workload: tuple[str, ...] = ()
@@ -95,8 +95,8 @@ class Comparison(_Strict, frozen=True, kw_only=True):
     metric: str = "throughput"
     was_metric: str = ""
     """The metric it was judged by before: records of it no longer speak, and a verdict says so."""
-    baseline: Arm = Arm()
-    candidate: Arm = Arm()
+    baseline: CaseSelectors = CaseSelectors()
+    candidate: CaseSelectors = CaseSelectors()
     replicate: Literal["launch", "seed"] = "launch"
     minimum_replicates: int | None = None
     """Fewer launches or seeds give no verdict; by default 3 launches or 5 seeds."""
@@ -126,7 +126,7 @@ class Fit(_Strict, frozen=True, kw_only=True):
 
     name: str
     workload: tuple[str, ...]
-    """Selectors, as those of an `Arm`."""
+    """Selectors, as those of an `CaseSelectors`."""
     required: bool = True
 
 

@@ -16,7 +16,7 @@ from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observat
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
-from rtxbench.verdicts.claims import Arm, Claim, Comparison, Fit, Limit
+from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison, Fit, Limit
 from rtxbench.verdicts.selectors import selects
 from rtxbench.verdicts.statistics.pooling import widening
 from rtxbench.verdicts.statistics.steadiness import ratio_trends
@@ -290,7 +290,7 @@ def _weak_scaling_is_fair(baseline: Case, candidate: Case, differing: set[str]) 
     return baseline.batch_size * candidate.device_count == candidate.batch_size * baseline.device_count
 
 
-def _arm_matches(case: Case, arm: Arm) -> bool:
+def _arm_matches(case: Case, arm: CaseSelectors) -> bool:
     if is_functional_check(case.placement):
         return False
     if case.device_count < arm.minimum_devices:

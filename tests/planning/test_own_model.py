@@ -67,7 +67,7 @@ def test_a_cpu_measures_precisions_and_compilers_and_sets_the_rest_aside(tmp_pat
     """What the machine cannot run stays in the plan with its reason."""
     precision, compiler = plan_own_model(target_of(file_of(tmp_path, TORCH), None, None), CPU_ONLY)
     assert [case.precision for case in precision.cases] == ["float32", "mixed_bfloat16"]
-    assert {case.precision for case, _ in precision.skipped} == {"tf32", "mixed_float16"}
+    assert {case.precision for case, _ in precision.skipped} >= {"tf32", "mixed_float16"}
     assert {case.compiler for case in compiler.candidates} == {"inductor"}
     assert all(is_own(case.workload) for case in precision.cases)
     assert precision.baseline == compiler.baseline

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rtxbench.records import Case, Flag, Observation, RatioRecord, Record, Verdict
 from rtxbench.stats import ratio_estimate
 from rtxbench.store import LoadedRun
-from rtxbench.verdicts.claims import Arm, Claim, Comparison
+from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison
 from rtxbench.verdicts.judge import judge, load_claims
 from tests.judged_runs import (
     SPREAD,
@@ -42,8 +42,8 @@ SPEED = Claim(
             varies=("precision",),
             rule="at-least",
             threshold_ratio=1.5,
-            baseline=Arm(precision=("float32",)),
-            candidate=Arm(precision=("mixed_*",)),
+            baseline=CaseSelectors(precision=("float32",)),
+            candidate=CaseSelectors(precision=("mixed_*",)),
         ),
     ),
 )
@@ -150,7 +150,7 @@ def test_logical_devices_are_never_evidence() -> None:
                     may_vary=("variant",),
                     rule="at-least",
                     threshold_ratio=1.1,
-                    candidate=Arm(variant=("*",)),
+                    candidate=CaseSelectors(variant=("*",)),
                 ),
             ),
         )
