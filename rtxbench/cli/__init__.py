@@ -13,7 +13,7 @@ from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
-from rtxbench.cli.robustness import selftest_hostile, selftest_kills
+from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_promises
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
@@ -241,6 +241,7 @@ app.command()(diff)
 app.command()(share)
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
+selftest.callback()(selftest_promises)
 selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
 app.add_typer(selftest, name="selftest")

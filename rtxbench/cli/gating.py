@@ -39,11 +39,13 @@ def gate(
     results: Annotated[Path, typer.Option(help="Folder for records.")] = Path(".rtxbench"),
     history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
     recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
 ) -> None:
     """Is the candidate slower, or does it need more? Exit code 0 pass, 1 regression, 6 inconclusive."""
     from rtxbench.gate import command
     from rtxbench.gate.launching import gate_profile
     from rtxbench.gate.settings import Asked
+    from rtxbench.hardware.machine_lock import measuring_alone
 
     request = command.Request(
         baseline=baseline,
@@ -60,10 +62,12 @@ def gate(
         markdown_path=markdown,
         profile=gate_profile(profile),
     )
-    raise typer.Exit(command.gate(request))
+    with measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait):
+        outcome = command.gate(request)
+    raise typer.Exit(outcome)
 
 
-selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", no_args_is_help=True)
+selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", invoke_without_command=True)
 
 
 @selftest.command("gate")

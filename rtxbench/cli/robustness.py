@@ -4,7 +4,28 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["selftest_hostile", "selftest_kills"]
+__all__ = ["selftest_hostile", "selftest_kills", "selftest_promises"]
+
+
+def selftest_promises(context: typer.Context) -> None:
+    """Ask every self-test in its quick form (about a minute) and say what holds on this machine."""
+    if context.invoked_subcommand is not None:
+        return
+    from rtxbench.exits import FAULT
+    from rtxbench.robustness.promises import PROMISES
+
+    broken = 0
+    for promise in PROMISES:
+        held = promise.ask()
+        broken += not held.holds
+        typer.echo(f"{'holds ' if held.holds else 'BROKEN'}  {promise.title}: {held.sentence}")
+        if not held.holds:
+            typer.echo(f"        Look closer: {promise.long_form}")
+    typer.echo(
+        f"{len(PROMISES) - broken} of {len(PROMISES)} promises hold here; docs/reliability.md has the long forms."
+    )
+    if broken:
+        raise typer.Exit(FAULT)
 
 
 def selftest_hostile(

@@ -50,7 +50,7 @@ def dots(rows: Sequence[DotRow], axis: str, scale: float = 1.0) -> Figure:
             alpha=0.85,
         )
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlabel(axis)
     strip_frame(axes)
     return figure

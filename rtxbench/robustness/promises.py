@@ -1,0 +1,89 @@
+"""The quick form of every self-test: ``rtxbench selftest`` asks them all and says in a few lines what holds here."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+__all__ = ["PROMISES", "Held", "Promise"]
+
+_MUTANTS: Final = 1_000
+_READ_MUTANTS: Final = 25
+_KILLS: Final = 6
+_VERDICTS: Final = 400
+_GATES: Final = 150
+
+
+class Held(NamedTuple):
+    """Whether a promise held, and the figures in a sentence."""
+
+    holds: bool
+    sentence: str
+
+
+class Promise(NamedTuple):
+    """Something rtxbench promises, how it is tried, and the command of the long form."""
+
+    title: str
+    ask: Callable[[], Held]
+    long_form: str
+
+
+def _loader() -> Held:
+    from rtxbench.robustness.readers import send_mutants
+
+    outcome = send_mutants(range(_MUTANTS), ["load"], most_lines=4)
+    refused = outcome.refused.get("load", 0)
+    return Held(not outcome.faults, f"{_MUTANTS} mutated files: {refused} refused, {len(outcome.faults)} faults")
+
+
+def _readers() -> Held:
+    from rtxbench.robustness.readers import READERS, send_mutants
+
+    outcome = send_mutants(range(_READ_MUTANTS), READERS, most_lines=25)
+    return Held(
+        not outcome.faults, f"{_READ_MUTANTS} mutants through {len(READERS)} readers: {len(outcome.faults)} faults"
+    )
+
+
+def _kills() -> Held:
+    from rtxbench.robustness.kills import kill_trials
+
+    trials = list(kill_trials(range(_KILLS), ["trace", "merge", "report"]))
+    bad = [problem for trial in trials for problem in trial.problems]
+    hit = sum(bool(trial.signals) for trial in trials)
+    return Held(not bad, f"{hit} commands killed: {bad[0] if bad else 'nothing lost, nobody left behind'}")
+
+
+def _verdicts() -> Held:
+    import numpy as np
+
+    from rtxbench.verdicts.simulation import CLAIMED_RATIO, EDITIONS, VERDICT_REGIMES, verdict_rates
+
+    regime = next(one for one in VERDICT_REGIMES if one.name == "records")
+    rule, generator = list(EDITIONS)[1], np.random.default_rng(1)
+    at_line = verdict_rates(regime, rule, CLAIMED_RATIO, _VERDICTS, generator).supported
+    slower = verdict_rates(regime, rule, 0.9, _VERDICTS, generator).refuted
+    sentence = f"simulated, noise as on record: {at_line.value:.1%} false support, {slower.value:.0%} of 0.9× refuted"
+    return Held((at_line.low or 0) <= 0.025 and (slower.high or 0) >= 0.9, sentence)
+
+
+def _gate() -> Held:
+    import numpy as np
+
+    from rtxbench.gate.noise import REGIMES
+    from rtxbench.gate.operating_characteristics import gate_rates
+
+    generator = np.random.default_rng(1)
+    unchanged = gate_rates(REGIMES[0], 0.0, _GATES, generator).regression
+    slower = gate_rates(REGIMES[0], 0.05, _GATES, generator).regression
+    sentence = f"simulated, {REGIMES[0].name}: {unchanged.value:.1%} false alarms, {slower.value:.0%} of 5 % found"
+    return Held((unchanged.low or 0) <= 0.01 and (slower.high or 0) >= 0.95, sentence)
+
+
+PROMISES: Final = (
+    Promise("A stranger's file is read or refused", _loader, "rtxbench selftest hostile --mutants 1000000 --lines 4"),
+    Promise("No reader breaks on what it reads", _readers, "rtxbench selftest hostile --mutants 5000"),
+    Promise("A killed command loses nothing", _kills, "rtxbench selftest kills --kills 1000"),
+    Promise("Verdicts are rarely false", _verdicts, "rtxbench selftest statistics"),
+    Promise("The gate finds 5 % and cries no wolf", _gate, "rtxbench selftest gate"),
+)
+"""What ``rtxbench selftest`` asks, in this order."""

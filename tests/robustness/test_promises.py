@@ -1,0 +1,37 @@
+"""`rtxbench selftest` says what holds, and a broken promise is told apart from a kept one."""
+
+import pytest
+from typer.testing import CliRunner
+
+from rtxbench.cli import app
+from rtxbench.exits import FAULT
+from rtxbench.robustness import promises
+from rtxbench.robustness.promises import PROMISES, Held, Promise
+
+
+@pytest.mark.parametrize("promise", [p for p in PROMISES if p.title.startswith(("Verdicts", "The gate"))])
+def test_the_simulated_promises_hold(promise: Promise) -> None:
+    """The verdict rule and the gate keep their rates in noise as found on record."""
+    assert promise.ask().holds, promise.ask().sentence
+
+
+def test_a_broken_promise_ends_with_a_fault_and_the_long_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a promise; the command that looks closer stands under a broken one; the exit code is no success."""
+    kept = Promise("Kept", lambda: Held(True, "all well"), "long kept")
+    broken = Promise("Broken", lambda: Held(False, "2 faults"), "long broken")
+    monkeypatch.setattr(promises, "PROMISES", (kept, broken))
+    shown = CliRunner().invoke(app, ["selftest"])
+    assert shown.exit_code == FAULT
+    assert "holds   Kept: all well" in shown.output
+    assert "BROKEN  Broken: 2 faults" in shown.output
+    assert ("long broken" in shown.output, "long kept" in shown.output) == (True, False)
+    assert "1 of 2 promises hold" in shown.output
+
+
+def test_every_long_form_is_a_command() -> None:
+    """The page on reliability and the terminal name commands that exist."""
+    for promise in PROMISES:
+        program, *words = promise.long_form.split()
+        assert program == "rtxbench"
+        shown = CliRunner().invoke(app, [*words[:2], "--help"])
+        assert shown.exit_code == 0
