@@ -17,8 +17,7 @@ def _pcie_link(facts: Installation) -> Finding | None:
                 "PCIe link",
                 f"{card.name} runs on {card.pcie_width} lanes of {card.pcie_width_most}",
                 "Batches and gradients cross it at that share of the speed.",
-                "Seat the card again in the slot nearest the processor; no other slot may share its lanes. "
-                "`rtxbench selftest gpu` reads the link under load.",
+                "Seat the card again in the slot nearest the processor; no other slot may share its lanes.",
             )
     return None
 

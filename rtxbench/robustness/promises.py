@@ -13,7 +13,7 @@ _GATES: Final = 150
 
 
 class Held(NamedTuple):
-    """Whether a promise held, and the figures in a sentence."""
+    """Answer to a promise: does it hold here, and the figures in a sentence."""
 
     holds: bool
     sentence: str
@@ -56,7 +56,7 @@ def _kills() -> Held:
 def _verdicts() -> Held:
     import numpy as np
 
-    from rtxbench.verdicts.simulation import CLAIMED_RATIO, EDITIONS, VERDICT_REGIMES, verdict_rates
+    from rtxbench.verdicts.statistics.simulation import CLAIMED_RATIO, EDITIONS, VERDICT_REGIMES, verdict_rates
 
     regime = next(one for one in VERDICT_REGIMES if one.name == "records")
     rule, generator = list(EDITIONS)[1], np.random.default_rng(1)
@@ -69,8 +69,8 @@ def _verdicts() -> Held:
 def _gate() -> Held:
     import numpy as np
 
-    from rtxbench.gate.noise import REGIMES
-    from rtxbench.gate.operating_characteristics import gate_rates
+    from rtxbench.gate.statistics.noise import REGIMES
+    from rtxbench.gate.statistics.operating_characteristics import gate_rates
 
     generator = np.random.default_rng(1)
     unchanged = gate_rates(REGIMES[0], 0.0, _GATES, generator).regression
