@@ -17,6 +17,15 @@ from tests.waiting import HANG_S
 SPEC = WorkerSpec(engine="python")
 
 
+def children_here() -> set[int]:
+    """Process ids of this process's children, but for the helper that multiprocessing keeps once it was used."""
+    return {
+        child.pid
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+    }
+
+
 def arms(*names: str, placement: str = "cpu", spec: WorkerSpec = SPEC) -> list[Arm]:
     return [Arm(Case(workload="steps:make", batch_size=1, placement=placement), spec, name=name) for name in names]
 
@@ -32,12 +41,12 @@ def test_the_next_launch_is_started_with_this_one() -> None:
     """Two launches' processes run at once, differ, and the second asks for no third where two are all."""
     ahead = ahead_of(arms("a", "b"), arms("a", "b"))
     first = ahead(arms("a", "b"))
-    children = {child.pid for child in psutil.Process().children()}
+    children = children_here()
     second = ahead(arms("b", "a"))
     try:
         assert first["a"].pid == first["b"].pid != second["a"].pid
         assert second["a"].pid in children
-        assert {child.pid for child in psutil.Process().children()} == children
+        assert children_here() == children
     finally:
         end_workers(first)
         end_workers(second)
@@ -51,7 +60,7 @@ def test_launches_of_two_groups_get_ready_together() -> None:
     together = []
     for name in ("a", "b", "a"):
         workers = ahead(arms(name))
-        children = {child.pid for child in psutil.Process().children()}
+        children = children_here()
         together.append(len(children - begun))
         begun |= children
         end_workers(workers)
@@ -75,42 +84,42 @@ def test_every_process_lies_elsewhere_in_memory() -> None:
 
 def test_a_launch_that_does_not_come_leaves_no_process() -> None:
     """Closing ends the workers that were started ahead."""
-    before = set(psutil.Process().children())
+    before = children_here()
     ahead = ahead_of(*[arms("a")] * 5)
     end_workers(ahead(arms("a")))
-    assert set(psutil.Process().children()) - before
+    assert children_here() - before
     ahead.close()
-    assert set(psutil.Process().children()) == before
+    assert children_here() == before
 
 
 def test_other_arms_than_foreseen_get_workers_of_their_own() -> None:
     """When an arm was given up, the workers started ahead for both are ended and fresh ones started."""
     ahead = ahead_of(*[arms("a", "b")] * 5)
     end_workers(ahead(arms("a", "b")))
-    foreseen = {child.pid for child in psutil.Process().children()}
+    foreseen = children_here()
     fresh = ahead(arms("a"))
     assert fresh["a"].pid not in foreseen
-    assert not foreseen & {child.pid for child in psutil.Process().children()}
+    assert not foreseen & children_here()
     end_workers(fresh)
     ahead.close()
 
 
 def test_nothing_is_started_ahead_on_a_gpu() -> None:
     """A sleeping worker would hold device memory, so a GPU launch starts only its own."""
-    before = set(psutil.Process().children())
+    before = children_here()
     pair = arms("a", placement="gpu")
     ahead = ahead_of(pair, pair)
     end_workers(ahead(pair))
-    assert set(psutil.Process().children()) == before
+    assert children_here() == before
 
 
 def test_a_worker_that_cannot_start_leaves_none_behind(tmp_path: Path) -> None:
     """One of two specs fails: the error is raised and the other's process is ended."""
-    before = set(psutil.Process().children())
+    before = children_here()
     broken = WorkerSpec(engine="python", directory=tmp_path, command=("-c", "raise SystemExit(3)"))
     with pytest.raises(RtxbenchError, match="exit status 3"):
         start_workers([*arms("a"), *arms("b", spec=broken)])
-    assert set(psutil.Process().children()) == before
+    assert children_here() == before
 
 
 def _steps(folder: Path, text: str) -> WorkerSpec:
