@@ -1,5 +1,6 @@
 """The evaluation as a page: docs/prediction.md, written by ``python -m tools.prediction_page``."""
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,11 @@ def _head(overall: Score, models: Score) -> str:
     values = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in settings.items())
     return f"""# How far off the predictions are
 
+*In three sentences: for a card that nobody measured, training speed is predicted from its arithmetic rate and its memory
+bandwidth. The prediction was tried on cards and models it had not seen, and was off by less than {_above(overall.median_error_ratio)} in half of
+the cases and by less than {_above(overall.p90_error_ratio)} in nine of ten. Use it to rank cards that lie far apart; two cards whose ranges overlap
+cannot be told apart by it.*
+
 *This page is written by `python -m tools.prediction_page --write docs/prediction.md`; run it to check.*
 
 `rtxbench advise` predicts the training throughput of cards nobody measured in a software stack. The method was
@@ -84,6 +90,11 @@ Chosen: **{name}** ({values}): {METHODS[name].belief}.
 Pairs of cards are judged by the range of their ratio, below.
 The range is wide because a tenth of the published figures lie that far off, not because most do; each model has a range
 of its own, and one for predictions from a single card."""
+
+
+def _above(error_ratio: float) -> str:
+    """The next whole percentage above an error: ``9 %`` for 8.8 %."""
+    return f"{math.ceil(100 * error_ratio)} %"
 
 
 def _data() -> str:

@@ -14,6 +14,7 @@ from rtxbench.cli.buying import advise
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_promises
+from rtxbench.cli.checkup import doctor
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
@@ -140,26 +141,6 @@ def claims(
 
 
 @app.command()
-def doctor(
-    engine: Annotated[str | None, typer.Option(help="Judge by what this engine needs.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
-    """Say what was found, what keeps training off the card, and what to install; exit code 3 if there is a fault."""
-    import msgspec
-
-    from rtxbench.doctor.checks import as_text, examine
-    from rtxbench.doctor.installation import inspect_installation
-    from rtxbench.lookup import named
-
-    if engine is not None:
-        named(dict.fromkeys(("tensorflow", "jax", "torch")), engine, "engine")
-    findings = examine(inspect_installation(), engine)
-    typer.echo(msgspec.json.encode(findings).decode() if as_json else as_text(findings, engine))
-    if any(finding.state == "fail" for finding in findings):
-        raise typer.Exit(3)
-
-
-@app.command()
 def cards(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this card, in full.")] = None,
     cards_file: Annotated[Path | None, typer.Option(help="A CSV file with cards of your own.")] = None,
@@ -236,6 +217,7 @@ def merge(
     typer.echo(f"{len(merged.written)} runs of {len(merged.machines)} machines\nnext:      rtxbench report {out}")
 
 
+app.command()(doctor)
 app.command()(health)
 app.command()(diff)
 app.command()(share)

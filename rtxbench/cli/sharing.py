@@ -37,7 +37,7 @@ def health(
         runs = load_results([own]) if own.is_dir() else []
     findings = health_of(environment, runs)
     if as_json:
-        typer.echo(msgspec.json.encode(findings).decode())
+        typer.echo(msgspec.json.encode([finding._asdict() for finding in findings]).decode())
     else:
         typer.echo("" if runs else "next: rtxbench run --profile quick (15 to 20 minutes)\n", nl=False)
         typer.echo(health_text(findings))

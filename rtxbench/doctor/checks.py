@@ -47,12 +47,19 @@ def _cuda_stands(engine: str, facts: Installation) -> bool:
     return any(status.place != "absent" for status in facts.cuda_libraries)
 
 
-def as_text(findings: Sequence[Finding], engine: str | None = None) -> str:
-    """One paragraph per finding, what to do last, and a closing line that counts the faults or says what to run."""
+def as_text(findings: Sequence[Finding], engine: str | None = None, also: Sequence[str] = ()) -> str:
+    """One paragraph per finding, what to do last, and a closing line that counts the faults or says what to run.
+
+    Args:
+        findings: of the checks.
+        engine: as asked for.
+        also: lines of other judges, between the findings and the closing line.
+    """
     lines: list[str] = []
     for finding in findings:
         lines.append(f"{_MARKS[finding.state]} {finding.subject}: {finding.what}")
         lines += [f"       {text}" for text in (finding.why, finding.next_step and f"→ {finding.next_step}") if text]
+    lines += also
     faults = sum(finding.state == "fail" for finding in findings)
     option = f" --engine {engine}" if engine else ""
     if faults:

@@ -274,6 +274,6 @@ def test_command_prints_json_and_imports_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    findings = json.loads(done.stdout)
+    findings = json.loads(done.stdout)["findings"]
     assert {"Python", "NVIDIA card", "engines"} <= {finding["subject"] for finding in findings}
     assert all(finding["state"] in {"ok", "warn", "fail"} for finding in findings)

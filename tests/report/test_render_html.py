@@ -1,7 +1,9 @@
 """The page escapes everything, holds everything, and draws verdicts where they belong."""
 
+import math
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +12,7 @@ from msgspec import structs
 
 from rtxbench.records import Estimate, Verdict, VerdictState
 from rtxbench.report.base import Context, Paragraph, Section, VerdictCard, View
+from rtxbench.report.drawing.purchase import GROUP_COLORS
 from rtxbench.report.drawing.style import INK, PRECISION_COLORS, SERIES_COLORS, STATE_COLORS, theme
 from rtxbench.report.render.axis import strips
 from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html
@@ -149,6 +152,34 @@ def test_every_colour_of_a_figure_can_be_seen_on_light_and_on_dark_paper() -> No
         assert {name: value for name, value in colors.items() if contrast(value, paper) < 3} == {}
     drawn = inline_svg("<svg>" + "".join({*SERIES_COLORS, *PRECISION_COLORS.values()}) + "</svg>", "one")
     assert "#" not in drawn
+
+
+def test_generations_of_cards_are_told_apart_by_colour_on_light_and_on_dark_paper() -> None:
+    """Any two generations lie at least 40 apart in CIELAB (2.3 is just visible), in the page's own colours."""
+    style = (Path(__file__).parents[2] / "rtxbench/report/templates/page.css").read_text(encoding="utf-8")
+    light, dark = style.split("prefers-color-scheme: dark")[:2]
+    variables = {name: re.findall(r"var\((--[a-z0-9-]+)\)", inline_svg(f"<svg>{color}</svg>", "one"))[0]
+                 for name, color in GROUP_COLORS.items()}  # fmt: skip
+    for sheet in (light, dark.split("* {")[0]):
+        values = dict(re.findall(r"(--c-[a-z0-9]+): (#[0-9a-f]{6})", sheet))
+        colors = {name: lab(values[variable]) for name, variable in variables.items()}
+        cards = [name for name in colors if name.startswith("GeForce")]
+        near = [(a, b) for a, b in combinations(cards, 2) if math.dist(colors[a], colors[b]) < 40]
+        assert near == []
+        assert min(math.dist(colors[a], colors[b]) for a, b in combinations(colors, 2)) > 20
+
+
+def lab(color: str) -> tuple[float, float, float]:
+    """An sRGB colour in CIELAB (D65)."""
+    parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    xyz = (
+        (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.95047,
+        0.2126 * red + 0.7152 * green + 0.0722 * blue,
+        (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.08883,
+    )
+    x, y, z = (value ** (1 / 3) if value > 216 / 24389 else (24389 / 27 * value + 16) / 116 for value in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
 def contrast(one: str, other: str) -> float:

@@ -19,11 +19,12 @@ __all__ = ["Curve", "Dot", "DotColumn", "FitCell", "break_even_curves", "card_do
 GROUP_COLORS: Final[Mapping[str, str]] = {
     "GeForce RTX 30": SERIES_COLORS[0],
     "GeForce RTX 40": SERIES_COLORS[1],
-    "GeForce RTX 50": SERIES_COLORS[4],
-    "GeForce RTX 20": SERIES_COLORS[5],
-    "workstation": SERIES_COLORS[2],
-    "your machine": SERIES_COLORS[3],
+    "GeForce RTX 50": SERIES_COLORS[2],
+    "GeForce RTX 20": SERIES_COLORS[3],
+    "workstation": SERIES_COLORS[6],
+    "your machine": SERIES_COLORS[5],
 }
+"""A test holds the generations far apart, as the page shows them on light and on dark paper."""
 _ORIGINS: Final[Mapping[Origin, str]] = {
     "measured": "measured",
     "published": "published",
