@@ -382,8 +382,8 @@ def columns_markdown() -> str:
 _COLUMNS_PAGE_HEAD: Final = """\
 # Columns of the report's CSV files
 
-*In three sentences: the report writes every record as a row of `cases.csv`, `ratios.csv` or `observations.csv`. This page says
-what each column holds, with its type and unit. Open the files in a spreadsheet or with pandas; nothing else is needed.*
+*In three sentences: the report writes every record as a row of `cases.csv`, `ratios.csv` or `observations.csv`. This
+page says what each column holds, with its type and unit. Open the files in a spreadsheet or with pandas.*
 
 One row per record. An empty field is a missing value; the `missing` column gives the reason. Quantities are in SI
 units; a column ending in `_ratio` runs from 0 to 1 unless it is a ratio of two figures. The same columns make the

@@ -69,12 +69,13 @@ def page(points: Points, cards: Mapping[str, Card]) -> str:
 def _head(overall: Score, models: Score) -> str:
     name, settings = CHOSEN_METHOD
     values = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in settings.items())
+    half, most = _above(overall.median_error_ratio), _above(overall.p90_error_ratio)
     return f"""# How far off the predictions are
 
-*In three sentences: for a card that nobody measured, training speed is predicted from its arithmetic rate and its memory
-bandwidth. The prediction was tried on cards and models it had not seen, and was off by less than {_above(overall.median_error_ratio)} in half of
-the cases and by less than {_above(overall.p90_error_ratio)} in nine of ten. Use it to rank cards that lie far apart; two cards whose ranges overlap
-cannot be told apart by it.*
+*In three sentences: for a card that nobody measured, training speed is predicted from its arithmetic rate and its
+memory bandwidth. Tried on cards and models it had not seen, the prediction was off by less than {half} in half of
+the cases and by less than {most} in nine of ten. Use it to rank cards that lie far apart; two cards whose ranges
+overlap cannot be told apart by it.*
 
 *This page is written by `python -m tools.prediction_page --write docs/prediction.md`; run it to check.*
 

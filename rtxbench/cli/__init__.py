@@ -11,10 +11,10 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
+from rtxbench.cli.checkup import doctor
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_promises
-from rtxbench.cli.checkup import doctor
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command

@@ -33,8 +33,10 @@ def write_run(products_share: float) -> None:
         for record in records_of(header, ("mlp",)):
             if isinstance(record, Observation) and record.metric == "gemm_flop_per_s":
                 slower = tuple(value * products_share for value in record.values)
-                record = structs.replace(record, values=slower, labels={**record.labels, "kind": "gpu"})
-            writer.append(record)
+                labels = {**record.labels, "kind": "gpu"}
+                writer.append(structs.replace(record, values=slower, labels=labels))
+            else:
+                writer.append(record)
 
 
 def test_without_records_one_line_names_health() -> None:
