@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from rtxbench.records import Estimate, Verdict, VerdictState
-from rtxbench.report.base import Context, Paragraph, Section, VerdictCard, View
+from rtxbench.report.base import Context, Interval, IntervalGroup, Intervals, Paragraph, Section, VerdictCard, View
 from rtxbench.report.drawing.purchase import GROUP_COLORS
 from rtxbench.report.drawing.style import INK, PRECISION_COLORS, SERIES_COLORS, STATE_COLORS, theme
 from rtxbench.report.render.axis import strips
@@ -152,6 +152,22 @@ def test_every_colour_of_a_figure_can_be_seen_on_light_and_on_dark_paper() -> No
         assert {name: value for name, value in colors.items() if contrast(value, paper) < 3} == {}
     drawn = inline_svg("<svg>" + "".join({*SERIES_COLORS, *PRECISION_COLORS.values()}) + "</svg>", "one")
     assert "#" not in drawn
+
+
+def test_a_phone_folds_what_follows_the_first_rows_and_nothing_is_lost(context: Context) -> None:
+    """Every ratio is on the page once; a group one row longer than the limit is not worth a fold."""
+
+    def page(count: int) -> str:
+        rows = tuple(Interval(label=f"pair {number}!", value=1.1, low=1.0, high=1.2) for number in range(count))
+        block = Intervals(caption="", groups=(IntervalGroup("Which?", rows),))
+        view = View(id="evidence", title="Evidence", sections=(Section(id="one", title="One", blocks=(block,)),))
+        return render_html(context, (view,), {}, ())
+
+    long = page(9)
+    assert [long.count(f"pair {number}!") for number in range(9)] == [1] * 9
+    first, rest = long.split('<details class="more"><summary>6 more')
+    assert (first.count("!</th>"), rest.count("!</th>")) == (3, 6)
+    assert '<details class="more"' not in page(4)
 
 
 def test_generations_of_cards_are_told_apart_by_colour_on_light_and_on_dark_paper() -> None:

@@ -82,6 +82,10 @@ def _heading_ids(views: Sequence[View]) -> Callable[[str], str]:
     return id_of
 
 
+_ROWS_BEFORE_FOLD: Final = 3
+"""Rows of a chart's group that a phone shows before the rest, which opens on a tap; wider windows show all."""
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -97,6 +101,7 @@ def _environment() -> Environment:
     environment.filters.update(prose=_prose, code=_code)
     environment.globals.update(
         marks=STATE_MARKS,
+        rows_before_fold=_ROWS_BEFORE_FOLD,
         kind=_kind,
         as_cell=_as_cell,
         strips=strips,
