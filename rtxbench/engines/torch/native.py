@@ -13,7 +13,6 @@ from rtxbench.engines.base import Finding
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.engines.step_work import StepWork
 from rtxbench.engines.torch.tf32 import set_tf32
-from rtxbench.engines.torch.work import count_work
 from rtxbench.errors import MeasurementError, OutOfMemoryError, RtxbenchError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -124,6 +123,8 @@ class NativeStep:
 
     def work(self) -> StepWork:
         """Count forward and backward of one more pass, run eagerly, and no update."""
+        from rtxbench.engines.torch.work import count_work  # derives from PyTorch's own classes
+
         with self._untrained():
             counted = count_work(lambda: self._scaler.scale(self._loss(self._model)).backward())
         if self._case.compiler == "inductor":

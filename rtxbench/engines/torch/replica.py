@@ -12,7 +12,6 @@ from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
 from rtxbench.engines.torch.native import NativeStep
 from rtxbench.engines.torch.tf32 import set_tf32
-from rtxbench.engines.torch.work import count_work
 from rtxbench.errors import MeasurementError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -98,6 +97,8 @@ class ReplicaStep:
 
     def work(self) -> StepWork:
         """Count one more step, run eagerly; what it moved is put back."""
+        from rtxbench.engines.torch.work import count_work  # derives from PyTorch's own classes
+
         with self._untrained([*self._parts.model.variables, *self._parts.optimizer.variables]):
             counted = count_work(lambda: self._step(self._plain_forward))
         if self._case.compiler == "inductor":
