@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import Environment, Origin, Verdict, VerdictState
+from rtxbench.report.titles import machine_titles
 from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.external_evidence import Statement
@@ -102,6 +103,11 @@ class Context:
     def machines(self) -> dict[str, Environment]:
         """Machine slug → its environment as of its latest run, in the order the machines first appear."""
         return {loaded.run.environment.machine: loaded.run.environment for loaded in self.runs}
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Machine slug → its name in words; those nearly alike are told apart."""
+        return machine_titles(self.machines)
 
 
 @dataclass(frozen=True)

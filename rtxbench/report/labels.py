@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, Final
 
-from rtxbench.placement import is_functional_check
-from rtxbench.records import Environment, Run, Verdict
+from rtxbench.records import Run, Verdict
 from rtxbench.report.base import Block, Context, Subheading
 from rtxbench.units import format_ratio
 
@@ -18,39 +16,13 @@ __all__ = [
     "anchor",
     "code_spans",
     "command_line",
-    "device_title",
     "distinguishing_labels",
     "estimate_text",
     "interval_text",
     "machine_headings",
-    "machine_title",
     "plural",
     "ratio_text",
 ]
-
-
-def machine_title(environment: Environment) -> str:
-    """A machine in a few words: its GPUs if it has any, else its processor; and what of it could be used."""
-    names = [gpu.name for gpu in environment.gpus]
-    cpu = environment.cpu
-    cores = f"{cpu.usable_cores} of {cpu.logical_cores} cores" if cpu.bound else ""
-    if not names:
-        return f"{cpu.name} ({', '.join(filter(None, ('CPU only', cores)))})"
-    counted = (f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
-    return " + ".join(counted) + (f" ({cores})" if cores else "")
-
-
-def device_title(environment: Environment, placement: str, device_count: int) -> str:
-    """Name what a case really ran on, in short: ``RTX 4090`` for one card of two, ``2× RTX 4090`` for both."""
-    if placement == "cpu" or is_functional_check(placement) or not environment.gpus:
-        return _without_maker(environment.cpu.name)
-    names = list(dict.fromkeys(gpu.name for gpu in environment.gpus[:device_count]))
-    counted = f"{device_count}× " if device_count > 1 and len(names) == 1 else ""
-    return counted + " + ".join(_without_maker(name) for name in names)
-
-
-def _without_maker(name: str) -> str:
-    return re.sub(r"\((?:R|TM|C)\)|\b(?:NVIDIA|GeForce|Processor|CPU)\b|@.*", "", name).strip() or name
 
 
 def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:
@@ -58,7 +30,7 @@ def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tupl
     several = len(context.machines) > 1
     for machine in sorted(context.machines, key=lambda machine: machine != context.focus):
         if machine in wanted:
-            yield machine, (Subheading(machine_title(context.machines[machine])),) if several else ()
+            yield machine, (Subheading(context.titles[machine]),) if several else ()
 
 
 def plural(count: int, singular: str, several: str | None = None) -> str:

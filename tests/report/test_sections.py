@@ -1,6 +1,7 @@
 """Sections as plain functions: what they take from records and what they leave out."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,28 +11,21 @@ from msgspec import structs
 from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.hardware.differences import differences
 from rtxbench.hardware.trace import load_trace
-from rtxbench.records import Case, CaseRecord, Estimate, Observation, RatioRecord
+from rtxbench.records import Case, CaseRecord, Environment, Estimate, Observation, RatioRecord, Verdict
 from rtxbench.report.base import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
 from rtxbench.report.drawing.canvas import label_column_in, round_ticks, short_number
 from rtxbench.report.drawing.style import PRECISION_COLORS, theme
-from rtxbench.report.labels import (
-    code_spans,
-    command_line,
-    device_title,
-    distinguishing_labels,
-    estimate_text,
-    machine_title,
-    ratio_text,
-)
+from rtxbench.report.labels import code_spans, command_line, distinguishing_labels, estimate_text, ratio_text
 from rtxbench.report.render.axis import interval_axis
-from rtxbench.report.sections.inventory import unmeasured_section
+from rtxbench.report.sections.inventory import machines_section, unmeasured_section
 from rtxbench.report.sections.ratios import ratios_section
 from rtxbench.report.sections.side_by_side import side_by_side_section
 from rtxbench.report.sections.throughput import latest_per_case, throughput_section
 from rtxbench.report.sections.timeline import timeline_section
 from rtxbench.report.sections.verdicts import verdicts_section
+from rtxbench.report.titles import device_title, machine_title, machine_titles
 from rtxbench.store import LoadedRun
-from tests.synthetic import BIG_GPU, CPU_ONLY, run_header, write_results
+from tests.synthetic import BIG_GPU, CPU_ONLY, records_of, run_header, write_results
 from tests.synthetic_report import context_of
 
 
@@ -97,6 +91,86 @@ def test_machines_side_by_side_only_where_two_ran_the_same_workload(context: Con
             values = [row.value for row in group.rows]
             assert values == sorted(values, reverse=True)
     assert side_by_side_section(with_records(context, context.runs[0])) is None
+
+
+def many(count: int) -> list[Environment]:
+    """That many CPU machines of three models, which differ in cores, memory and fingerprint."""
+    return [
+        structs.replace(
+            CPU_ONLY,
+            machine=f"cpu-{number:03d}",
+            cpu=structs.replace(
+                CPU_ONLY.cpu,
+                name=f"Intel Xeon {number % 3}",
+                logical_cores=2 + number % 5,
+                memory_bytes=2**30 * (8 + number),
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+def crowd(environments: Sequence[Environment], speeds: Sequence[float]) -> Context:
+    """Machines that all ran one workload at one precision, each at its speed."""
+    records = records_of(run_header(CPU_ONLY, "template"), ("mlp",))
+    first = next(r for r in records if isinstance(r, CaseRecord) and r.measurement and r.case.precision == "float32")
+    assert first.measurement is not None
+    runs = []
+    for environment, speed in zip(environments, speeds, strict=True):
+        run = run_header(environment, f"20260314T090000-{environment.machine}")
+        faster = structs.replace(first.measurement.throughput_per_s, value=speed)
+        record = structs.replace(
+            first, run_id=run.run_id, measurement=structs.replace(first.measurement, throughput_per_s=faster)
+        )
+        runs.append(LoadedRun(path=Path("x"), run=run, records=(record,), truncated=False))
+    return Context(
+        runs=tuple(runs), verdicts=(), claims={}, cases=cases_frame(runs), ratios=ratios_frame(runs),
+        observations=observations_frame(runs), here=environments[len(environments) // 2].machine,
+    )  # fmt: skip
+
+
+def test_a_hundred_machines_are_a_bounded_block() -> None:
+    """The chart shows the ends and the reader's machine between its neighbours, sorted; the folded table shows all."""
+    context = crowd(many(100), [1000.0 + number for number in range(100)])
+    section = side_by_side_section(context)
+    assert section is not None
+    (chart,) = [block for block in section.blocks if isinstance(block, Intervals)]
+    (group,) = chart.groups
+    assert "11 of 100" in group.title
+    assert len(group.rows) == 11
+    assert sum("this machine" in row.caution for row in group.rows) == 1
+    assert [row.value for row in group.rows] == sorted((row.value for row in group.rows), reverse=True)
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert table.folded
+    assert len({row[0] for row in table.rows}) == len(table.rows) == 100
+    tables = [block for block in machines_section(context).blocks if isinstance(block, Table)]
+    assert max(len(block.columns) for block in tables) <= 6
+    verdicts = tuple(
+        Verdict(claim="c", machine=machine, subject="", state="supported", reason="clear", explanation="Yes.")
+        for machine in context.machines
+    )
+    judged = verdicts_section(replace(context, verdicts=verdicts))
+    assert judged is not None
+    (overview,) = [block for block in judged.blocks if isinstance(block, Table)]
+    assert (len(overview.columns), overview.rows[0][-1]) == (7, "100 yes")
+
+
+def test_machines_of_nearly_one_name_are_told_apart_by_what_differs() -> None:
+    """Two virtual machines of one processor: the matrix unit; twins: the fingerprint; others keep their name."""
+    plain, unit = (
+        structs.replace(CPU_ONLY, machine=f"m-{name[-3:]}", cpu=structs.replace(CPU_ONLY.cpu, name=name, features=has))
+        for name, has in (
+            ("Intel(R) Xeon(R) Processor @ 2.50GHz", ("avx512f",)),
+            ("Intel(R) Xeon(R) Processor", ("avx512f", "amx_bf16")),
+        )
+    )
+    titles = machine_titles({"a": plain, "b": unit, "c": BIG_GPU})
+    assert titles["a"].endswith("(CPU only): no bfloat16 unit")
+    assert titles["b"].endswith("(CPU only): AMX matrix unit")
+    assert titles["c"] == machine_title(BIG_GPU)
+    twins = machine_titles({"a": plain, "b": structs.replace(plain, machine="m-77aa")})
+    assert twins["b"].endswith(": 77aa")
+    assert twins["a"] != twins["b"]
 
 
 def test_the_machine_compared_with_is_one() -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from rtxbench.report.base import Cell, Context, View
 from rtxbench.report.drawing.style import GRID, INK, MUTED, PAPER
-from rtxbench.report.labels import code_spans, estimate_text, machine_title, plural, ratio_text
+from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
 from rtxbench.report.render.axis import interval_axis, scale_text, strips
 from rtxbench.report.render.facets import Facets, view_style
 from rtxbench.report.sections.answers import answer_word, machine_facts
+from rtxbench.report.titles import machine_title
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -15,7 +15,7 @@ from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
 from rtxbench.report.base import Context, View, ViewPlan
 from rtxbench.report.drawing.pool import Drawing
-from rtxbench.report.labels import machine_title, plural
+from rtxbench.report.labels import plural
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
@@ -170,7 +170,7 @@ def make_views(context: Context, plans: Sequence[ViewPlan], drawing: Drawing | N
 
 
 def _title(context: Context) -> str:
-    return f"{machine_title(context.machines[context.focus])}: rtxbench report"
+    return f"{context.titles[context.focus]}: rtxbench report"
 
 
 def _verdicts_json(verdicts: Sequence[Verdict]) -> str:

@@ -21,7 +21,7 @@ from rtxbench.report.base import (
     Table,
     Todos,
 )
-from rtxbench.report.labels import anchor, estimate_text, machine_title, plural
+from rtxbench.report.labels import anchor, estimate_text, plural
 from rtxbench.report.sections.todo import todos_of
 from rtxbench.units import format_ratio
 
@@ -85,7 +85,7 @@ def tally_sentence(context: Context) -> str:
     ]
     todos = todos_of(context, context.focus)
     first = f" First thing to do: {todos[0].text} ({todos[0].why})." if todos else ""
-    return f"{machine_title(context.machines[context.focus])}: {', '.join(counted) or 'nothing was judged'}.{first}"
+    return f"{context.titles[context.focus]}: {', '.join(counted) or 'nothing was judged'}.{first}"
 
 
 def _notices(context: Context) -> list[Block]:
@@ -103,7 +103,7 @@ def _notices(context: Context) -> list[Block]:
             f"{plural(len(context.unreadable), 'results file')} could not be read and counts for nothing here. {named}"
         )
         blocks.append(Paragraph(f"{text} And {more} more." if more > 0 else text, "caution"))
-    others = [machine_title(env) for machine, env in context.machines.items() if machine != context.focus]
+    others = [title for machine, title in context.titles.items() if machine != context.focus]
     if others:
         text = f"Beside it, for comparison: {'; '.join(others[:6])}{' and others' if len(others) > 6 else ''}."
         blocks.append(Paragraph(text, "muted"))

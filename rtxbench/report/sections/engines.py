@@ -10,12 +10,7 @@ from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
-from rtxbench.report.labels import (
-    interval_text,
-    machine_headings,
-    machine_title,
-    ratio_text,
-)
+from rtxbench.report.labels import interval_text, machine_headings, ratio_text
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 
@@ -37,7 +32,7 @@ def engines_section(context: Context) -> Section | None:
     against_legacy = _latest_pairs(context, lambda loaded: loaded.meant_for("rival"))
     blocks: list[Block] = []
     for machine, heading in machine_headings(context, {pair.machine for pair in (*pairs, *against_legacy)}):
-        title = machine_title(context.machines[machine])
+        title = context.titles[machine]
         own = [pair.record for pair in pairs if pair.machine == machine]
         found = [
             *_engine_blocks(context, title, [r for r in own if r.baseline.engine != r.candidate.engine]),

@@ -11,7 +11,7 @@ from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import INK, SERIES_COLORS, legend_above, new_figure, strip_frame, theme
-from rtxbench.report.labels import anchor, machine_headings, machine_title
+from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.units import format_percent
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def gate_section(context: Context) -> Section | None:
         found.setdefault(run.run.environment.machine, []).extend(records)
     for machine, heading in machine_headings(context, {name for name, records in found.items() if records}):
         rows = selftest_rows(found[machine])
-        title = machine_title(context.machines[machine])
+        title = context.titles[machine]
         blocks += [*heading, _figure(machine, title, rows), _table(title, rows)]
     if not blocks:
         return None

@@ -7,7 +7,8 @@ from typing import Final
 from rtxbench.hardware.differences import differences
 from rtxbench.records import CaseRecord, Environment, Flag, Gpu, Observation, RatioRecord
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
-from rtxbench.report.labels import command_line, machine_headings, machine_title, plural
+from rtxbench.report.labels import command_line, machine_headings, plural
+from rtxbench.report.titles import machine_title
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_bytes
 from rtxbench.wording import say, say_metric
@@ -24,7 +25,7 @@ def unmeasured_section(context: Context) -> Section | None:
             (reason, Cell(plural(len(names), "case"), note="; ".join(names)))
             for reason, names in sorted(gaps[machine].items(), key=lambda item: -len(item[1]))
         )
-        caption = f"Not measured on {machine_title(context.machines[machine])}"
+        caption = f"Not measured on {context.titles[machine]}"
         blocks += [*heading, Table(caption=caption, columns=(Column("Reason"), Column("What")), rows=rows)]
     lead = Paragraph("What was not measured, and why. What another run of the machine measured is left out.")
     return Section(id="not-measured", title="Skipped and failed", blocks=(lead, *blocks)) if blocks else None
@@ -51,26 +52,36 @@ def _gaps(context: Context, machine: str) -> dict[str, list[str]]:
 
 def machines_section(context: Context) -> Section:
     """The environment of each machine, side by side."""
-    machines = list(context.machines.values())
-    table = Table(
-        caption="Hardware and software, as of each machine's latest run",
-        columns=(Column(""), *(Column(machine_title(machine)) for machine in machines)),
-        rows=tuple((label, *(cells)) for label, cells in _environment_rows(machines)),
-    )
-    blocks: list[Block] = [table]
     focus = context.machines[context.focus]
+    machines = list(context.machines.values())
+    if len(machines) > _MOST_COLUMNS:
+        machines.sort(key=lambda machine: machine is not focus)
+    blocks: list[Block] = [
+        _environments(context, machines[start : start + _MOST_COLUMNS], folded=start > 0)
+        for start in range(0, len(machines), _MOST_COLUMNS)
+    ]
     for other in machines[:_MOST_DIFFERENCES] if len(machines) > 1 else ():
         if other is not focus:
             rows = tuple((d.name, d.first, d.second, d.why) for d in differences(focus, other))
             heads = (
                 Column("Fact"),
-                Column(machine_title(focus)),
-                Column(machine_title(other)),
+                Column(context.titles[focus.machine]),
+                Column(context.titles[other.machine]),
                 Column("Why it matters"),
             )
-            caption = f"What differs between {machine_title(focus)} and {machine_title(other)}"
+            caption = f"What differs between {context.titles[focus.machine]} and {context.titles[other.machine]}"
             blocks.append(Table(caption=caption, columns=heads, rows=rows, folded=True))
     return Section(id="machines", title="Machines", blocks=tuple(blocks))
+
+
+def _environments(context: Context, machines: list[Environment], *, folded: bool) -> Table:
+    also = f": {'; '.join(context.titles[machine.machine] for machine in machines)}" if folded else ""
+    return Table(
+        caption=f"Hardware and software, as of each machine's latest run{also}",
+        columns=(Column(""), *(Column(context.titles[machine.machine]) for machine in machines)),
+        rows=tuple((label, *(cells)) for label, cells in _environment_rows(machines)),
+        folded=folded,
+    )
 
 
 def _environment_rows(machines: list[Environment]) -> list[tuple[str, tuple[Cell | str, ...]]]:
@@ -131,6 +142,8 @@ def _commit(machine: Environment) -> Cell:
     return Cell(machine.commit, mono=True, note="with uncommitted changes" if machine.dirty else "")
 
 
+_MOST_COLUMNS: Final = 5
+"""Machines in one table; those of further tables open on a click."""
 _MOST_DIFFERENCES: Final = 8
 """More machines than this are compared by `rtxbench diff`, two at a time."""
 _RUN_COLUMNS: Final = (

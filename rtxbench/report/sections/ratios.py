@@ -19,13 +19,7 @@ from rtxbench.report.base import (
     Section,
     Table,
 )
-from rtxbench.report.labels import (
-    interval_text,
-    machine_headings,
-    machine_title,
-    plural,
-    ratio_text,
-)
+from rtxbench.report.labels import interval_text, machine_headings, plural, ratio_text
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.wording import name_of, say_metric, say_pair
 
@@ -80,7 +74,7 @@ def ratios_section(context: Context) -> Section | None:
         charted = [record for record in records if record.ratio.value > 0 and not _is_check(record)]
         groups = _groups(charted, thresholds, plain=plain, anchored=anchored)
         anchored = anchored and not groups
-        title = machine_title(context.machines[machine])
+        title = context.titles[machine]
         blocks += heading
         blocks += [Intervals(caption="", groups=tuple(groups), better=_BETTER)] if groups else []
         blocks.append(_table(title, records, thresholds, plain=plain))

@@ -26,13 +26,18 @@ from rtxbench.report.base import (
     Subheading,
     Table,
 )
-from rtxbench.report.labels import device_title, plural
+from rtxbench.report.labels import plural
+from rtxbench.report.titles import device_title, distinctions
 from rtxbench.units import format_quantity, format_ratio
 from rtxbench.wording import name_of
 
 __all__ = ["side_by_side_section"]
 
 _MOST_WORKLOADS: Final = 8
+_MOST_ROWS: Final = 12
+"""A chart with more rows than this shows its ends; the folded table has all."""
+_FASTEST: Final = 5
+_SLOWEST: Final = 3
 
 
 class _Entry(NamedTuple):
@@ -44,6 +49,8 @@ class _Entry(NamedTuple):
     cases: Mapping[str, dict[str, Any]]
     """Workload → row of the cases frame."""
     price_usd: float | None
+    is_here: bool
+    """Whether it is the reader's machine."""
 
 
 class _Standing(NamedTuple):
@@ -85,14 +92,20 @@ def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Entr
         known = cases.get(row["workload"])
         if known is None or row["throughput_per_s"] > known["throughput_per_s"]:
             cases[row["workload"]] = row
+    machines = {key: context.machines[key[0]] for key in best}
+    names = {key: device_title(machines[key], "cpu" if key[2] else "gpu", key[1]) for key in best}
+    apart = distinctions(machines, names)
     return [
-        _Entry(machine, _name(context, machine, count, on_cpu), count, cases, _price(context, machine, count, on_cpu))
-        for (machine, count, on_cpu), cases in best.items()
+        _Entry(
+            machine=key[0],
+            name=f"{names[key]} ({apart[key]})" if apart[key] else names[key],
+            device_count=key[1],
+            cases=cases,
+            price_usd=_price(context, *key),
+            is_here=key[0] == context.focus and not context.foreign,
+        )
+        for key, cases in best.items()
     ]
-
-
-def _name(context: Context, machine: str, count: int, on_cpu: bool) -> str:
-    return device_title(context.machines[machine], "cpu" if on_cpu else "gpu", count)
 
 
 def _price(context: Context, machine: str, count: int, on_cpu: bool) -> float | None:
@@ -108,7 +121,7 @@ def _blocks(context: Context, precision: str, entries: Sequence[_Entry]) -> list
     standings.sort(key=lambda standing: -standing.mean)
     single = [standing for standing in standings if standing.entry.device_count == 1]
     several = [standing for standing in standings if standing.entry.device_count > 1]
-    groups = [("One device", single), ("Several devices", several)]
+    groups = [_group("One device", single), _group("Several devices", several)]
     chart = Intervals(
         caption=f"Relative to {reference.name} (1×): geometric mean over the workloads both ran, and from the lowest "
         "to the highest of them (no confidence interval).",
@@ -116,6 +129,18 @@ def _blocks(context: Context, precision: str, entries: Sequence[_Entry]) -> list
         better="Right of 1× is faster.",
     )
     return [Subheading(f"{name_of(precision)}"), chart, _table(precision, reference, standings)]
+
+
+def _group(title: str, standings: Sequence[_Standing]) -> tuple[str, Sequence[_Standing]]:
+    """A chart's rows, sorted: all of a few; of many the ends, and where the reader's machine stands among them."""
+    if len(standings) <= _MOST_ROWS:
+        return title, standings
+    here = [number for number, standing in enumerate(standings) if standing.entry.is_here]
+    near = {other for number in here for other in (number - 1, number, number + 1)}
+    shown = {*range(_FASTEST), *range(len(standings) - _SLOWEST, len(standings)), *near} & set(range(len(standings)))
+    yours = ", and this machine between its neighbours" if here else ""
+    words = f"{title}: {len(shown)} of {len(standings)}, the fastest, the slowest{yours}"
+    return words, [standings[number] for number in sorted(shown)]
 
 
 def _reference(context: Context, entries: Sequence[_Entry]) -> _Entry:
@@ -153,7 +178,7 @@ def _interval(standing: _Standing) -> Interval:
         low=values[0] if len(values) > 1 else None,
         high=values[-1] if len(values) > 1 else None,
         tone=next(iter(standing.entry.cases.values()))["precision"],
-        caution=plural(len(values), "workload"),
+        caution=plural(len(values), "workload") + ("; this machine" if standing.entry.is_here else ""),
     )
 
 
@@ -180,7 +205,10 @@ def _table(precision: str, reference: _Entry, standings: Sequence[_Standing]) ->
         )
         for standing in standings
     )
-    caption = f"{name_of(precision)}, every workload, relative to {reference.name}; absolute examples per second below"
+    caption = (
+        f"{name_of(precision)}, every machine ({len(body)}) and workload, relative to {reference.name}; absolute "
+        "examples per second below"
+    )
     return Table(caption=caption, columns=columns, rows=body, folded=True)
 
 

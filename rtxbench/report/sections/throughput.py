@@ -9,12 +9,7 @@ from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
-from rtxbench.report.labels import (
-    interval_text,
-    machine_headings,
-    machine_title,
-    plural,
-)
+from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.units import format_bytes, format_duration, format_quantity
 from rtxbench.wording import say
 
@@ -36,7 +31,7 @@ def throughput_section(context: Context) -> Section | None:
     ]
     for machine, heading in machine_headings(context, {row["machine"] for row in measured}):
         of_machine = latest_per_case(row for row in measured if row["machine"] == machine)
-        blocks += [*heading, _table(machine_title(context.machines[machine]), of_machine)]
+        blocks += [*heading, _table(context.titles[machine], of_machine)]
     return Section(id="throughput", title="Throughput", blocks=tuple(blocks))
 
 

@@ -13,7 +13,8 @@ from rtxbench.records import CaseRecord, Environment
 from rtxbench.report.base import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.drawing.canvas import Sheet, round_ticks, short_number
 from rtxbench.report.drawing.style import GRID, MUTED, PAGE_WIDTH_IN, SERIES_COLORS, precision_color
-from rtxbench.report.labels import anchor, machine_headings, machine_title
+from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.titles import machine_title
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent
 

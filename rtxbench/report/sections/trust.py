@@ -19,7 +19,8 @@ from rtxbench.report.base import (
     Section,
     Table,
 )
-from rtxbench.report.labels import interval_text, machine_headings, machine_title, plural
+from rtxbench.report.labels import interval_text, machine_headings, plural
+from rtxbench.report.titles import machine_title
 from rtxbench.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent
 

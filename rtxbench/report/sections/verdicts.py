@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from rtxbench.report.base import (
     VerdictCard,
     VerdictCards,
 )
-from rtxbench.report.labels import estimate_text, machine_title, plural
+from rtxbench.report.labels import estimate_text, plural
 from rtxbench.report.sections.answers import answer_word, card_id, figure_text
 from rtxbench.report.sections.ratios import case_words
 from rtxbench.units import format_ratio
@@ -31,6 +32,9 @@ __all__ = ["verdicts_section"]
 
 _UNDECIDABLE: Final = {"not-measured", "not-testable"}
 """States that no measurement on this machine stands behind."""
+
+_MOST_COLUMNS: Final = 5
+"""Of more machines than this the table counts the answers; each verdict has its card below."""
 
 _KINDS: Final = (
     ("claim", "What is claimed"),
@@ -97,10 +101,18 @@ def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tupl
     by_cell = {(verdict.claim, verdict.machine): verdict for verdict in wholes}
     rows: list[tuple[Cell | str, ...]] = []
     for claim in dict.fromkeys(verdict.claim for verdict in wholes):
-        cells = [_overview_cell(by_cell.get((claim, machine)), targets) for machine in machines]
-        rows.append((_title(context, claim), *cells))
-    columns = (Column("Claim"), *(Column(machine_title(context.machines[machine])) for machine in machines))
+        cells = [_overview_cell(by_cell.get((claim, machine)), targets) for machine in machines[:_MOST_COLUMNS]]
+        whole = [by_cell[claim, machine] for machine in machines if (claim, machine) in by_cell]
+        rows.append((_title(context, claim), *cells, *([_tally(whole)] if len(machines) > _MOST_COLUMNS else ())))
+    columns = (Column("Claim"), *(Column(context.titles[machine]) for machine in machines[:_MOST_COLUMNS]))
+    if len(machines) > _MOST_COLUMNS:
+        columns = (*columns, Column(f"All {len(machines)} machines"))
     return Table(caption="", columns=columns, rows=tuple(rows))
+
+
+def _tally(verdicts: Sequence[Verdict]) -> str:
+    """``60 yes, 3 it depends, 37 not tested here``, the most frequent answer first."""
+    return ", ".join(f"{count} {word.lower()}" for word, count in Counter(map(answer_word, verdicts)).most_common())
 
 
 def _overview_cell(verdict: Verdict | None, targets: Mapping[tuple[str, str], str]) -> Cell | str:
@@ -160,4 +172,4 @@ def _machines(context: Context, group: Sequence[Verdict]) -> str:
         return ""
     if len(group) == len(context.machines):
         return "every machine here"
-    return "; ".join(machine_title(context.machines[verdict.machine]) for verdict in group)
+    return "; ".join(context.titles[verdict.machine] for verdict in group)

@@ -13,8 +13,9 @@ from rtxbench.hardware.trace import HOST
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.labels import anchor, machine_headings, machine_title, plural
+from rtxbench.report.labels import anchor, machine_headings, plural
 from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
+from rtxbench.report.titles import machine_title
 from rtxbench.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say
@@ -48,7 +49,7 @@ def why_section(context: Context) -> Section | None:
         return None
     for machine, heading in machine_headings(context, [machine for machine in found if found[machine]]):
         blocks += [*heading, *found[machine]]
-    silent = [machine_title(context.machines[machine]) for machine in found if not found[machine]]
+    silent = [context.titles[machine] for machine in found if not found[machine]]
     if silent:
         blocks.append(Paragraph(f"On {' and '.join(silent)} {_NO_EVIDENCE}", tone="muted"))
     return Section(id="why", title="Why it is not faster", blocks=tuple(blocks))

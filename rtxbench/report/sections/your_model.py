@@ -11,7 +11,7 @@ from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import diagnose
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
-from rtxbench.report.labels import machine_title, plural, ratio_text
+from rtxbench.report.labels import plural, ratio_text
 from rtxbench.store import LoadedRun, load_run
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say_change
@@ -58,7 +58,7 @@ def your_model_section(context: Context) -> Section | None:
     """Answer what users ask of their own model; ``None`` where none was measured."""
     blocks: list[Block] = []
     for (machine, workload), results in own_results(context.runs).items():
-        blocks.append(Subheading(f"{name_of(workload).capitalize()} on {machine_title(context.machines[machine])}"))
+        blocks.append(Subheading(f"{name_of(workload).capitalize()} on {context.titles[machine]}"))
         blocks += [Paragraph(text) for text in findings(results, context.diagnoser)]
         blocks.append(_table(results))
     if not blocks:
