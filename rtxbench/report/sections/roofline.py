@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rtxbench.report.drawing.style import INK, MUTED, PAPER, new_figure, precision_color
+from rtxbench.report.drawing.canvas import text_width_in
+from rtxbench.report.drawing.placing import Box, place_labels
+from rtxbench.report.drawing.style import MUTED, PAPER, new_figure, precision_color
 from rtxbench.units import format_quantity
 
 if TYPE_CHECKING:
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RooflinePoint", "draw_roofline"]
 
-_HEIGHT_IN: Final = 4.2
-_MARKERS: Final = "oDsv^PX<h>pd"
-"""Shapes that stay apart at this size; their light edge would eat a star."""
+_HEIGHT_IN: Final = 5.2
+_MARKERS: Final = "oDs^v"
+"""One shape per precision; their light edge would eat a star."""
+_POINT_RADIUS_PT: Final = 3.5
+_LABEL_SIZE: Final = 8
 
 
 class RooflinePoint(NamedTuple):
@@ -31,7 +35,7 @@ class RooflinePoint(NamedTuple):
 def draw_roofline(
     points: Sequence[RooflinePoint], gemm_flop_per_s: Mapping[str, float], memory_bytes_per_s: float
 ) -> Figure:
-    """One panel; colour is the precision, the marker the workload.
+    """One panel; colour and shape are the precision, as at its roof, and each point has its name beside it.
 
     Args:
         points: at least one.
@@ -45,20 +49,20 @@ def draw_roofline(
     high = max(*(p.intensity_flop_per_byte for p in points), ridge) * 8
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     _draw_roofs(axes, gemm_flop_per_s, memory_bytes_per_s, low, high)
-    workloads = list(dict.fromkeys(p.label for p in points))
+    shapes = {precision: _MARKERS[n % len(_MARKERS)] for n, precision in enumerate(gemm_flop_per_s)}
     for point in points:
         axes.plot(
             point.intensity_flop_per_byte,
             point.flop_per_s,
-            _MARKERS[workloads.index(point.label) % len(_MARKERS)],
+            shapes.get(point.precision, "X"),
             color=precision_color(point.precision),
-            markersize=8,
+            markersize=2 * _POINT_RADIUS_PT,
             markeredgecolor=PAPER,
             markeredgewidth=0.5,
             zorder=3,
         )
     _name_axes(axes)
-    _name_points(axes, points, workloads)
+    _name_points(figure, axes, points)
     return figure
 
 
@@ -91,17 +95,33 @@ def _name_axes(axes: Axes) -> None:
     axes.tick_params(length=0, which="both")
 
 
-def _name_points(axes: Axes, points: Sequence[RooflinePoint], workloads: Sequence[str]) -> None:
-    """A legend of the markers: names beside crowded points would hide each other."""
-    from matplotlib.lines import Line2D
-
-    style: dict[str, Any] = {"linestyle": "none", "markersize": 8, "markeredgecolor": PAPER, "markeredgewidth": 0.5}
-    handles = [
-        Line2D([], [], marker=_MARKERS[number % len(_MARKERS)], color=INK, label=workload, **style)
-        for number, workload in enumerate(workloads)
+def _name_points(figure: Figure, axes: Axes, points: Sequence[RooflinePoint]) -> None:
+    """Write each point's name beside it, with a line to it where the nearest free place is not next to it."""
+    figure.draw_without_rendering()  # the layout, and with it where the points are, is known only then
+    point_px = figure.dpi / 72
+    inside = axes.get_window_extent()
+    obstacles = [Box(*text.get_window_extent().extents) for text in axes.texts]
+    at = [
+        (float(x), float(y))
+        for x, y in axes.transData.transform([(p.intensity_flop_per_byte, p.flop_per_s) for p in points])
     ]
-    handles += [
-        Line2D([], [], marker="s", color=precision_color(precision), label=precision, **style)
-        for precision in dict.fromkeys(p.precision for p in points)
-    ]
-    axes.legend(handles=handles, loc="lower right", ncols=1 + len(handles) // 6)
+    widths = [72 * text_width_in(p.label, _LABEL_SIZE) * point_px for p in points]
+    sizes = [(width, 1.25 * _LABEL_SIZE * point_px) for width in widths]
+    boxes = place_labels(at, sizes, _POINT_RADIUS_PT * point_px, Box(*inside.extents), obstacles)
+    for point, (x, y), box in zip(points, at, boxes, strict=True):
+        near_x, near_y = min(max(x, box.left), box.right), min(max(y, box.bottom), box.top)
+        far = max(abs(near_x - x), abs(near_y - y)) > 2.2 * _POINT_RADIUS_PT * point_px
+        foot = ((near_x - box.left) / (box.right - box.left), (near_y - box.bottom) / (box.top - box.bottom))
+        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3, "relpos": foot}
+        label = axes.annotate(
+            point.label,
+            (point.intensity_flop_per_byte, point.flop_per_s),
+            xytext=((box.left - x) / point_px, ((box.bottom + box.top) / 2 - y) / point_px),
+            textcoords="offset points",
+            va="center",
+            fontsize=_LABEL_SIZE,
+            color=precision_color(point.precision),
+            arrowprops=line if far else None,
+            zorder=4,
+        )
+        label.set_in_layout(False)

@@ -133,16 +133,7 @@ def _short(case: Case) -> str:
 
 def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
     """``None`` without a measured roof or without a case whose FLOPs and traffic are both known."""
-    points = tuple(
-        RooflinePoint(
-            label=name_of(record.case.workload),
-            precision=record.case.precision,
-            intensity_flop_per_byte=e.flops_per_step / e.traffic_bytes_per_step,
-            flop_per_s=e.achieved_flop_per_s,
-        )
-        for record, e in cases
-        if e.flops_per_step and e.traffic_bytes_per_step and e.achieved_flop_per_s
-    )
+    points = _roofline_points(cases)
     roofs = next((e for _record, e in cases if e.memory_bytes_per_s and e.gemm_flop_per_s), None)
     if not points or roofs is None or roofs.memory_bytes_per_s is None:
         return None
@@ -159,9 +150,34 @@ def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRec
             f"Roofline of the {kind.upper()} of {title}. Lines: measured ceilings, sloped for memory bandwidth, level "
             "for matrix products in each precision. Points: training steps, FLOPs of matrix products over step time, "
             "against FLOPs per byte of memory traffic, counted as if nothing were fused and nothing stayed in caches, "
-            "so a point may lie above the slope."
+            "so a point may lie above the slope. A number behind a name is the batch."
         ),
     )
+
+
+def _roofline_points(cases: Sequence[tuple[CaseRecord, Evidence]]) -> tuple[RooflinePoint, ...]:
+    """One point per case whose FLOPs and traffic are known, named by its model and what sets it apart."""
+    known = [
+        (record.case, e.flops_per_step / e.traffic_bytes_per_step, e.achieved_flop_per_s)
+        for record, e in cases
+        if e.flops_per_step and e.traffic_bytes_per_step and e.achieved_flop_per_s
+    ]
+    alike: dict[tuple[str, str], list[Case]] = {}
+    for case, _, _ in known:
+        alike.setdefault((case.workload, case.precision), []).append(case)
+    return tuple(
+        RooflinePoint(_point_label(case, alike[case.workload, case.precision]), case.precision, intensity, rate)
+        for case, intensity, rate in known
+    )
+
+
+def _point_label(case: Case, alike: Sequence[Case]) -> str:
+    """``ResNet-14, JAX, 8``: the model, and engine, variant and batch as far as they differ among its points."""
+    words = [name_of(case.workload)]
+    words += [name_of(case.engine)] if len({other.engine for other in alike}) > 1 else []
+    words += [case.variant] if case.variant else []
+    words += [str(case.batch_size)] if len({other.batch_size for other in alike}) > 1 else []
+    return ", ".join(words)
 
 
 def _ceiling_blocks(title: str, observations: Sequence[Observation]) -> list[Block]:
