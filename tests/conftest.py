@@ -27,6 +27,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TREE, os.environ.get("
 # A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits that: tests that send one
 # would wait for a reaction that cannot come.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup the same holds of a closed terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No example is new on the day of a release, and none is too slow on a busy machine.
 # `pytest --hypothesis-profile=default` draws others.

@@ -98,7 +98,9 @@ def _signals_to(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     def pass_on(number: int, _frame: object) -> None:
         process.send_signal(number)
 
-    passed = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Under nohup a closed terminal ends neither: an ignored SIGHUP stays ignored.
+    told = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    passed = {number: signal.signal(number, pass_on) for number in told}
     handlers = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN), **passed}
     try:
         yield
