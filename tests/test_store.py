@@ -119,7 +119,7 @@ def test_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
     data = msgspec.json.decode(msgspec.json.encode(header())) | {"schema_version": SCHEMA_VERSION + 1, "new": 1}
     path = tmp_path / "new.jsonl"
     path.write_bytes(msgspec.json.encode(data) + b"\n")
-    with pytest.raises(RecordError, match="Upgrade rtxbench"):
+    with pytest.raises(RecordError, match="Update your checkout"):
         load_run(path)
 
 
@@ -127,7 +127,7 @@ def test_a_newer_schema_with_known_fields_only_is_refused_too(tmp_path: Path) ->
     """Fields alone do not make a file readable: the version decides."""
     path = tmp_path / "new.jsonl"
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(header(), schema_version=SCHEMA_VERSION + 1)) + b"\n")
-    with pytest.raises(RecordError, match="Upgrade rtxbench"):
+    with pytest.raises(RecordError, match="Update your checkout"):
         load_run(path)
 
 
