@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from hashlib import sha256
 from pathlib import PurePath
-from typing import Any, Final
 
 from rtxbench.records import Run, Verdict
 from rtxbench.report.base import Block, Context, Subheading
@@ -16,7 +15,6 @@ __all__ = [
     "anchor",
     "code_spans",
     "command_line",
-    "distinguishing_labels",
     "estimate_text",
     "interval_text",
     "machine_headings",
@@ -75,37 +73,6 @@ def command_line(run: Run) -> str:
     path = PurePath(program)
     started_as = ["python", "-m", path.parent.name or "rtxbench"] if path.name == "__main__.py" else [path.name]
     return shlex.join([*started_as, *arguments])
-
-
-_AXIS_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
-    "compiler": lambda value: "" if value == "none" else value,
-    "device_count": lambda value: "" if value == 1 else f"{value} devices",
-    "batch_size": lambda value: f"batch {value}",
-    "variant": lambda value: value or "",
-}
-
-
-def distinguishing_labels(
-    cases: Sequence[Mapping[str, Any]], axes: Sequence[str], always: Collection[str] = ()
-) -> tuple[tuple[str, ...], list[str]]:
-    """Name what the cases share, once, and for each case only what sets it apart.
-
-    Args:
-        cases: rows of the cases frame.
-        axes: columns to look at, in the order they are named.
-        always: columns that every label names, shared or not.
-
-    Returns:
-        (words for the shared values, one label per case).
-    """
-    varying = [axis for axis in axes if axis in always or len({case[axis] for case in cases}) > 1]
-    shared = [_word(axis, cases[0][axis]) for axis in axes if axis not in varying]
-    labels = [" · ".join(filter(None, (_word(axis, case[axis]) for axis in varying))) for case in cases]
-    return tuple(filter(None, shared)), labels
-
-
-def _word(axis: str, value: Any) -> str:
-    return _AXIS_WORDS.get(axis, str)(value)
 
 
 def _plain(value: float) -> str:

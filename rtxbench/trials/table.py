@@ -143,10 +143,15 @@ def _quality_request(scale: Scale, precision: str, seed: int) -> Train:
     )
 
 
+def _observe_failure(context: TrialContext, topic: str, metric: str, arm: ArmRuns) -> None:
+    """Store why an arm has no figure at all."""
+    reason = arm.failure or "no seed was finished"
+    observe(context, topic, metric, (), labels={"arm": arm.name}, reason=reason)
+
+
 def _store_quality(context: TrialContext, arm: ArmRuns) -> None:
     if not arm.runs:
-        reason = arm.failure or "no seed was finished"
-        observe(context, "equal-quality", "validation_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
+        _observe_failure(context, "equal-quality", "validation_accuracy_ratio", arm)
         return
     first = arm.trained[0]
     request = _quality_request(context.scale, arm.name, context.first_seed)
@@ -242,8 +247,7 @@ def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
 
 def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
     if not arm.runs:
-        reason = arm.failure or "no seed was finished"
-        observe(context, "augmentation", "test_accuracy_ratio", (), labels={"arm": arm.name}, reason=reason)
+        _observe_failure(context, "augmentation", "test_accuracy_ratio", arm)
         return
     first = arm.trained[0]
     request = _augmentation_request(context.scale, arm.name, context.first_seed)

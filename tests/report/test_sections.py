@@ -13,9 +13,9 @@ from rtxbench.hardware.differences import differences
 from rtxbench.hardware.trace import load_trace
 from rtxbench.records import Case, CaseRecord, Environment, Estimate, Observation, RatioRecord, Verdict
 from rtxbench.report.base import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
-from rtxbench.report.drawing.canvas import label_column_in, round_ticks, short_number
+from rtxbench.report.drawing.canvas import round_ticks, short_number
 from rtxbench.report.drawing.style import PRECISION_COLORS, theme
-from rtxbench.report.labels import code_spans, command_line, distinguishing_labels, estimate_text, ratio_text
+from rtxbench.report.labels import code_spans, command_line, estimate_text, ratio_text
 from rtxbench.report.render.axis import interval_axis
 from rtxbench.report.sections.inventory import machines_section, unmeasured_section
 from rtxbench.report.sections.ratios import ratios_section
@@ -275,14 +275,6 @@ def test_synthetic_traces_are_what_the_recorder_writes(context: Context) -> None
     assert not trace.truncated
 
 
-def test_labels_name_only_what_differs() -> None:
-    """What the cases share is said once, and the precision always."""
-    cases = [{"precision": "float32", "batch_size": 8, "compiler": c} for c in ("none", "xla")]
-    shared, labels = distinguishing_labels(cases, ("precision", "batch_size", "compiler"), always=("precision",))
-    assert shared == ("batch 8",)
-    assert labels == ["float32", "float32 · xla"]
-
-
 def test_a_case_is_named_by_the_devices_it_used() -> None:
     """One card of two is one card, and a CPU case on a GPU machine is the CPU's."""
     assert device_title(BIG_GPU, "gpu", 1) == "RTX 4090"
@@ -306,7 +298,6 @@ def test_small_texts() -> None:
         command_line(structs.replace(header, command=("/lib/pytest/__main__.py", "bench"))) == "python -m pytest bench"
     )
     assert round_ticks(410.0)[:3] == [0.0, 100.0, 200.0]
-    assert label_column_in(["x"]) < label_column_in(["x" * 30]) <= 3.4
 
 
 def test_estimates_are_written_as_far_as_they_are_known(context: Context) -> None:

@@ -14,7 +14,7 @@ from rtxbench.report.drawing.style import INK, PAGE_WIDTH_IN
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Sheet", "label_column_in", "round_ticks", "short_number", "text_width_in"]
+__all__ = ["Sheet", "round_ticks", "short_number", "text_width_in"]
 
 _CHARACTER_IN: Final = 0.073
 """Mean advance of a character of the labels; generous, so that no label is cut."""
@@ -111,11 +111,6 @@ def _fitted(text: str, room: float, size: float) -> str:
 def text_width_in(text: str, size: float = 9.5) -> float:
     """Room a line of text needs, inches: generous, so that nothing meets what stands beside it."""
     return len(text) * _CHARACTER_IN * size / 9.5
-
-
-def label_column_in(labels: Sequence[str], least: float = 1.15, greatest: float = 3.9) -> float:
-    """Width in inches that holds the longest label, between ``least`` and ``greatest``. At least one label."""
-    return min(greatest, max(least, 0.3 + _CHARACTER_IN * max(len(label) for label in labels)))
 
 
 def round_ticks(highest: float, count: int = 5) -> list[float]:
