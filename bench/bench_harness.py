@@ -18,7 +18,7 @@ from harness_steps import bare_steps, fit_steps
 from rtxbench.measure.arms import Arm, start_workers
 from rtxbench.measure.session import Session
 from rtxbench.records import Case, Observation, RatioRecord
-from rtxbench.store import PLANTED_SLOWDOWN_RATIO, new_record_id, now
+from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, new_record_id, now
 from rtxbench.workers.process import WorkerProcess, WorkerSpec
 from rtxbench.workers.protocol import Block
 from rtxbench.workloads import workload_named

@@ -15,7 +15,7 @@ from rtxbench.hardware.trace import HOST, load_trace
 from rtxbench.measure.session import Session
 from rtxbench.pytest_plugin import VIRTUAL_CLOCK
 from rtxbench.records import Observation
-from rtxbench.store import new_record_id, now
+from rtxbench.results.store import new_record_id, now
 
 pytestmark = pytest.mark.harness
 RECORDED_S = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, write_results
 
 pytestmark = pytest.mark.harness

@@ -70,7 +70,7 @@ def verdict_lines(path: Path) -> Iterator[str]:
     from shutil import get_terminal_size
     from textwrap import wrap
 
-    from rtxbench.store import load_run
+    from rtxbench.results.store import load_run
     from rtxbench.verdicts.claims import load_claims
     from rtxbench.verdicts.judge import judge
 

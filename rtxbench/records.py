@@ -1,7 +1,7 @@
 """Every frozen record that flows through rtxbench. No logic beyond names, no heavy import.
 
 On disk a run is one JSON-lines file: its first line is a `Run`, every further line a `CaseRecord`,
-`RatioRecord` or `Observation`, appended as soon as it is finished (see `rtxbench.store`).
+`RatioRecord` or `Observation`, appended as soon as it is finished (see `rtxbench.results.store`).
 
 Conventions: a quantity's name ends in its unit (``_s _w _j _hz _c _bytes _flops _ratio``); SI inside. A missing
 value is ``None`` and the record's ``missing`` maps the field's name to the reason. Times named ``_ns`` are

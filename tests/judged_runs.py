@@ -24,8 +24,8 @@ from rtxbench.records import (
     Record,
     Run,
 )
+from rtxbench.results.store import LoadedRun
 from rtxbench.stats import ratio_estimate
-from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison
 from rtxbench.verdicts.selectors import selects
 from rtxbench.workloads import WORKLOADS

@@ -30,8 +30,8 @@ from rtxbench.records import (
     Summary,
     Sustained,
 )
+from rtxbench.results.store import RunWriter
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
-from rtxbench.store import RunWriter
 from tests.synthetic_trace import write_trace
 
 __all__ = [

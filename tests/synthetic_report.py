@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import RatioRecord, Verdict, VerdictState
 from rtxbench.report.base import Context
 from rtxbench.report.render.output import load_runs
-from rtxbench.store import LoadedRun
+from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.results.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 
 __all__ = ["CLAIMS", "context_of", "verdicts_of"]

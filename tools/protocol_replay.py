@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from rtxbench.records import CaseRecord, Estimate, Launch, RatioRecord
+from rtxbench.results.store import load_results
 from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate
-from rtxbench.store import load_results
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.statistics.decision import decide
 from rtxbench.verdicts.statistics.pooling import LogRatio

@@ -17,7 +17,7 @@ from rtxbench.advice.question import Memory, MemoryPart, Question, split_memory_
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import workload_of
 from rtxbench.records import CaseRecord
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = ["CompiledPeak", "MemoryBasis", "compiled_peaks", "memory_basis", "memory_on"]
 

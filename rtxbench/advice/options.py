@@ -26,7 +26,7 @@ from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named
 from rtxbench.precision import precision_named
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.results.store import LoadedRun, load_results
 from rtxbench.units import format_bytes
 from rtxbench.workloads import WORKLOADS
 

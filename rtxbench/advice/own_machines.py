@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rtxbench.catalog.cards import Card, match_device
 from rtxbench.placement import PLACEMENTS
 from rtxbench.records import Case, CaseRecord, Environment, Estimate, Measurement
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = ["Owned", "owned_machines"]
 

@@ -118,7 +118,7 @@ def claims(
     template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
 ) -> None:
     """List the claims, judge them on results, or check a claims file of your own."""
-    from rtxbench.store import load_results
+    from rtxbench.results.store import load_results
     from rtxbench.verdicts.claims import TEMPLATE, load_claims, select_claims
     from rtxbench.verdicts.external_evidence import known_elsewhere
     from rtxbench.verdicts.judge import judge
@@ -202,7 +202,7 @@ def merge(
     """Bring results from several machines into one folder: each run once, machines apart, nothing overwritten."""
     import msgspec
 
-    from rtxbench.merge import merge_results
+    from rtxbench.results.merge import merge_results
 
     merged = merge_results(results, out)
     if as_json:

@@ -53,7 +53,7 @@ def _health_here() -> "tuple[HealthFinding, ...] | None":
     """Judge this machine by its own records; ``None`` where there are none that can be read."""
     from rtxbench.diagnosis.health import health_of
     from rtxbench.hardware.environment import describe
-    from rtxbench.store import load_readable
+    from rtxbench.results.store import load_readable
 
     environment = describe()
     own = Path("results") / environment.machine

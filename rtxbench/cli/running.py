@@ -22,7 +22,7 @@ from rtxbench.planning.own_model import CLAIM, plan_own_model, target_of
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
 from rtxbench.report.sections.your_model import finding_lines
-from rtxbench.store import LoadedRun, load_readable, load_run
+from rtxbench.results.store import LoadedRun, load_readable, load_run
 from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial
 from rtxbench.verdicts.claims import load_claims

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from rtxbench.records import CaseRecord, Observation, RatioRecord, Record, Run
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = ["anonymous", "describe_shared", "issue_address", "shared_name"]
 

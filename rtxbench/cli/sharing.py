@@ -26,7 +26,7 @@ def health(
 
     from rtxbench.diagnosis.health import health_of, health_text
     from rtxbench.hardware.environment import describe
-    from rtxbench.store import load_results
+    from rtxbench.results.store import load_results
 
     if results:
         runs = load_results(results)
@@ -65,7 +65,7 @@ def diff(
 def _environment(place: str) -> "Environment":
     from rtxbench.errors import UsageError
     from rtxbench.hardware.environment import describe
-    from rtxbench.store import load_results
+    from rtxbench.results.store import load_results
 
     if place == "here":
         return describe()
@@ -85,7 +85,7 @@ def share(
     Example: `rtxbench share results/my-machine/20260314T090000.jsonl`.
     """
     from rtxbench.cli.shared_file import anonymous, describe_shared, issue_address, shared_name
-    from rtxbench.store import load_run
+    from rtxbench.results.store import load_run
 
     shared = anonymous(load_run(run))
     typer.echo(describe_shared(shared))

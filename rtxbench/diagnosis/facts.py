@@ -16,7 +16,7 @@ from rtxbench.diagnosis.causes import Diagnosis
 from rtxbench.diagnosis.rules import Evidence, diagnose, diagnose_ratio
 from rtxbench.placement import placement_named
 from rtxbench.records import Case, CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 

@@ -14,7 +14,7 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.placement import placement_named
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case, CaseRecord, Observation
-from rtxbench.store import new_record_id, now
+from rtxbench.results.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import RestartingWorker, WorkerSpec, threads_of
 

@@ -12,7 +12,7 @@ from rtxbench.catalog.cards import Card, load_cards, match_device
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.placement import placement_named
 from rtxbench.records import Case, CaseRecord, Cpu, Environment, Gpu, Observation
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent, format_quantity, format_ratio
 from rtxbench.wording import name_of, say
 

@@ -27,7 +27,7 @@ from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, Decision
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_LAUNCH_TOPIC
-from rtxbench.store import RunWriter, disk_errors
+from rtxbench.results.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
 __all__ = ["INTERRUPTED", "Request", "gate", "parse_plan", "write_text"]

@@ -28,7 +28,7 @@ from rtxbench import __version__
 from rtxbench.gate.session import CaseResult, GateLaunch, step_times_s
 from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import GATE_TOPIC, SCHEMA_VERSION, Environment, Estimate, Observation, Run
-from rtxbench.store import RunWriter, disk_errors
+from rtxbench.results.store import RunWriter, disk_errors
 
 __all__ = [
     "append_history",

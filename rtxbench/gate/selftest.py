@@ -22,7 +22,7 @@ from rtxbench.gate.session import Settings, run_session
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_SELFTEST_TOPIC, Observation
-from rtxbench.store import LoadedRun, RunWriter, disk_errors, load_results, load_run
+from rtxbench.results.store import LoadedRun, RunWriter, disk_errors, load_results, load_run
 from rtxbench.units import format_duration, format_percent
 
 __all__ = ["DEFAULT_PLAN", "SelftestRequest", "replay_files", "run_selftest", "schedule"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rtxbench.errors import UnavailableError
 from rtxbench.gate.statistics.decision import LAUNCHES_LEAST, decide
 from rtxbench.records import GATE_TOPIC, Estimate, Observation
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = [
     "LEAST_STEP_RATIO",

@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from rtxbench.errors import RecordError, UsageError
-from rtxbench.foreign import open_regular
 from rtxbench.gate.session import Settings
 from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE
+from rtxbench.results.foreign import open_regular
 
 __all__ = [
     "Asked",

@@ -10,7 +10,7 @@ from rtxbench.gate.replay import SelftestRow
 from rtxbench.gate.series import Series, history_series
 from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table, rule_table
 from rtxbench.records import Estimate
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from rtxbench.units import format_percent
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from rtxbench.errors import RecordError
 from rtxbench.fields import Figure, Nanoseconds
-from rtxbench.foreign import decoded_lines
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.sensors import HOST, TRACE_VERSION
 from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
 from rtxbench.records import HardwareSummary, Summary
+from rtxbench.results.foreign import decoded_lines
 
 __all__ = [
     "HOST",

@@ -9,7 +9,7 @@ import psutil
 from rtxbench.errors import RtxbenchError
 from rtxbench.measure.arms import BUILD_LIMIT_S
 from rtxbench.records import Case, Observation
-from rtxbench.store import new_record_id, now
+from rtxbench.results.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import WorkerProcess
 from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed

@@ -9,7 +9,7 @@ from rtxbench.hardware.trace import Trace
 from rtxbench.measure.paired import GroupRun
 from rtxbench.measure.summary import Measured, case_record, ratio_records
 from rtxbench.records import Case, CaseRecord, Purpose, RatioRecord
-from rtxbench.store import new_record_id
+from rtxbench.results.store import new_record_id
 
 __all__ = ["GroupOutcome", "GroupRecords"]
 

@@ -26,7 +26,7 @@ from rtxbench.measure.summary import skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.printable import without_home
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Environment, Purpose, RatioRecord, Record, Run
-from rtxbench.store import RunWriter, disk_errors, new_record_id
+from rtxbench.results.store import RunWriter, disk_errors, new_record_id
 from rtxbench.workers.interpreters import worker_spec
 
 __all__ = ["GroupOutcome", "LaunchDone", "Question", "Session", "Standing"]

@@ -11,7 +11,6 @@ from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import HOST, Trace, energy_in, summarize
 from rtxbench.hardware.windows import Windows
 from rtxbench.measure.paired_result import ArmResult, Pairing, Stretch
-from rtxbench.plausible import step_time_s
 from rtxbench.records import (
     Case,
     CaseRecord,
@@ -22,6 +21,8 @@ from rtxbench.records import (
     RatioRecord,
     Sustained,
 )
+from rtxbench.results.plausible import step_time_s
+from rtxbench.results.store import new_record_id, now
 from rtxbench.stats import (
     launch_estimate,
     order_effect,
@@ -30,7 +31,6 @@ from rtxbench.stats import (
     smallest_effect,
     two_window_steady,
 )
-from rtxbench.store import new_record_id, now
 from rtxbench.workloads import WORKLOADS
 
 __all__ = ["Measured", "case_record", "ratio_records", "skipped_record"]

@@ -4,7 +4,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 
 from rtxbench.records import CaseRecord, Estimate, Measurement, RatioRecord
-from rtxbench.store import load_run
+from rtxbench.results.store import load_run
 from rtxbench.units import format_duration, format_quantity, format_ratio
 from rtxbench.wording import say_headline
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import Environment, Origin, Verdict, VerdictState
 from rtxbench.report.titles import machine_titles
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.external_evidence import Statement
 
@@ -72,11 +72,11 @@ class Context:
     claims: Mapping[str, Claim]
     """Claim id → the claim that was judged, in the order of the claims file."""
     cases: pd.DataFrame
-    """`rtxbench.frames.cases_frame` of the runs."""
+    """`rtxbench.results.frames.cases_frame` of the runs."""
     ratios: pd.DataFrame
-    """`rtxbench.frames.ratios_frame` of the runs."""
+    """`rtxbench.results.frames.ratios_frame` of the runs."""
     observations: pd.DataFrame
-    """`rtxbench.frames.observations_frame` of the runs."""
+    """`rtxbench.results.frames.observations_frame` of the runs."""
     here: str = ""
     """Slug of the machine the reader asks about; the others stand beside it."""
     foreign: bool = False

@@ -20,8 +20,8 @@ import msgspec
 import psutil
 
 from rtxbench.errors import RtxbenchError
+from rtxbench.results.store import find_result_files, load_run
 from rtxbench.robustness.mutants import sample_lines
-from rtxbench.store import find_result_files, load_run
 
 __all__ = ["SCENARIOS", "KillTrial", "Scenario", "kill_trials"]
 

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from rtxbench.errors import RtxbenchError
+from rtxbench.results.store import load_readable, load_run
 from rtxbench.robustness.mutants import mutant, sample_lines
-from rtxbench.store import load_readable, load_run
 
 __all__ = ["READERS", "Fault", "Hostility", "send_mutants"]
 
@@ -56,7 +56,7 @@ def _report(folder: Path) -> None:
 
 
 def _merge(folder: Path) -> None:
-    from rtxbench.merge import merge_results
+    from rtxbench.results.merge import merge_results
 
     with tempfile.TemporaryDirectory() as out:
         merge_results([folder], Path(out) / "merged")

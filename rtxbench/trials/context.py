@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Final, TypeAlias
 
 from rtxbench.records import Case, Environment, Flag, Observation, RatioRecord, Record
+from rtxbench.results.store import new_record_id, now
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
-from rtxbench.store import new_record_id, now
 from rtxbench.trials.messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
 from rtxbench.trials.sizes import Scale
 from rtxbench.trials.worker_pool import answer_of

@@ -13,7 +13,7 @@ from rtxbench.errors import UsageError
 from rtxbench.measure.session import Session
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import TRIAL_FINISHED, Case, Observation, Record
-from rtxbench.store import new_record_id, now
+from rtxbench.results.store import new_record_id, now
 from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,

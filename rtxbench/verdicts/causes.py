@@ -8,7 +8,7 @@ from rtxbench.diagnosis.causes import Diagnosis
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.errors import UsageError
 from rtxbench.records import RatioRecord, Verdict
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 __all__ = ["with_causes"]
 

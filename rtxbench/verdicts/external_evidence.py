@@ -22,7 +22,7 @@ from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import WORKLOAD_MODELS, curated
 from rtxbench.errors import UsageError
 from rtxbench.records import Origin
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.published_pairs import PublishedPair, published_pairs
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import GATE_SELFTEST_TOPIC, GATE_TOPIC, Observation, Verdict
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.verdicts.causes import with_causes
 from rtxbench.verdicts.claims import Claim, load_claims
 from rtxbench.verdicts.matching import MachineEvidence, by_machine

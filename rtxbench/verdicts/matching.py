@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from rtxbench.placement import is_functional_check
 from rtxbench.precision import why_unproven
 from rtxbench.records import Case, CaseRecord, Environment, Flag, Note, Observation, RatioRecord
+from rtxbench.results.store import LoadedRun
 from rtxbench.stats import ratio_estimate
-from rtxbench.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison, Fit, Limit
 from rtxbench.verdicts.selectors import selects

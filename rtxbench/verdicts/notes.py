@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import WAIT_SHARE
 from rtxbench.records import Note, Observation, RatioRecord, Verdict
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.published_pairs import published_pairs

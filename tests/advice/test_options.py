@@ -19,7 +19,7 @@ from rtxbench.catalog.prices import load_prices
 from rtxbench.catalog.published import curated
 from rtxbench.cli import app
 from rtxbench.errors import UsageError
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.results.store import LoadedRun, load_results
 from tests.synthetic import write_results
 
 CARDS = load_cards()

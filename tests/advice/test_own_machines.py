@@ -6,7 +6,7 @@ import pytest
 from rtxbench.advice.own_machines import owned_machines
 from rtxbench.catalog.cards import load_cards
 from rtxbench.records import CaseRecord, Flag
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.results.store import LoadedRun, load_results
 from tests.synthetic import write_results
 
 CARDS = load_cards()

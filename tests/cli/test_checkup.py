@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from rtxbench.cli import app
 from rtxbench.records import Observation
-from rtxbench.store import RunWriter
+from rtxbench.results.store import RunWriter
 from tests.synthetic import BIG_GPU, records_of, run_header
 
 

@@ -9,7 +9,7 @@ from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.measure.profiles import profile_named
 from rtxbench.printable import without_home
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Observation, Record
-from rtxbench.store import RunWriter
+from rtxbench.results.store import RunWriter
 from tests.judged_runs import case_record, environment, loaded_run
 
 CASE = Case(workload="mlp", batch_size=32)

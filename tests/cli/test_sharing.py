@@ -11,7 +11,7 @@ from rtxbench.cli import app
 from rtxbench.cli.shared_file import anonymous, describe_shared, shared_name
 from rtxbench.lookup import suggestion
 from rtxbench.records import CaseRecord, Estimate, RatioRecord
-from rtxbench.store import LoadedRun, load_run
+from rtxbench.results.store import LoadedRun, load_run
 from rtxbench.wording import say_headline
 from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 

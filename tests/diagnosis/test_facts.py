@@ -12,7 +12,7 @@ from rtxbench.report.base import Paragraph, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.sections.why import why_section
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.results.store import LoadedRun, load_results
 from rtxbench.verdicts.causes import with_causes
 from tests.synthetic import BIG_GPU, write_results
 from tests.synthetic_report import context_of

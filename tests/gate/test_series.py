@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rtxbench.gate.series import Series, change_points, history_series
 from rtxbench.records import SCHEMA_VERSION, Cpu, Environment, Estimate, Observation, Run
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 CPU = Cpu(name="Test CPU", physical_cores=2, logical_cores=2, memory_bytes=8 * 2**30)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rtxbench.records import CaseRecord, RatioRecord
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from tests.waiting import HANG_S, wait_until
 
 pytest.importorskip("tensorflow", reason="the bench suite's default engine is TensorFlow")

@@ -15,7 +15,7 @@ from rtxbench.gate.launching import GATE_PROFILES
 from rtxbench.gate.outcome import GateReport
 from rtxbench.gate.settings import Asked
 from rtxbench.records import Observation
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from tests.waiting import HANG_S, gone, wait_until
 
 PROJECT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from rtxbench.report.sections.table import SECTIONS
 from rtxbench.report.sections.throughput import throughput_section
 from rtxbench.report.sections.timeline import timeline_section
 from rtxbench.report.sections.verdicts import verdicts_section
-from rtxbench.store import RunWriter
+from rtxbench.results.store import RunWriter
 from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, run_header, write_results
 from tests.synthetic_report import CLAIMS, context_of
 from tests.waiting import HANG_S

@@ -9,7 +9,7 @@ from pathlib import Path
 from rtxbench.gate.launching import GATE_PROFILES
 from rtxbench.gate.selftest import SelftestRequest, run_selftest
 from rtxbench.records import Observation
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from tests.integration.test_gate import PROJECT, SLEEPING
 
 

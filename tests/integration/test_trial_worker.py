@@ -12,7 +12,7 @@ import pytest
 
 from rtxbench.errors import MeasurementError
 from rtxbench.records import CaseRecord, Observation
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from rtxbench.trials.messages import (
     DataSpec,
     Deploy,

@@ -15,7 +15,7 @@ from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.session import Session, Standing
 from rtxbench.measure.summary import case_record
 from rtxbench.records import Case, CaseRecord, Flag, RatioRecord
-from rtxbench.store import load_run
+from rtxbench.results.store import load_run
 from rtxbench.workers.process import WorkerSpec
 
 STEPS = """

@@ -10,8 +10,8 @@ from rtxbench.errors import MeasurementError
 from rtxbench.measure.arms import Arm
 from rtxbench.measure.paired_result import ArmResult, Pairing, Stretch
 from rtxbench.measure.summary import Measured, case_record, ratio_records
-from rtxbench.plausible import step_time_s
 from rtxbench.records import Case, Launch, Sustained
+from rtxbench.results.plausible import step_time_s
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Described
 from tests.hardware_traces import GPU, SECOND_NS, trace

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.hardware.differences import differences
 from rtxbench.hardware.trace import load_trace
 from rtxbench.records import Case, CaseRecord, Environment, Estimate, Observation, RatioRecord, Verdict
@@ -24,7 +23,8 @@ from rtxbench.report.sections.throughput import latest_per_case, throughput_sect
 from rtxbench.report.sections.timeline import timeline_section
 from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.report.titles import device_title, machine_title, machine_titles
-from rtxbench.store import LoadedRun
+from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.results.store import LoadedRun
 from tests.synthetic import BIG_GPU, CPU_ONLY, records_of, run_header, write_results
 from tests.synthetic_report import context_of
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, Observation, RatioRecord
 from rtxbench.report.base import Cell, Context, Table
 from rtxbench.report.sections.engines import engines_section
-from rtxbench.store import LoadedRun
+from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.results.store import LoadedRun
 from tests.synthetic import CPU_ONLY, run_header
 
 RUN = run_header(CPU_ONLY, "20260314T090000-test")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import structs
 
-from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.report.base import Context, Figure, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.sections.gate import gate_section, save_rates
 from rtxbench.report.sections.history import history_section
-from rtxbench.store import LoadedRun
+from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.results.store import LoadedRun
 from tests.gate.test_selftest import records
 from tests.gate.test_series import point, run_of
 

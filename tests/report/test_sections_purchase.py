@@ -7,7 +7,7 @@ from rtxbench.report.base import Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.render.output import build_context
 from rtxbench.report.sections.purchase import purchase_section
-from rtxbench.store import load_results
+from rtxbench.results.store import load_results
 from tests.synthetic import write_results
 
 

@@ -9,13 +9,13 @@ from msgspec import structs
 
 from rtxbench.advice.own_machines import owned_machines
 from rtxbench.catalog.cards import load_cards
-from rtxbench.frames import observations_frame
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord, Record
 from rtxbench.report.base import Context, Intervals, Paragraph, Section, Table
 from rtxbench.report.render.output import build_context, write_report
 from rtxbench.report.sections.trust import trust_section
+from rtxbench.results.frames import observations_frame
+from rtxbench.results.store import LoadedRun
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
-from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.judge import judge
 from tests.synthetic import BIG_GPU, CPU_ONLY, records_of, run_header

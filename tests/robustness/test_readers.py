@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from rtxbench.results.store import load_run
 from rtxbench.robustness.mutants import MUTATIONS, mutant, sample_lines
 from rtxbench.robustness.readers import READERS, send_mutants
-from rtxbench.store import load_run
 
 
 def test_the_sample_is_healthy(tmp_path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtxbench.records import Case, Flag, Observation, RatioRecord, Record, Verdict
+from rtxbench.results.store import LoadedRun
 from rtxbench.stats import ratio_estimate
-from rtxbench.store import LoadedRun
 from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison
 from rtxbench.verdicts.judge import judge, load_claims
 from tests.judged_runs import (

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from rtxbench.records import Case
-from rtxbench.store import RunWriter
+from rtxbench.results.store import RunWriter
 from rtxbench.verdicts.claims import TEMPLATE, load_claims
 from rtxbench.verdicts.listing import claims_json, claims_text
 from tests.judged_runs import environment, loaded_run, paired

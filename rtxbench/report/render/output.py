@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from rtxbench.errors import RecordError, UsageError
-from rtxbench.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.records import Verdict
 from rtxbench.report.base import Context, View, ViewPlan
 from rtxbench.report.drawing.pool import Drawing
@@ -19,7 +18,8 @@ from rtxbench.report.labels import plural
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
-from rtxbench.store import LoadedRun, load_readable
+from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
+from rtxbench.results.store import LoadedRun, load_readable
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare
-from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import interval_text, machine_headings, ratio_text
-from rtxbench.store import LoadedRun
+from rtxbench.results.frames import rows
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 
 __all__ = ["engines_section"]

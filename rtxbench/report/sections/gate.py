@@ -88,7 +88,7 @@ def save_rates(rows: Sequence[SelftestRow], path: Path) -> None:
     Raises:
         MeasurementError: the disk is full or the folder cannot be written.
     """
-    from rtxbench.store import disk_errors
+    from rtxbench.results.store import disk_errors
 
     with theme(), disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from rtxbench.records import CaseRecord, Environment, Flag, Gpu, Observation, Ra
 from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import command_line, machine_headings, plural
 from rtxbench.report.titles import machine_title
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_bytes
 from rtxbench.wording import say, say_metric
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from rtxbench.catalog.cards import load_cards, match_device
-from rtxbench.frames import rows
 from rtxbench.placement import is_functional_check
 from rtxbench.report.base import (
     Block,
@@ -28,6 +27,7 @@ from rtxbench.report.base import (
 )
 from rtxbench.report.labels import plural
 from rtxbench.report.titles import device_title, distinctions
+from rtxbench.results.frames import rows
 from rtxbench.units import format_quantity, format_ratio
 from rtxbench.wording import name_of
 

@@ -15,7 +15,7 @@ from rtxbench.report.drawing.canvas import Sheet, round_ticks, short_number
 from rtxbench.report.drawing.style import GRID, MUTED, PAGE_WIDTH_IN, SERIES_COLORS, precision_color
 from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.report.titles import machine_title
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from rtxbench.report.base import (
 )
 from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.report.titles import machine_title
-from rtxbench.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
+from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent
 
 __all__ = ["trust_section"]

@@ -16,7 +16,7 @@ from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph
 from rtxbench.report.labels import anchor, machine_headings, plural
 from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.titles import machine_title
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say
 

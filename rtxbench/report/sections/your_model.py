@@ -12,7 +12,7 @@ from rtxbench.diagnosis.rules import diagnose
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
 from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.report.labels import plural, ratio_text
-from rtxbench.store import LoadedRun, load_run
+from rtxbench.results.store import LoadedRun, load_run
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say_change
 from rtxbench.workloads.own import is_own

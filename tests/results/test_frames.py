@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from rtxbench import frames
 from rtxbench.records import Case, CaseRecord, RatioRecord
-from rtxbench.store import LoadedRun, load_results
+from rtxbench.results import frames
+from rtxbench.results.store import LoadedRun, load_results
 from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 
-COLUMNS_PAGE = Path(__file__).parents[1] / "docs" / "columns.md"
+COLUMNS_PAGE = Path(__file__).parents[2] / "docs" / "columns.md"
 
 
 @pytest.fixture(scope="module")

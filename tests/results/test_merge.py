@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rtxbench.errors import MeasurementError, RecordError
-from rtxbench.merge import merge_results
-from rtxbench.store import find_result_files, load_results
+from rtxbench.results.merge import merge_results
+from rtxbench.results.store import find_result_files, load_results
 from tests.synthetic import write_results
 
 

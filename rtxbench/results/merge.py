@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtxbench.errors import MeasurementError, RecordError
-from rtxbench.store import LoadedRun, find_result_files, load_run, one_file_per_run
+from rtxbench.results.store import LoadedRun, find_result_files, load_run, one_file_per_run
 
 __all__ = ["Merged", "merge_results"]
 

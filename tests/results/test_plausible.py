@@ -9,7 +9,7 @@ import pytest
 
 from rtxbench.errors import RecordError
 from rtxbench.records import Case
-from rtxbench.store import RunWriter, load_readable, load_run
+from rtxbench.results.store import RunWriter, load_readable, load_run
 from tests.judged_runs import environment, loaded_run, paired
 
 CASE = Case(workload="mlp", batch_size=32)

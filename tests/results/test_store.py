@@ -8,7 +8,7 @@ import pytest
 
 from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Cpu, Environment, Observation, Run
-from rtxbench.store import RunWriter, load_results, load_run
+from rtxbench.results.store import RunWriter, load_results, load_run
 
 
 def header(run_id: str = "run-1") -> Run:

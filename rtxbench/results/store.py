@@ -19,8 +19,6 @@ from uuid import uuid4
 import msgspec
 
 from rtxbench.errors import MeasurementError, RecordError
-from rtxbench.foreign import decoded_lines, malformed
-from rtxbench.plausible import record_problem
 from rtxbench.records import (
     SCHEMA_VERSION,
     CaseRecord,
@@ -32,6 +30,8 @@ from rtxbench.records import (
     Record,
     Run,
 )
+from rtxbench.results.foreign import decoded_lines, malformed
+from rtxbench.results.plausible import record_problem
 
 __all__ = [
     "PLANTED_SLOWDOWN_RATIO",
@@ -286,7 +286,7 @@ def load_run(path: Path) -> LoadedRun:
 
     Raises:
         RecordError: the file is empty, not a results file, malformed before its last line, of a newer schema, or says
-            something that cannot be (`rtxbench.plausible`).
+            something that cannot be (`rtxbench.results.plausible`).
     """
     records: list[Record] = []
     header: Run | None = None

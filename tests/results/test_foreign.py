@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from rtxbench.errors import RecordError
-from rtxbench.foreign import decoded_lines
+from rtxbench.results.foreign import decoded_lines
 
 
 def lines_of(path: Path, most_bytes: int = 1000) -> list[object]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from rtxbench.placement import PLACEMENTS
 from rtxbench.records import Case, CaseRecord, Environment, Launch, Observation, RatioRecord, Sustained
-from rtxbench.store import LoadedRun
+from rtxbench.results.store import LoadedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -387,5 +387,5 @@ page says what each column holds, with its type and unit. Open the files in a sp
 
 One row per record. An empty field is a missing value; the `missing` column gives the reason. Quantities are in SI
 units; a column ending in `_ratio` runs from 0 to 1 unless it is a ratio of two figures. The same columns make the
-pandas frames of `rtxbench.frames`. This page is generated from that module.
+pandas frames of `rtxbench.results.frames`. This page is generated from that module.
 """
