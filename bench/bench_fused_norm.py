@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from legacy_steps import LEGACY_STEPS
 
-from rtxbench.measure.arms import Arm
+from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.session import Session
 from rtxbench.records import Case
 from rtxbench.workers.interpreters import worker_spec

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from harness_steps import bare_steps, fit_steps
 
-from rtxbench.measure.arms import Arm, start_workers
+from rtxbench.measure.paired.arms import Arm, start_workers
 from rtxbench.measure.session import Session
 from rtxbench.records import Case, Observation, RatioRecord
 from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, new_record_id, now

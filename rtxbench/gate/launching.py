@@ -10,8 +10,8 @@ from rtxbench.errors import RtxbenchError
 from rtxbench.gate.session import LaunchPair
 from rtxbench.gate.worker import FOREIGN_ROOT, SEARCH_PATH
 from rtxbench.lookup import named
-from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired import measure_pairing
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.loop import measure_pairing
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec

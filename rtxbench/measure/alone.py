@@ -1,9 +1,9 @@
 """One short extra process for each arm that was never first in its own: what it needs alone."""
 
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.arms import BUILD_LIMIT_S, end_workers, start_workers
 from rtxbench.measure.own_memory import NOT_ALONE
-from rtxbench.measure.paired_result import ArmResult, Pairing
+from rtxbench.measure.paired.arms import BUILD_LIMIT_S, end_workers, start_workers
+from rtxbench.measure.paired.result import ArmResult, Pairing
 from rtxbench.workers.protocol import Build, Built, Describe, Described
 
 __all__ = ["fill_in_peaks"]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.arms import BUILD_LIMIT_S
+from rtxbench.measure.paired.arms import BUILD_LIMIT_S
 from rtxbench.records import Case, Observation
 from rtxbench.results.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec

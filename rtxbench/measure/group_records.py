@@ -6,7 +6,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.hardware.trace import Trace
-from rtxbench.measure.paired import GroupRun
+from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.summary import Measured, case_record, ratio_records
 from rtxbench.records import Case, CaseRecord, Purpose, RatioRecord
 from rtxbench.results.store import new_record_id

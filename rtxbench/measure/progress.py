@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
-from rtxbench.measure.paired import GroupRun, half_width
-from rtxbench.measure.paired_result import Pairing
+from rtxbench.measure.paired.loop import GroupRun, half_width
+from rtxbench.measure.paired.result import Pairing
 from rtxbench.measure.session import Standing
 from rtxbench.units import format_duration, format_percent, format_ratio
 

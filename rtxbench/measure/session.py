@@ -16,12 +16,12 @@ from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import Trace, load_trace
 from rtxbench.measure.alone import fill_in_peaks
-from rtxbench.measure.arms import Arm, LaunchSource, WorkersAhead
 from rtxbench.measure.group_records import GroupOutcome, GroupRecords
 from rtxbench.measure.groups import Group
-from rtxbench.measure.paired import GroupRun, expected_launches, limits_of, precise_enough
+from rtxbench.measure.paired.arms import Arm, LaunchSource, WorkersAhead
+from rtxbench.measure.paired.loop import GroupRun, expected_launches, limits_of, precise_enough
+from rtxbench.measure.paired.schedule import in_rounds
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.schedule import in_rounds
 from rtxbench.measure.summary import skipped_record
 from rtxbench.placement import placement_named
 from rtxbench.printable import without_home

@@ -9,10 +9,10 @@ from rtxbench.engines.base import Finding
 from rtxbench.measure import alone as alone_module
 from rtxbench.measure import own_memory
 from rtxbench.measure.alone import fill_in_peaks
-from rtxbench.measure.arms import Arm
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
-from rtxbench.measure.paired import measure_pairing
-from rtxbench.measure.paired_result import Pairing
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.loop import measure_pairing
+from rtxbench.measure.paired.result import Pairing
 from rtxbench.measure.profiles import Profile, ShortWarmUp
 from rtxbench.measure.summary import case_record
 from rtxbench.measure.worker import Worker

@@ -6,8 +6,8 @@ import math
 import pytest
 from rich.console import Console
 
-from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired import GroupRun
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.profiles import profile_named
 from rtxbench.measure.progress import Board
 from rtxbench.measure.session import Standing

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from rtxbench.hardware.environment import describe
 from rtxbench.measure import group_records as records_module
 from rtxbench.measure import session as session_module
-from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired import GroupRun
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.measure.session import Session, Standing
 from rtxbench.measure.summary import case_record

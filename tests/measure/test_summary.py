@@ -7,8 +7,8 @@ import pytest
 from msgspec import structs
 
 from rtxbench.errors import MeasurementError
-from rtxbench.measure.arms import Arm
-from rtxbench.measure.paired_result import ArmResult, Pairing, Stretch
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.result import ArmResult, Pairing, Stretch
 from rtxbench.measure.summary import Measured, case_record, ratio_records
 from rtxbench.records import Case, Launch, Sustained
 from rtxbench.results.plausible import step_time_s

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rtxbench.measure.schedule import Limits, in_rounds
+from rtxbench.measure.paired.schedule import Limits, in_rounds
 
 LIMITS = Limits(least=3, most=12, group_s=1e9, session_s=1e9)
 

@@ -9,9 +9,9 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.arms import Arm
-from rtxbench.measure.launch import round_order
-from rtxbench.measure.paired import measure_pairing
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.paired.launch import round_order
+from rtxbench.measure.paired.loop import measure_pairing
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerProcess, WorkerSpec

@@ -19,18 +19,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from rtxbench.measure.arms import Arm, LaunchSource, ToCome, WorkersAhead
-from rtxbench.measure.launch import run_launch
-from rtxbench.measure.paired_result import ArmResult, Pairing
+from rtxbench.measure.paired.arms import Arm, LaunchSource, ToCome, WorkersAhead
+from rtxbench.measure.paired.launch import run_launch
+from rtxbench.measure.paired.result import ArmResult, Pairing
+from rtxbench.measure.paired.schedule import Limits, in_rounds
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.schedule import Limits, in_rounds
 from rtxbench.stats import launch_estimate
 
 __all__ = ["GroupRun", "expected_launches", "half_width", "limits_of", "measure_pairing", "precise_enough"]
 
 
 class GroupRun:
-    """One group's launches, made one at a time: a `rtxbench.measure.schedule.Track`.
+    """One group's launches, made one at a time: a `rtxbench.measure.paired.schedule.Track`.
 
     Args:
         name: of the group.

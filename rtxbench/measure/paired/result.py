@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.arms import Arm
+from rtxbench.measure.paired.arms import Arm
 from rtxbench.records import Launch
 from rtxbench.workers.protocol import Described
 

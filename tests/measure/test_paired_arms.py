@@ -8,7 +8,7 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.arms import LAYOUT_VARIABLE, Arm, ToCome, WorkersAhead, end_workers, start_workers
+from rtxbench.measure.paired.arms import LAYOUT_VARIABLE, Arm, ToCome, WorkersAhead, end_workers, start_workers
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Build, Built

@@ -12,9 +12,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from rtxbench.errors import MeasurementError, RtxbenchError
-from rtxbench.measure.arms import BUILD_LIMIT_S, LAYOUT_VARIABLE, LaunchSource, end_workers, in_turn
-from rtxbench.measure.live_arm import LastBusy, LiveArm, run_stretch, survives, warm_up
-from rtxbench.measure.paired_result import ArmResult, Pairing
+from rtxbench.measure.paired.arms import BUILD_LIMIT_S, LAYOUT_VARIABLE, LaunchSource, end_workers, in_turn
+from rtxbench.measure.paired.live_arm import LastBusy, LiveArm, run_stretch, survives, warm_up
+from rtxbench.measure.paired.result import ArmResult, Pairing
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Launch
 from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, trimmed_mean

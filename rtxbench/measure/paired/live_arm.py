@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.paired_result import ArmResult, Stretch
+from rtxbench.measure.paired.result import ArmResult, Stretch
 from rtxbench.measure.profiles import ShortWarmUp, WarmUpRule
 from rtxbench.placement import placement_named
 from rtxbench.stats import two_window_steady
