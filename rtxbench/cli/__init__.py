@@ -186,7 +186,7 @@ def trace(
     if diagnosis is not None:
         report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
     if figure is not None:
-        from rtxbench.report.sections.recording import save_recording
+        from rtxbench.report.sections.appendix.recording import save_recording
 
         save_recording(report, figure)
     typer.echo(msgspec.json.encode(report).decode() if as_json else f"\n{report_text(report)}", err=not as_json)

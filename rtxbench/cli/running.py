@@ -21,7 +21,7 @@ from rtxbench.planning.engine_gpus import usable_gpus
 from rtxbench.planning.own_model import CLAIM, plan_own_model, target_of
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
-from rtxbench.report.sections.your_model import finding_lines
+from rtxbench.report.sections.answers.your_model import finding_lines
 from rtxbench.results.store import LoadedRun, load_readable, load_run
 from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial

@@ -2,9 +2,9 @@
 
 How to add a section
 --------------------
-1. Write a module of your own under ``rtxbench/report/sections/``, for example ``memory.py``, with one function
-   ``memory_section(context: Context) -> Section | None``. ``None`` means there is nothing to say about these
-   results; the section is then left out of the page. Import pandas, numpy and matplotlib inside functions.
+1. Write a module of your own in the room of its view, ``rtxbench/report/sections/appendix/memory.py`` for example, with
+   one function ``memory_section(context: Context) -> Section | None``. ``None`` means there is nothing to say about
+   these results; the section is then left out of the page. Import pandas, numpy and matplotlib inside functions.
 2. Add the function to a view of `rtxbench.report.sections.table`, at the place where a reader should meet it.
 3. Test it as a plain function: build a `Context` (``tests/report/test_sections.py`` shows how) and assert on
    the blocks it returns. Then look at the page.

@@ -40,7 +40,7 @@ def report_command(
     """
     from rtxbench.report.drawing.pool import drawing_processes
     from rtxbench.report.render.output import build_context, write_report
-    from rtxbench.report.sections.answers import tally_sentence
+    from rtxbench.report.sections.answers.summary import tally_sentence
     from rtxbench.verdicts.claims import load_claims
 
     loaded, here, foreign = _chosen(results or [], beside or [], every=every, strict=strict)

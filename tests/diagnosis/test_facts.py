@@ -10,8 +10,8 @@ from rtxbench.diagnosis.facts import Diagnoser, case_evidence, recording_diagnos
 from rtxbench.records import CaseRecord, HardwareSummary, Observation, RatioRecord, Summary, Verdict
 from rtxbench.report.base import Paragraph, Table
 from rtxbench.report.drawing.style import theme
-from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
-from rtxbench.report.sections.why import why_section
+from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
+from rtxbench.report.sections.evidence.why import why_section
 from rtxbench.results.store import LoadedRun, load_results
 from rtxbench.verdicts.causes import with_causes
 from tests.synthetic import BIG_GPU, write_results

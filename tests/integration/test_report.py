@@ -18,14 +18,14 @@ from rtxbench.report.base import ViewPlan
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import Report, build_context, load_runs, make_views, write_report
 from rtxbench.report.render.text import render_markdown
-from rtxbench.report.sections.answers import answers_section
-from rtxbench.report.sections.guide import guide_section
-from rtxbench.report.sections.inventory import machines_section, runs_section, unmeasured_section
-from rtxbench.report.sections.ratios import ratios_section
+from rtxbench.report.sections.answers.summary import answers_section
+from rtxbench.report.sections.appendix.guide import guide_section
+from rtxbench.report.sections.appendix.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.sections.appendix.throughput import throughput_section
+from rtxbench.report.sections.appendix.timeline import timeline_section
+from rtxbench.report.sections.evidence.ratios import ratios_section
+from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.report.sections.table import SECTIONS
-from rtxbench.report.sections.throughput import throughput_section
-from rtxbench.report.sections.timeline import timeline_section
-from rtxbench.report.sections.verdicts import verdicts_section
 from rtxbench.results.store import RunWriter
 from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, run_header, write_results
 from tests.synthetic_report import CLAIMS, context_of

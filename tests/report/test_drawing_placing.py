@@ -6,7 +6,7 @@ import numpy as np
 
 from rtxbench.report.drawing.placing import Box, place_labels
 from rtxbench.report.drawing.style import theme
-from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
+from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
 
 AREA = Box(0.0, 0.0, 600.0, 400.0)
 

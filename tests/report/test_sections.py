@@ -16,12 +16,12 @@ from rtxbench.report.drawing.canvas import round_ticks, short_number
 from rtxbench.report.drawing.style import PRECISION_COLORS, theme
 from rtxbench.report.labels import code_spans, command_line, estimate_text, ratio_text
 from rtxbench.report.render.axis import interval_axis
-from rtxbench.report.sections.inventory import machines_section, unmeasured_section
-from rtxbench.report.sections.ratios import ratios_section
-from rtxbench.report.sections.side_by_side import side_by_side_section
-from rtxbench.report.sections.throughput import latest_per_case, throughput_section
-from rtxbench.report.sections.timeline import timeline_section
-from rtxbench.report.sections.verdicts import verdicts_section
+from rtxbench.report.sections.appendix.inventory import machines_section, unmeasured_section
+from rtxbench.report.sections.appendix.throughput import latest_per_case, throughput_section
+from rtxbench.report.sections.appendix.timeline import timeline_section
+from rtxbench.report.sections.evidence.ratios import ratios_section
+from rtxbench.report.sections.evidence.side_by_side import side_by_side_section
+from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.report.titles import device_title, machine_title, machine_titles
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun

@@ -17,7 +17,7 @@ from rtxbench.report.base import View
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import build_context
 from rtxbench.report.render.text import render_markdown
-from rtxbench.report.sections.verdicts import verdicts_section
+from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.results.store import LoadedRun, RunWriter
 from rtxbench.verdicts.claims import Claim, load_claims
 from rtxbench.verdicts.external_evidence import card_figures, statements

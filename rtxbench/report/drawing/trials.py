@@ -1,4 +1,4 @@
-"""The pictures of `rtxbench.report.sections.trials`: seeds as dots, latency, throughput by batch size."""
+"""The pictures of `rtxbench.report.sections.evidence.trials`: seeds as dots, latency, throughput by batch size."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from rtxbench.report.drawing.style import GRID, INK, MUTED, PAPER
 from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
 from rtxbench.report.render.axis import interval_axis, scale_text, strips
 from rtxbench.report.render.facets import Facets, view_style
-from rtxbench.report.sections.answers import answer_word, machine_facts
+from rtxbench.report.sections.answers.summary import answer_word, machine_facts
 from rtxbench.report.titles import machine_title
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Sections of the report: one module each, with a function ``(Context) -> Section | None``.
+"""Sections of the report: one module each, with a function ``(Context) -> Section | None``, in the room of its view.
 
-`table` lists them in order.
+`table` lists them in order; how a block becomes HTML or Markdown is the business of `rtxbench.report.render`.
 """

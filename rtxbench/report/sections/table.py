@@ -3,23 +3,23 @@
 from typing import Final
 
 from rtxbench.report.base import SectionFunction, ViewPlan
-from rtxbench.report.sections.answers import answers_section
-from rtxbench.report.sections.engines import engines_section
-from rtxbench.report.sections.gate import gate_section
-from rtxbench.report.sections.guide import guide_section
-from rtxbench.report.sections.history import history_section
-from rtxbench.report.sections.inventory import machines_section, runs_section, unmeasured_section
-from rtxbench.report.sections.published_cards import published_section
-from rtxbench.report.sections.purchase import purchase_section
-from rtxbench.report.sections.ratios import ratios_section
-from rtxbench.report.sections.side_by_side import side_by_side_section
-from rtxbench.report.sections.throughput import throughput_section
-from rtxbench.report.sections.timeline import timeline_section
-from rtxbench.report.sections.trials import claims_section
-from rtxbench.report.sections.trust import trust_section
-from rtxbench.report.sections.verdicts import verdicts_section
-from rtxbench.report.sections.why import why_section
-from rtxbench.report.sections.your_model import your_model_section
+from rtxbench.report.sections.answers.summary import answers_section
+from rtxbench.report.sections.answers.your_model import your_model_section
+from rtxbench.report.sections.appendix.engines import engines_section
+from rtxbench.report.sections.appendix.gate import gate_section
+from rtxbench.report.sections.appendix.guide import guide_section
+from rtxbench.report.sections.appendix.history import history_section
+from rtxbench.report.sections.appendix.inventory import machines_section, runs_section, unmeasured_section
+from rtxbench.report.sections.appendix.throughput import throughput_section
+from rtxbench.report.sections.appendix.timeline import timeline_section
+from rtxbench.report.sections.appendix.trust import trust_section
+from rtxbench.report.sections.cards.published_cards import published_section
+from rtxbench.report.sections.cards.purchase import purchase_section
+from rtxbench.report.sections.evidence.ratios import ratios_section
+from rtxbench.report.sections.evidence.side_by_side import side_by_side_section
+from rtxbench.report.sections.evidence.trials import claims_section
+from rtxbench.report.sections.evidence.verdicts import verdicts_section
+from rtxbench.report.sections.evidence.why import why_section
 
 __all__ = ["APPENDIX", "EVIDENCE", "SECTIONS", "VIEWS"]
 

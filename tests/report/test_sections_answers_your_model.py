@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import Case, Record
 from rtxbench.report.base import Context, Paragraph, Table
-from rtxbench.report.sections.your_model import findings, largest_difference, own_results, your_model_section
+from rtxbench.report.sections.answers.your_model import findings, largest_difference, own_results, your_model_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
-from tests.report.test_sections_engines import RUN, measured, observed, ratio
+from tests.report.test_sections_appendix_engines import RUN, measured, observed, ratio
 
 PLAIN = Case(workload="model:train.build@1a2b3c4d", batch_size=8, engine="torch")
 HALF = replace(PLAIN, precision="mixed_bfloat16")

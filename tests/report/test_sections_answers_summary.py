@@ -10,9 +10,9 @@ from rtxbench.records import Estimate, RatioRecord
 from rtxbench.report.base import Answers, Context, Intervals, Paragraph, Todos
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import make_views
-from rtxbench.report.sections.answers import answer_word, answers_section, card_id, tally_sentence
-from rtxbench.report.sections.ratios import ratios_section
-from rtxbench.report.sections.todo import todos_of
+from rtxbench.report.sections.answers.summary import answer_word, answers_section, card_id, tally_sentence
+from rtxbench.report.sections.answers.todo import todos_of
+from rtxbench.report.sections.evidence.ratios import ratios_section
 from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 from tests.synthetic_report import context_of
 

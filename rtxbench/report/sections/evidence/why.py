@@ -14,7 +14,7 @@ from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Environment, Observation
 from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.labels import anchor, machine_headings, plural
-from rtxbench.report.sections.roofline import RooflinePoint, draw_roofline
+from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity

@@ -22,7 +22,7 @@ from rtxbench.report.base import (
     Todos,
 )
 from rtxbench.report.labels import anchor, estimate_text, plural
-from rtxbench.report.sections.todo import todos_of
+from rtxbench.report.sections.answers.todo import todos_of
 from rtxbench.units import format_ratio
 
 __all__ = ["WORDS", "answer_word", "answers_section", "card_id", "figure_text", "machine_facts", "tally_sentence"]

@@ -23,8 +23,8 @@ from rtxbench.report.base import (
     VerdictCards,
 )
 from rtxbench.report.labels import estimate_text, plural
-from rtxbench.report.sections.answers import answer_word, card_id, figure_text
-from rtxbench.report.sections.ratios import case_words
+from rtxbench.report.sections.answers.summary import answer_word, card_id, figure_text
+from rtxbench.report.sections.evidence.ratios import case_words
 from rtxbench.units import format_ratio
 from rtxbench.verdicts.external_evidence import statements
 

@@ -4,8 +4,8 @@ from rtxbench.records import Observation
 from rtxbench.report.base import Figure, Paragraph, Subheading, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.render.output import build_context
-from rtxbench.report.sections.published_cards import published_section
-from rtxbench.report.sections.trials import claims_section
+from rtxbench.report.sections.cards.published_cards import published_section
+from rtxbench.report.sections.evidence.trials import claims_section
 from rtxbench.stats import launch_estimate
 from rtxbench.trials.table import TRIALS
 from rtxbench.verdicts.claims import load_claims

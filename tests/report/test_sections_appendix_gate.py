@@ -8,8 +8,8 @@ from msgspec import structs
 
 from rtxbench.report.base import Context, Figure, Table
 from rtxbench.report.drawing.style import theme
-from rtxbench.report.sections.gate import gate_section, save_rates
-from rtxbench.report.sections.history import history_section
+from rtxbench.report.sections.appendix.gate import gate_section, save_rates
+from rtxbench.report.sections.appendix.history import history_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.gate.test_selftest import records

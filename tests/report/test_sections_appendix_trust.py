@@ -12,7 +12,7 @@ from rtxbench.catalog.cards import load_cards
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord, Record
 from rtxbench.report.base import Context, Intervals, Paragraph, Section, Table
 from rtxbench.report.render.output import build_context, write_report
-from rtxbench.report.sections.trust import trust_section
+from rtxbench.report.sections.appendix.trust import trust_section
 from rtxbench.results.frames import observations_frame
 from rtxbench.results.store import LoadedRun
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect

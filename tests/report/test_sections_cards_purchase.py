@@ -6,7 +6,7 @@ import pytest
 from rtxbench.report.base import Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.render.output import build_context
-from rtxbench.report.sections.purchase import purchase_section
+from rtxbench.report.sections.cards.purchase import purchase_section
 from rtxbench.results.store import load_results
 from tests.synthetic import write_results
 

@@ -9,7 +9,7 @@ from rtxbench.errors import UsageError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.trace import load_trace
 from rtxbench.report.drawing.style import theme
-from rtxbench.report.sections.timeline import Lane, draw_timeline, tracks_of
+from rtxbench.report.sections.appendix.timeline import Lane, draw_timeline, tracks_of
 
 if TYPE_CHECKING:
     from rtxbench.hardware.tracing import CommandReport
