@@ -12,6 +12,7 @@ import typer
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
 from rtxbench.cli.checkup import doctor
+from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_promises
@@ -227,6 +228,7 @@ selftest.callback()(selftest_promises)
 selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
 app.add_typer(selftest, name="selftest")
+app.add_typer(fleet, name="fleet")
 app.command(name="history")(history)
 app.command(name="plan")(plan)
 

@@ -177,7 +177,8 @@ def _slug(processor: Cpu, cards: Sequence[Gpu]) -> str:
     facts = [processor.name, processor.logical_cores, processor.memory_bytes >> 30, *processor.features]
     facts += [card.uuid for card in cards]
     digest = hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()[:6]
-    return "-".join([*parts, digest])
+    suffix = _words(os.environ.get("RTXBENCH_MACHINE_SUFFIX", ""))  # one of several equal machines
+    return "-".join([*parts, digest, *([suffix] if suffix else [])])
 
 
 def _words(name: str) -> str:
