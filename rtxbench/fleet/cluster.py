@@ -35,7 +35,7 @@ class Lost(NamedTuple):
 
 
 class Stream:
-    """What comes back from one job, item by item."""
+    """Items that come back from one job, one after the other."""
 
     def __init__(self, ray: Any, generator: Any) -> None:
         self._ray = ray

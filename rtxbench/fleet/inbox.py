@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rtxbench.errors import RecordError
 from rtxbench.fleet.jobs import Home
-from rtxbench.store import LoadedRun, disk_errors, load_run
+from rtxbench.results.store import LoadedRun, disk_errors, load_run
 
 __all__ = ["Inbox", "forget_drafts"]
 

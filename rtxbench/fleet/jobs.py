@@ -17,7 +17,7 @@ class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Sweep(_Frozen, frozen=True, kw_only=True):
-    """What every machine is asked to measure."""
+    """Request to every machine of a sweep."""
 
     profile: str = "quick"
     engine: str = "tensorflow"

@@ -9,7 +9,7 @@ import msgspec
 
 from rtxbench.errors import RecordError
 from rtxbench.fleet.jobs import Job, Sweep
-from rtxbench.store import disk_errors
+from rtxbench.results.store import disk_errors
 
 __all__ = ["Entry", "Ledger", "ledger_counts"]
 

@@ -24,8 +24,6 @@ from rtxbench.fleet.node import answer, measure
 
 __all__ = ["Fleet", "Outcome", "State", "machines_of"]
 
-_LOOK_S: Final = 5.0
-"""Between two looks at which nodes are there."""
 _TRIES: Final = 3
 """Attempts at a job whose node died or whose process failed without a record."""
 _Item = Progress | Home | Finished
@@ -99,6 +97,7 @@ class Fleet:
         resume: leave out what an earlier sweep of the same request brought home.
         share: machines of equal hardware share the jobs, instead of each measuring all.
         patience_s: how long to wait for a lost machine to come back when nothing else is left.
+        look_s: time between two looks at which nodes are there.
         told: called with the state of all machines, at every change.
     """
 
@@ -111,10 +110,11 @@ class Fleet:
         resume: bool = False,
         share: bool = False,
         patience_s: float = 60.0,
+        look_s: float = 5.0,
         told: Callable[[Sequence[State]], None] = lambda states: None,
     ) -> None:
         self._cluster, self._sweep, self._results_dir = cluster, sweep, results_dir
-        self._share, self._patience_s, self._told = share, patience_s, told
+        self._share, self._patience_s, self._look_s, self._told = share, patience_s, look_s, told
         forget_drafts(results_dir)
         self._ledger = Ledger(results_dir, sweep, resume=resume)
         self._machines: dict[str, Machine] = {}
@@ -134,7 +134,7 @@ class Fleet:
         looked = float("-inf")
         try:
             while True:
-                if time.monotonic() - looked >= _LOOK_S:
+                if time.monotonic() - looked >= self._look_s:
                     self._look()
                     looked = time.monotonic()
                 self._start_jobs()
@@ -144,7 +144,7 @@ class Fleet:
                     alone_since = alone_since or time.monotonic()
                     if time.monotonic() - alone_since > self._patience_s:
                         break
-                    time.sleep(0.5)
+                    time.sleep(min(0.5, self._look_s))
                     continue
                 alone_since = None
                 self._collect()
@@ -157,13 +157,17 @@ class Fleet:
     def _look(self) -> None:
         """See which nodes are there; ask new ones what they are, and give them a queue."""
         live = {node.node_id: node for node in self._cluster.nodes()}
-        if live.keys() != self._nodes.keys():
-            nodes = list(live.values())
-            self._nodes = live
-            self._machines = {m.name: m for m in machines_of(self._cluster, nodes, self._sweep)}
-            for machine in self._machines.values():
-                self._queues.setdefault(self._queue_name(machine), self._jobs_left(machine))
-            self._tell()
+        if live.keys() == self._nodes.keys() and live:
+            return
+        new = [node for node_id, node in live.items() if node_id not in self._nodes]
+        known = [machine for machine in self._machines.values() if machine.node_id in live]
+        if new or not self._queues:  # the others are not asked: they are being measured
+            known += machines_of(self._cluster, new, self._sweep)
+        self._nodes, self._machines = live, {machine.name: machine for machine in known}
+        for machine in known:
+            if self._queue_name(machine) not in self._queues:
+                self._queues[self._queue_name(machine)] = self._jobs_left(machine)
+        self._tell()
 
     def _queue_name(self, machine: Machine) -> str:
         return machine.answer.environment.machine if self._share else machine.name
