@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from rtxbench.hardware.trace import End, Event, GpuListing, Header, Mark, Trace
-from rtxbench.hardware.windows import Series
+from rtxbench.hardware.windows import Samples
 
 GPU = "GPU-test"
 SECOND_NS = 1_000_000_000
@@ -22,11 +22,11 @@ BUSY_GPU: Mapping[str, Value] = {
 BUSY_HOST: Mapping[str, Value] = {"cpu_utilization_ratio": 0.5, "watched_cpu_cores": 1.0, "steal_ratio": 0.0}
 
 
-def series(value: Value, duration_s: float = 30.0, interval_s: float = 0.1) -> Series:
+def series(value: Value, duration_s: float = 30.0, interval_s: float = 0.1) -> Samples:
     """Samples every ``interval_s`` from 0; a function is of the time in seconds."""
     times_s = np.arange(0, duration_s, interval_s)
     values = value(times_s) if callable(value) else np.full(times_s.size, value)
-    return Series((times_s * 1e9).astype(np.int64), np.asarray(values, dtype=float))
+    return Samples((times_s * 1e9).astype(np.int64), np.asarray(values, dtype=float))
 
 
 def trace(

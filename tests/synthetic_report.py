@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtxbench.records import RatioRecord, Verdict, VerdictState
-from rtxbench.report.base import Context
+from rtxbench.report.parts import Context
 from rtxbench.report.render.output import load_runs
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun

@@ -22,7 +22,7 @@ from rtxbench.advice.prediction.ratios import PairError, PairErrors
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
-    Case,
+    Experiment,
     Floats,
     Masks,
     Points,
@@ -204,7 +204,7 @@ def pair_efficiency_checks(rows: Sequence[Published], cards: Mapping[str, Card])
     pairs, found = pairs_of(rows, cards), []
     for pair in pairs:
         others = [other for other in pairs if other.card != pair.card]
-        kept = efficiency_of(cards[pair.card], Case("", pair.model, pair.precision), 2, others)
+        kept = efficiency_of(cards[pair.card], Experiment("", pair.model, pair.precision), 2, others)
         if kept is not None:
             error = abs(kept.ratio / pair.efficiency_ratio - 1)
             inside = kept.low_ratio <= pair.efficiency_ratio <= max(kept.high_ratio, 1.02)
@@ -218,7 +218,7 @@ def _fitting(card: Card, train: Points, query: Points, cards: Mapping[str, Card]
     for i, group in enumerate(query.group):
         anchors = train.take(train.group == group)
         if len(anchors):
-            case = Case(str(query.stack[i]), str(query.model[i]), str(query.precision[i]))
+            case = Experiment(str(query.stack[i]), str(query.model[i]), str(query.precision[i]))
             found[i] = np.log(max(1, fitting_batch(card, case, anchors, cards)))
     return found
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rtxbench.advice.own_machines import Owned
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Case, Points, points_of
+from rtxbench.advice.prediction.scaling_laws import Experiment, Points, points_of
 from rtxbench.advice.question import Question
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError
@@ -17,7 +17,7 @@ __all__ = ["Basis", "choose_basis", "is_scalable", "no_basis_note", "published_f
 class Basis(NamedTuple):
     """The stack the ranked figures stand on, with its rows of the asked-for case."""
 
-    case: Case
+    case: Experiment
     rows: tuple[Published, ...]
     anchors: Points | None
     """One's own measurement, where that is the basis."""
@@ -78,7 +78,7 @@ def is_scalable(machine: Owned) -> bool:
 
 def _own_basis(machine: Owned, question: Question) -> Basis:
     assert machine.card is not None
-    case = Case(machine.stack, _published_name(question.workload), question.precision)
+    case = Experiment(machine.stack, _published_name(question.workload), question.precision)
     anchors = points_of([(machine.card, case, machine.batch_size, machine.throughput_per_s)])
     return Basis(case, (), anchors, f"your own measurement on {machine.name}", machine.tokens, machine)
 
@@ -92,7 +92,7 @@ def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str,
             found.setdefault(row.stack, []).append(row)
     return {
         stack: Basis(
-            Case(stack, members[0].model, question.precision),
+            Experiment(stack, members[0].model, question.precision),
             tuple(members),
             None,
             f"{members[0].framework.split(',')[0]}; {names[members[0].model].difference}",

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 from rtxbench.advice.basis import Basis, published_figure
 from rtxbench.advice.own_machines import Owned
-from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
+from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question
 from rtxbench.catalog.cards import Card
 
-__all__ = ["Figure", "asked_batch", "figure_of"]
+__all__ = ["Speed", "asked_batch", "figure_of"]
 
 
-class Figure(NamedTuple):
+class Speed(NamedTuple):
     """A throughput with where it comes from; ``None`` is unknown and ``cannot_say`` has the reason."""
 
     origin: Origin | None = None
@@ -26,11 +26,11 @@ class Figure(NamedTuple):
     sources: tuple[str, ...] = ()
 
 
-def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Speed:
     """Find the best figure known of one such card training the asked-for case."""
     published = published_figure(card.name, 1, basis)
     if published is not None:
-        figure = Figure(origin="published", stack=basis.case.stack, **published)  # type: ignore[arg-type]
+        figure = Speed(origin="published", stack=basis.case.stack, **published)  # type: ignore[arg-type]
         return _at_asked_batch(figure, card, basis, question, forecaster)
     if basis.own is not None and basis.own.card == card:
         return _same_as_own(basis.own)
@@ -42,7 +42,7 @@ def asked_batch(question: Question) -> int | None:
     return None if question.memory_model is not None else question.batch_size
 
 
-def _at_asked_batch(figure: Figure, card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+def _at_asked_batch(figure: Speed, card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Speed:
     """The published figure itself, or moved to the batch asked for, so that every card is ranked at one batch."""
     wanted, have, value = asked_batch(question), figure.batch_size, figure.throughput_per_s
     if wanted is None or wanted == have or have is None or value is None:
@@ -59,9 +59,9 @@ def _at_asked_batch(figure: Figure, card: Card, basis: Basis, question: Question
     )
 
 
-def _same_as_own(own: Owned) -> Figure:
+def _same_as_own(own: Owned) -> Speed:
     """Another card like one's own: what one's own gave."""
-    return Figure(
+    return Speed(
         origin="measured",
         stack=own.stack,
         throughput_per_s=own.throughput_per_s,
@@ -73,13 +73,13 @@ def _same_as_own(own: Owned) -> Figure:
     )
 
 
-def _predicted(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Figure:
+def _predicted(card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Speed:
     anchors = basis.anchors if basis.anchors is not None else forecaster.anchors(basis.case, card.card_class)
     batch = basis.own.batch_size if basis.own is not None else asked_batch(question)
     forecast = forecaster.predict(card, basis.case, batch, anchors)
-    if isinstance(forecast, Refusal):
-        return Figure(cannot_say=forecast.reason)
-    return Figure(
+    if isinstance(forecast, NoForecast):
+        return Speed(cannot_say=forecast.reason)
+    return Speed(
         origin="predicted",
         stack=basis.case.stack,
         throughput_per_s=forecast.throughput_per_s,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from rtxbench.advice.prediction.scaling_laws import Case
+from rtxbench.advice.prediction.scaling_laws import Experiment
 from rtxbench.advice.question import Option
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
@@ -71,7 +71,7 @@ def _key(row: Published) -> tuple[str, ...]:
     return row.stack, row.model, row.precision, row.card
 
 
-def efficiency_of(card: Card, case: Case, count: int, pairs: Sequence[Pair]) -> Efficiency | None:
+def efficiency_of(card: Card, case: Experiment, count: int, pairs: Sequence[Pair]) -> Efficiency | None:
     """Say what ``count`` of the card keep of that many times one; ``None`` where nothing near enough is published."""
     if _why_unknown(card, count) is not None:
         return None
@@ -114,7 +114,7 @@ def _why_unknown(card: Card, count: int) -> str | None:
     return None
 
 
-def scaled_option(card: Card, single: Option, count: int, case: Case | None, pairs: Sequence[Pair]) -> Option:
+def scaled_option(card: Card, single: Option, count: int, case: Experiment | None, pairs: Sequence[Pair]) -> Option:
     """Make the option of ``count`` such cards from that of one, predicted with its range or with why it cannot be."""
     option = Option(
         name=f"{count}× {card.name}",

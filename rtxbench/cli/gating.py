@@ -42,12 +42,12 @@ def gate(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
 ) -> None:
     """Is the candidate slower, or does it need more? Exit code 0 pass, 1 regression, 6 inconclusive."""
-    from rtxbench.gate import command
+    from rtxbench.gate import runner
     from rtxbench.gate.launching import gate_profile
     from rtxbench.gate.settings import Asked
     from rtxbench.hardware.machine_lock import measuring_alone
 
-    request = command.Request(
+    request = runner.GateRequest(
         baseline=baseline,
         candidate=candidate,
         asked=Asked(tuple(cases or ()), tuple(margin or ()), evidence, budget),
@@ -63,7 +63,7 @@ def gate(
         profile=gate_profile(profile),
     )
     with measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait):
-        outcome = command.gate(request)
+        outcome = runner.gate(request)
     raise typer.Exit(outcome)
 
 
@@ -97,8 +97,8 @@ def selftest_gate(
 
     from rtxbench.gate import selftest as module
     from rtxbench.gate import tables
-    from rtxbench.gate.command import parse_plan
     from rtxbench.gate.launching import gate_profile
+    from rtxbench.gate.runner import parse_plan
 
     if simulate is not None:
         Console().print(tables.render_rules(simulate))

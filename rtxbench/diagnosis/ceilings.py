@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from rtxbench.engines.base import DeviceControls
+from rtxbench.engines.contract import DeviceControls
 
 __all__ = ["Ceiling", "ProductFormat", "measure_ceilings"]
 

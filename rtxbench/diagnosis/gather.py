@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from rtxbench.diagnosis.worker import EVIDENCE_REPLIES, Answer, CaseRequest, CeilingRequest, EvidenceFigure
+from rtxbench.diagnosis.worker import EVIDENCE_REPLIES, CaseRequest, CeilingRequest, EvidenceFigure, FiguresReply
 from rtxbench.errors import RtxbenchError
 from rtxbench.placement import placement_named
 from rtxbench.precision import PRECISIONS, why_not
@@ -71,7 +71,7 @@ def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
         placement = placement_named(case.placement)
         own = case.label if placement.isolated else ""
         groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
-    found: dict[Case, Answer | str] = {}
+    found: dict[Case, FiguresReply | str] = {}
     for (engine, kind, _own), members in groups.items():
         shares = [share for share in (members[::2], members[1::2]) if share] if kind == "cpu" else [members]
         for share, answers in zip(shares, _run([_step_errand(engine, kind, share) for share in shares]), strict=True):
@@ -93,7 +93,7 @@ def _step_errand(engine: str, kind: str, cases: Sequence[Case]) -> _Errand:
     return _Errand(engine, [CaseRequest(case=case) for case in cases], _CASE_LIMIT_S, variables)
 
 
-def _run(errands: Sequence[_Errand]) -> list[list[Answer | str]]:
+def _run(errands: Sequence[_Errand]) -> list[list[FiguresReply | str]]:
     """Carry out every errand in a process of its own, all at once; answers in the order of its requests."""
     workers = [RestartingWorker(_spec(errand), EVIDENCE_REPLIES) for errand in errands]
     with threads_of(workers) as pool:
@@ -106,22 +106,22 @@ def _spec(errand: _Errand) -> WorkerSpec:
     return replace(spec, environment={**spec.environment, **errand.variables}, command=command)
 
 
-def _answers(worker: RestartingWorker, errand: _Errand) -> list[Answer | str]:
+def _answers(worker: RestartingWorker, errand: _Errand) -> list[FiguresReply | str]:
     """Ask one request after another; where one fails, or kills its worker, the reason stands in its place."""
-    found: list[Answer | str] = []
+    found: list[FiguresReply | str] = []
     for request in errand.requests:
         try:
-            found.append(worker.ask(request, Answer, errand.limit_s))
+            found.append(worker.ask(request, FiguresReply, errand.limit_s))
         except RtxbenchError as error:
             found.append(error.message)
     return found
 
 
 def _observations(
-    run_id: str, topic: str, answer: Answer | str, case: Case | None, labels: dict[str, str]
+    run_id: str, topic: str, answer: FiguresReply | str, case: Case | None, labels: dict[str, str]
 ) -> list[Observation]:
     if isinstance(answer, str):
-        answer = Answer(figures=(EvidenceFigure(metric=f"{topic}-count", values=(), reason=answer),))
+        answer = FiguresReply(figures=(EvidenceFigure(metric=f"{topic}-count", values=(), reason=answer),))
     return [
         Observation(
             record_id=new_record_id(),

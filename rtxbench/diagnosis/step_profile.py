@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.diagnosis.kernels import kernel_shares, onednn_shares, parse_onednn
 from rtxbench.diagnosis.xplane import device_kernels
-from rtxbench.engines.base import TrainStep
+from rtxbench.engines.contract import TrainStep
 from rtxbench.errors import RecordError
 
 __all__ = ["ProfileFinding", "capture_onednn", "profile_gpu"]

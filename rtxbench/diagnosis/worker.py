@@ -12,7 +12,7 @@ import msgspec
 
 from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
 from rtxbench.diagnosis.step_profile import capture_onednn, profile_gpu
-from rtxbench.engines.base import Engine
+from rtxbench.engines.contract import Engine
 from rtxbench.engines.controls import device_controls
 from rtxbench.engines.step_work import KnowsItsGradients, KnowsItsWork, StepWork
 from rtxbench.placement import placement_named
@@ -21,7 +21,7 @@ from rtxbench.records import Case
 from rtxbench.workers.protocol import Close, Failed, Ready
 from rtxbench.workers.serving import serve
 
-__all__ = ["EVIDENCE_REPLIES", "Answer", "CaseRequest", "CeilingRequest", "EvidenceFigure", "main"]
+__all__ = ["EVIDENCE_REPLIES", "CaseRequest", "CeilingRequest", "EvidenceFigure", "FiguresReply", "main"]
 
 
 class CeilingRequest(msgspec.Struct, frozen=True, kw_only=True, tag="ceilings"):
@@ -47,15 +47,17 @@ class EvidenceFigure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class FiguresReply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The figures that one request found."""
 
     figures: tuple[EvidenceFigure, ...]
 
 
-Request: TypeAlias = CeilingRequest | CaseRequest
-_REQUESTS: Final[msgspec.json.Decoder[Request | Close]] = msgspec.json.Decoder(Request | Close)
-EVIDENCE_REPLIES: Final[msgspec.json.Decoder[Answer | Ready | Failed]] = msgspec.json.Decoder(Answer | Ready | Failed)
+EvidenceRequest: TypeAlias = CeilingRequest | CaseRequest
+_REQUESTS: Final[msgspec.json.Decoder[EvidenceRequest | Close]] = msgspec.json.Decoder(EvidenceRequest | Close)
+EVIDENCE_REPLIES: Final[msgspec.json.Decoder[FiguresReply | Ready | Failed]] = msgspec.json.Decoder(
+    FiguresReply | Ready | Failed
+)
 
 
 def _ceilings(engine: Engine, request: CeilingRequest) -> tuple[EvidenceFigure, ...]:
@@ -99,11 +101,11 @@ def _figure(metric: str, value: float | None, how: str) -> EvidenceFigure:
     return EvidenceFigure(metric=metric, values=(value,), labels={"method": how})
 
 
-def _answerer(engine: Engine) -> Callable[[Request], Answer]:
-    def answer(request: Request) -> Answer:
+def _answerer(engine: Engine) -> Callable[[EvidenceRequest], FiguresReply]:
+    def answer(request: EvidenceRequest) -> FiguresReply:
         if isinstance(request, CaseRequest):
-            return Answer(figures=_case(engine, request))
-        return Answer(figures=_ceilings(engine, request))
+            return FiguresReply(figures=_case(engine, request))
+        return FiguresReply(figures=_ceilings(engine, request))
 
     return answer
 

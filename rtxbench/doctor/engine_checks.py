@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rtxbench.doctor.finding import Check, Finding
-from rtxbench.doctor.installation import Card, Installation
+from rtxbench.doctor.installation import Installation, InstalledCard
 from rtxbench.hardware.cuda_libraries import LibraryStatus
 
 __all__ = [
@@ -93,7 +93,7 @@ def _newest_architecture(engine: str, facts: Installation) -> tuple[int, int] | 
     return None
 
 
-def _beyond(card: Card, newest: tuple[int, int]) -> bool:
+def _beyond(card: InstalledCard, newest: tuple[int, int]) -> bool:
     """Return whether a card is of a newer major architecture than the newest kernels.
 
     PTX that is shipped for the newest could be compiled for it, but fails in practice (tensorflow#101746).
@@ -101,7 +101,7 @@ def _beyond(card: Card, newest: tuple[int, int]) -> bool:
     return card.compute_capability is not None and card.compute_capability[0] > newest[0]
 
 
-def _architecture(card: Card) -> str:
+def _architecture(card: InstalledCard) -> str:
     major, minor = card.compute_capability or (0, 0)
     return f"sm_{major}{minor}"
 

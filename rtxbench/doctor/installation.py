@@ -20,10 +20,10 @@ from rtxbench.hardware.cuda_libraries import LibraryStatus, library_statuses, lo
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 
 __all__ = [
-    "Card",
     "CardProbe",
     "Distribution",
     "Installation",
+    "InstalledCard",
     "TensorflowBuild",
     "inspect_installation",
     "normalized_name",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class Card(NamedTuple):
+class InstalledCard(NamedTuple):
     """One NVIDIA card as the driver names it."""
 
     name: str
@@ -48,7 +48,7 @@ class Card(NamedTuple):
 class CardProbe(NamedTuple):
     """NVML's answer about the cards, or the reason why there is none."""
 
-    cards: tuple[Card, ...] = ()
+    cards: tuple[InstalledCard, ...] = ()
     driver: str | None = None
     cuda_driver: str | None = None
     """Highest CUDA version the driver serves, for example ``12.8``."""
@@ -142,9 +142,9 @@ def probe_cards() -> CardProbe:
     return CardProbe(cards, facts.get("driver"), facts.get("cuda_driver"))
 
 
-def _card(device: GpuDevice) -> Card:
+def _card(device: GpuDevice) -> InstalledCard:
     facts = device.facts
-    return Card(
+    return InstalledCard(
         name=device.name,
         compute_capability=_capability(device),
         pcie_width=facts.get("pcie_width"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, NamedTuple, cast
 
-from rtxbench.engines.base import Engine
+from rtxbench.engines.contract import Engine
 from rtxbench.errors import UnavailableError
 from rtxbench.lookup import named
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final
 
-from rtxbench.engines.base import DeviceControls, Engine
+from rtxbench.engines.contract import DeviceControls, Engine
 from rtxbench.errors import UnavailableError
 
 __all__ = ["device_controls"]

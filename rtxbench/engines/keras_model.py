@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 from rtxbench.workloads import Workload
@@ -42,15 +42,15 @@ class ModelParts(NamedTuple):
         kernel = attention_kernel(self.model, engine)
         return {} if kernel is None else {"attention": kernel}
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
-        return Finding(
+        return EngineFigure(
             _bytes_of([*self.model.variables, *self.optimizer.variables]), "sum over model and optimizer variables"
         )
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of all gradients: one per trainable variable, in its type."""
-        return Finding(_bytes_of(self.model.trainable_variables), "a dense gradient per trainable variable")
+        return EngineFigure(_bytes_of(self.model.trainable_variables), "a dense gradient per trainable variable")
 
 
 def _bytes_of(variables: Iterable[Any]) -> float:
@@ -127,7 +127,7 @@ def _is_attention(layer: Any) -> bool:
     return isinstance(layer, keras.layers.MultiHeadAttention)
 
 
-def matmul_relative_error(multiply: Callable[[Array, Array], Array]) -> Finding:
+def matmul_relative_error(multiply: Callable[[Array, Array], Array]) -> EngineFigure:
     """Relative Frobenius error of a 512×512 product of standard normals against float64.
 
     Args:
@@ -138,10 +138,10 @@ def matmul_relative_error(multiply: Callable[[Array, Array], Array]) -> Finding:
     exact = left.astype(np.float64) @ right.astype(np.float64)
     got = np.asarray(multiply(left, right), np.float64)
     error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
-    return Finding(error, "512×512 matrix product against float64, relative Frobenius norm")
+    return EngineFigure(error, "512×512 matrix product against float64, relative Frobenius norm")
 
 
-def convolution_relative_error(convolve: Callable[[Array, Array], Array]) -> Finding:
+def convolution_relative_error(convolve: Callable[[Array, Array], Array]) -> EngineFigure:
     """Relative Frobenius error of a 3×3 convolution (8 images of 16×16, 64 → 64 channels) against float64.
 
     Libraries choose another kernel for it than for a product, and may round where a product does not.
@@ -157,4 +157,4 @@ def convolution_relative_error(convolve: Callable[[Array, Array], Array]) -> Fin
     exact = np.einsum("nyxchw,hwco->nyxo", patches, kernel.astype(np.float64), optimize=True)
     got = np.asarray(convolve(images, kernel), np.float64)
     error = float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
-    return Finding(error, "3×3 convolution of 64 channels against float64, relative Frobenius norm")
+    return EngineFigure(error, "3×3 convolution of 64 channels against float64, relative Frobenius norm")

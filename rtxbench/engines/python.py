@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, cast
 
-from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.errors import MeasurementError, UsageError
 from rtxbench.records import Case
@@ -41,13 +41,13 @@ class _PythonStep:
         """Return what the step returned, if that is a number."""
         return float(self._result) if isinstance(self._result, int | float) else None
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """Not known of a user's step."""
-        return Finding(None, _UNKNOWN)
+        return EngineFigure(None, _UNKNOWN)
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Not known of a user's step."""
-        return Finding(None, _UNKNOWN)
+        return EngineFigure(None, _UNKNOWN)
 
 
 class _PythonEngine:
@@ -65,17 +65,17 @@ class _PythonEngine:
         """Import ``module:function`` and call it once; the seed is the step's own affair."""
         return _PythonStep(_load_step(case.workload))
 
-    def matmul_error(self, case: Case) -> Finding:
+    def matmul_error(self, case: Case) -> EngineFigure:
         """Not known of a user's step."""
-        return Finding(None, _UNKNOWN)
+        return EngineFigure(None, _UNKNOWN)
 
-    def convolution_error(self, case: Case) -> Finding:
+    def convolution_error(self, case: Case) -> EngineFigure:
         """Not known of a user's step."""
-        return Finding(None, _UNKNOWN)
+        return EngineFigure(None, _UNKNOWN)
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """Not known of a user's step."""
-        return Finding(None, _UNKNOWN)
+        return EngineFigure(None, _UNKNOWN)
 
     def reset_peak_memory(self) -> None:
         """Nothing to reset."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 
 __all__ = ["KnowsItsGradients", "KnowsItsWork", "StepWork"]
 
@@ -21,7 +21,7 @@ class StepWork(NamedTuple):
 
 @runtime_checkable
 class KnowsItsWork(Protocol):
-    """A `rtxbench.engines.base.TrainStep` that can also say what its step asks of the device."""
+    """A `rtxbench.engines.contract.TrainStep` that can also say what its step asks of the device."""
 
     def work(self) -> StepWork:
         """Count the work of one step."""
@@ -29,7 +29,7 @@ class KnowsItsWork(Protocol):
 
 @runtime_checkable
 class KnowsItsGradients(Protocol):
-    """A `rtxbench.engines.base.TrainStep` that can also say how large its gradients are."""
+    """A `rtxbench.engines.contract.TrainStep` that can also say how large its gradients are."""
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of gradients one replica makes in a step: what data parallelism sums over the devices."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.errors import MeasurementError
-from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE, Decision, GateOutcome, decide_cases
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE, CaseDecision, GateOutcome, decide_cases
 from rtxbench.records import Flag, Launch
 
 __all__ = ["CaseResult", "GateLaunch", "LaunchPair", "Settings", "run_session", "step_times_s"]
@@ -84,7 +84,7 @@ class CaseResult(NamedTuple):
     outcome: GateOutcome
     reason: str
     margins: Mapping[str, float]
-    decision: Decision
+    decision: CaseDecision
     launches: tuple[GateLaunch, ...]
 
     @property
@@ -93,7 +93,7 @@ class CaseResult(NamedTuple):
         return _values(self.launches)
 
 
-LaunchDone = Callable[[GateLaunch, Decision], None]
+LaunchDone = Callable[[GateLaunch, CaseDecision], None]
 Watch = Callable[[GateLaunch], tuple[Flag, ...]]
 MeasureLaunch = Callable[[str, int], LaunchPair]
 

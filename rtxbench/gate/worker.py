@@ -27,7 +27,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 _MAX_MESSAGE = 600
 
 
-class _Arm:
+class _Built:
     """One built step and what it last returned."""
 
     def __init__(self, target: str) -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     search_path = os.environ.pop(SEARCH_PATH, "")
     os.environ["PYTHONPATH"] = search_path  # for what the step starts itself
     sys.path[:0] = search_path.split(os.pathsep) if search_path else []
-    arms: dict[str, _Arm] = {}
+    arms: dict[str, _Built] = {}
     print(json.dumps({"type": "Ready", "engine": "python", "versions": {}, "devices": []}), file=replies)
     for line in sys.stdin:
         request = json.loads(line)
@@ -64,10 +64,10 @@ def main() -> None:
         print(json.dumps(reply), file=replies)
 
 
-def _build(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+def _build(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
     """Import the case's module, build its step, run it once."""
     started = time.monotonic()
-    arm = _Arm(request["case"]["workload"])
+    arm = _Built(request["case"]["workload"])
     built = time.monotonic()
     arm.run(1)
     first_step_s = time.monotonic() - built
@@ -78,7 +78,7 @@ def _build(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
     return {"type": "Built", "build_s": built - started, "first_step_s": first_step_s}
 
 
-def _block(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+def _block(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
     """Run untimed lead-in steps, then the timed ones between two readings of the clock."""
     arm = arms[request["arm"]]
     arm.run(request.get("lead_in", 0))
@@ -88,7 +88,7 @@ def _block(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
     return {"type": "Timed", "start_ns": start_ns, "end_ns": end_ns}
 
 
-def _describe(request: dict[str, Any], arms: dict[str, _Arm]) -> dict[str, Any]:
+def _describe(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
     """The loss, if that is what the step returns; nothing else is known of a user's own step."""
     result = arms[request["arm"]].result
     finite = isinstance(result, int | float) and math.isfinite(result)

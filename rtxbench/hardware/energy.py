@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from rtxbench.hardware.windows import Series, Windows, merge_windows, overlap_ns, values_in
+from rtxbench.hardware.windows import Samples, Windows, merge_windows, overlap_ns, values_in
 
 __all__ = ["SENSOR_ERROR_RATIO", "EnergyFinding", "idle_power_w", "power_of_counter", "window_energy"]
 
@@ -34,7 +34,7 @@ class EnergyFinding(NamedTuple):
     """|counter - integral| ÷ counter, where both exist."""
 
 
-def window_energy(counter: Series | None, power: Series | None, windows_ns: Windows) -> EnergyFinding:
+def window_energy(counter: Samples | None, power: Samples | None, windows_ns: Windows) -> EnergyFinding:
     """Energy in joules over the windows.
 
     Args:
@@ -58,14 +58,14 @@ def window_energy(counter: Series | None, power: Series | None, windows_ns: Wind
     return EnergyFinding(counted, "energy counter", quantisation, abs(counted - integral) / counted)
 
 
-def power_of_counter(counter: Series) -> Series:
+def power_of_counter(counter: Samples) -> Samples:
     """Mean power between consecutive readings of a cumulative energy counter; steps down (resets) are left out."""
     steps_j, steps_s = np.diff(counter.values), np.diff(counter.times_ns) / 1e9
     rising = (steps_j >= 0) & (steps_s > 0)
-    return Series(counter.times_ns[1:][rising], steps_j[rising] / steps_s[rising])
+    return Samples(counter.times_ns[1:][rising], steps_j[rising] / steps_s[rising])
 
 
-def _counter_delta_j(counter: Series | None, stretches: Windows) -> tuple[float | None, str]:
+def _counter_delta_j(counter: Samples | None, stretches: Windows) -> tuple[float | None, str]:
     """Sum of the counter's increase over each stretch, or ``None`` and the reason."""
     if counter is None or counter.times_ns.size < 2:
         return None, "no energy counter"
@@ -81,7 +81,7 @@ def _counter_delta_j(counter: Series | None, stretches: Windows) -> tuple[float 
     return total, ""
 
 
-def _integral_j(power: Series | None, stretches: Windows, duration_s: float) -> float | None:
+def _integral_j(power: Samples | None, stretches: Windows, duration_s: float) -> float | None:
     """Each reading holds for the time it stands for; gaps in the recording are filled with the mean."""
     if power is None:
         return None
@@ -91,7 +91,7 @@ def _integral_j(power: Series | None, stretches: Windows, duration_s: float) -> 
     return float(np.average(power.values, weights=weights)) * duration_s
 
 
-def idle_power_w(power: Series | None, utilization: Series | None, before_ns: int) -> float | None:
+def idle_power_w(power: Samples | None, utilization: Samples | None, before_ns: int) -> float | None:
     """Median power in watts before ``before_ns`` while no kernel ran; ``None`` below ten such samples (1 s)."""
     if power is None or utilization is None or power.times_ns.size == 0:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtxbench.hardware.trace import EVENT_REASONS, HOST, Trace, energy_in
-from rtxbench.hardware.windows import Series, Windows, merge_windows, metric_values_in, values_in
+from rtxbench.hardware.windows import Samples, Windows, merge_windows, metric_values_in, values_in
 from rtxbench.records import Flag
 from rtxbench.units import format_percent
 
@@ -189,7 +189,7 @@ def _clock_variation(trace: Trace, uuid: str, windows_ns: Windows) -> list[Flag]
     if busy is not None and busy.times_ns.size:
         nearest = np.searchsorted(busy.times_ns, clock.times_ns).clip(max=busy.times_ns.size - 1)
         worked = busy.values[nearest] > _WORKING_UTILIZATION
-        clock = Series(clock.times_ns[worked], clock.values[worked])
+        clock = Samples(clock.times_ns[worked], clock.values[worked])
     values = values_in(clock, windows_ns)
     if values.size < 2 or values.mean() == 0:
         return []

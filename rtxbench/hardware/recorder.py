@@ -28,7 +28,7 @@ import rtxbench
 from rtxbench.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:  # imported in `main`, so that the parent's side stays light
-    from rtxbench.hardware.sampling import Session
+    from rtxbench.hardware.sampling import Recording
 
 __all__ = ["Recorder"]
 
@@ -166,7 +166,7 @@ def _close(stream: IO[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The recorder process. Answers ``ready``, ``marked`` or one line of error on its standard output."""
-    from rtxbench.hardware.sampling import Session, TraceWriter
+    from rtxbench.hardware.sampling import Recording, TraceWriter
 
     parser = argparse.ArgumentParser(prog="python -m rtxbench.hardware.recorder", description=__doc__)
     parser.add_argument("path", type=Path)
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         writer = TraceWriter(options.path)
-        session = Session(writer, options.interval_s, [int(pid) for pid in options.watch.split(",") if pid])
+        session = Recording(writer, options.interval_s, [int(pid) for pid in options.watch.split(",") if pid])
         session.start()
     except OSError as error:
         print(f"cannot write {options.path}: {error.strerror}", flush=True)
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _serve(session)
 
 
-def _serve(session: "Session") -> int:
+def _serve(session: "Recording") -> int:
     """Obey commands until told to stop, or until the parent is gone (end of input, or another parent process)."""
     commands: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
@@ -215,7 +215,7 @@ def _serve(session: "Session") -> int:
     os._exit(0)  # a thread stuck in the driver must not keep this process alive
 
 
-def _obey(session: "Session", command: str) -> None:
+def _obey(session: "Recording", command: str) -> None:
     verb, _, argument = command.partition(" ")
     if verb == "mark":
         session.mark(argument)

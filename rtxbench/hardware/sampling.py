@@ -24,7 +24,7 @@ from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.hardware.sensors import TRACE_VERSION, Reading, ScheduledSensor, SensorError
 
-__all__ = ["CPU_SHARE_LIMIT", "Session", "TraceWriter"]
+__all__ = ["CPU_SHARE_LIMIT", "Recording", "TraceWriter"]
 
 CPU_SHARE_LIMIT: Final = 0.015
 """Of one core. Above it the recorder doubles its interval, so that it never reaches 2 %."""
@@ -151,7 +151,7 @@ def write_failure(writer: TraceWriter, scheduled: ScheduledSensor, error: Sensor
     )
 
 
-class Session:
+class Recording:
     """One recording from header to end line. `start`, then `mark`/`watch`/`check`, then `finish`."""
 
     def __init__(self, writer: TraceWriter, interval_s: float | None, watch_pids: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["COST_SHARE", "HOST", "TRACE_VERSION", "Probe", "Reading", "ScheduledSensor", "Sensor", "SensorError"]
+__all__ = ["COST_SHARE", "HOST", "TRACE_VERSION", "Reading", "ScheduledSensor", "Sensor", "SensorError", "SensorProbe"]
 
 HOST: Final = "host"
 """Device key of the host in traces and summaries."""
@@ -54,7 +54,7 @@ class Sensor:
     read: Callable[[], Reading]
 
 
-class Probe(NamedTuple):
+class SensorProbe(NamedTuple):
     """Findings of the start-up probe about one sensor."""
 
     median_s: float | None
@@ -76,7 +76,7 @@ class ScheduledSensor:
         self._backoff_s = _FIRST_BACKOFF_S
         self._due_s = 0.0
 
-    def probe(self) -> Probe:
+    def probe(self) -> SensorProbe:
         """Read up to 50 times (at most 50 ms) and set the period from the median cost.
 
         Raises:
@@ -90,11 +90,11 @@ class ScheduledSensor:
                 self.sensor.read()
             except SensorError as error:
                 self._fail(error, time.monotonic())
-                return Probe(None, None, error.code, error.reason)
+                return SensorProbe(None, None, error.code, error.reason)
             costs.append(time.perf_counter() - start)
         median_s = statistics.median(costs)
         self.period_s = max(self.sensor.period_s, median_s / COST_SHARE)
-        return Probe(median_s, sorted(costs)[int(0.99 * (len(costs) - 1))], None, None)
+        return SensorProbe(median_s, sorted(costs)[int(0.99 * (len(costs) - 1))], None, None)
 
     def due(self, now_s: float) -> bool:
         """Return whether to read the sensor at the tick planned for ``now_s`` (monotonic seconds)."""

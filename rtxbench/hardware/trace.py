@@ -18,7 +18,7 @@ from rtxbench.errors import RecordError
 from rtxbench.fields import Figure, Nanoseconds
 from rtxbench.hardware.energy import EnergyFinding, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.sensors import HOST, TRACE_VERSION
-from rtxbench.hardware.windows import AVERAGED_OVER_S, Series, Windows, metric_values_in, values_in
+from rtxbench.hardware.windows import AVERAGED_OVER_S, Samples, Windows, metric_values_in, values_in
 from rtxbench.records import HardwareSummary, Summary
 from rtxbench.results.foreign import decoded_lines
 
@@ -28,7 +28,7 @@ __all__ = [
     "GpuListing",
     "Mark",
     "ProbeResult",
-    "Series",
+    "Samples",
     "Trace",
     "energy_in",
     "load_trace",
@@ -152,9 +152,9 @@ class Trace:
     """A loaded recording."""
 
     header: Header
-    series: Mapping[str, Mapping[str, Series]]
+    series: Mapping[str, Mapping[str, Samples]]
     """Device (GPU UUID or ``host``) → metric → samples."""
-    cores: Series | None = None
+    cores: Samples | None = None
     """Per-core utilisation: values have shape (samples, cores); ``None`` where not recorded."""
     probes: tuple[ProbeResult, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -165,11 +165,11 @@ class Trace:
     truncated: bool = False
     path: Path | None = field(default=None, compare=False)
 
-    def get(self, device: str, metric: str) -> Series | None:
+    def get(self, device: str, metric: str) -> Samples | None:
         """The metric's series in the unit its name ends in, or ``None`` if never sampled."""
         return self.series.get(device, {}).get(metric)
 
-    def power(self, device: str) -> Series | None:
+    def power(self, device: str) -> Samples | None:
         """Read instant power, never the average over a second in its place; of the host, its energy counter's rate."""
         counter = self.get(device, "cpu_energy_j") if device == HOST else None
         return power_of_counter(counter) if counter is not None else self.get(device, "power_w")
@@ -218,7 +218,7 @@ def _decoded(path: Path) -> tuple[list[_AnyLine], bool]:
     return [line for line in lines if line is not None], None in lines
 
 
-def _columns(samples: Sequence[_Sample]) -> dict[str, dict[str, Series]]:
+def _columns(samples: Sequence[_Sample]) -> dict[str, dict[str, Samples]]:
     columns: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for sample in samples:
         device = columns.setdefault(sample.device, {})
@@ -228,12 +228,14 @@ def _columns(samples: Sequence[_Sample]) -> dict[str, dict[str, Series]]:
                 times.append(sample.t)
                 values.append(value)
     return {
-        device: {metric: Series(np.array(t, dtype=np.int64), np.array(v, dtype=float)) for metric, (t, v) in by.items()}
+        device: {
+            metric: Samples(np.array(t, dtype=np.int64), np.array(v, dtype=float)) for metric, (t, v) in by.items()
+        }
         for device, by in columns.items()
     }
 
 
-def _core_series(samples: Sequence[_Sample]) -> Series | None:
+def _core_series(samples: Sequence[_Sample]) -> Samples | None:
     rows: list[tuple[int, list[float]]] = []
     for sample in samples:
         row = sample.values.get("core_utilization_ratio")
@@ -241,7 +243,7 @@ def _core_series(samples: Sequence[_Sample]) -> Series | None:
             rows.append((sample.t, row))
     if not rows:
         return None
-    return Series(np.array([t for t, _ in rows], dtype=np.int64), np.array([row for _, row in rows], dtype=float))
+    return Samples(np.array([t for t, _ in rows], dtype=np.int64), np.array([row for _, row in rows], dtype=float))
 
 
 def summarize(trace: Trace, windows_ns: Windows, gpu_uuids: Sequence[str] | None = None) -> HardwareSummary:

@@ -163,7 +163,7 @@ def report_text(report: CommandReport) -> str:
     return "\n".join(lines)
 
 
-class _Row(NamedTuple):
+class _Line(NamedTuple):
     title: str
     metric: str
     unit: str
@@ -171,29 +171,29 @@ class _Row(NamedTuple):
 
 
 _HOST_ROWS = (
-    _Row("CPU utilisation, all cores", "cpu_utilization_ratio", "%"),
-    _Row("busiest core", "busiest_core_utilization_ratio", "%"),
-    _Row("cores used by the command", "watched_cpu_cores", "cores"),
-    _Row("memory of the command", "rss_bytes", "B"),
-    _Row("CPU frequency", "cpu_frequency_hz", "Hz"),
-    _Row("time waiting for a CPU (PSI)", "psi_cpu_some_ratio", "%"),
-    _Row("CPU time taken by other guests", "steal_ratio", "%"),
+    _Line("CPU utilisation, all cores", "cpu_utilization_ratio", "%"),
+    _Line("busiest core", "busiest_core_utilization_ratio", "%"),
+    _Line("cores used by the command", "watched_cpu_cores", "cores"),
+    _Line("memory of the command", "rss_bytes", "B"),
+    _Line("CPU frequency", "cpu_frequency_hz", "Hz"),
+    _Line("time waiting for a CPU (PSI)", "psi_cpu_some_ratio", "%"),
+    _Line("CPU time taken by other guests", "steal_ratio", "%"),
 )
 _GPU_ROWS = (
-    _Row("time with a kernel running", "gpu_utilization_ratio", "%"),
-    _Row("SM activity", "sm_activity_ratio", "%"),
-    _Row("Tensor Core activity", "tensor_activity_ratio", "%"),
-    _Row("memory in use", "memory_used_bytes", "B"),
-    _Row("power", "power_w", "W"),
-    _Row("SM clock", "sm_clock_hz", "Hz"),
-    _Row("temperature", "temperature_c", "°C"),
-    _Row("held back by the power limit", "sw_power_cap_ratio", "%"),
-    _Row("held back by heat", "sw_thermal_slowdown_ratio", "%"),
-    _Row("hardware slowdown", "hw_slowdown_ratio", "%"),
+    _Line("time with a kernel running", "gpu_utilization_ratio", "%"),
+    _Line("SM activity", "sm_activity_ratio", "%"),
+    _Line("Tensor Core activity", "tensor_activity_ratio", "%"),
+    _Line("memory in use", "memory_used_bytes", "B"),
+    _Line("power", "power_w", "W"),
+    _Line("SM clock", "sm_clock_hz", "Hz"),
+    _Line("temperature", "temperature_c", "°C"),
+    _Line("held back by the power limit", "sw_power_cap_ratio", "%"),
+    _Line("held back by heat", "sw_thermal_slowdown_ratio", "%"),
+    _Line("hardware slowdown", "hw_slowdown_ratio", "%"),
 )
 
 
-def _rows(metrics: dict[str, Summary], rows: Iterable[_Row]) -> list[str]:
+def _rows(metrics: dict[str, Summary], rows: Iterable[_Line]) -> list[str]:
     lines = []
     for row in rows:
         summary = metrics.get(row.metric)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "AVERAGED_OVER_S",
-    "Series",
+    "Samples",
     "Windows",
     "merge_windows",
     "metric_values_in",
@@ -42,14 +42,14 @@ _SAME_STRETCH_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True)
-class Series:
+class Samples:
     """One metric of one device. Both arrays have shape (samples,)."""
 
     times_ns: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
-def values_in(series: Series, windows_ns: Windows) -> NDArray[np.float64]:
+def values_in(series: Samples, windows_ns: Windows) -> NDArray[np.float64]:
     """Values that stand for time inside the windows, shape (k,), in time order.
 
     Where every sample covers more outside than inside (windows shorter than half the sampling period), those that
@@ -60,7 +60,7 @@ def values_in(series: Series, windows_ns: Windows) -> NDArray[np.float64]:
     return series.values[inside] if inside.any() else series.values[overlap > 0]
 
 
-def metric_values_in(metric: str, series: Series, windows_ns: Windows) -> NDArray[np.float64]:
+def metric_values_in(metric: str, series: Samples, windows_ns: Windows) -> NDArray[np.float64]:
     """Values of a metric that tell of the windows and of nothing else, shape (k,), in time order.
 
     What is an average over up to a second (`AVERAGED_OVER_S`) counts only where that whole second lies inside one

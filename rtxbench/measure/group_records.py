@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from rtxbench.hardware.trace import Trace
 from rtxbench.measure.paired.loop import GroupRun
-from rtxbench.measure.summary import Measured, case_record, ratio_records
+from rtxbench.measure.summary import MeasuredGroup, case_record, ratio_records
 from rtxbench.records import Case, CaseRecord, Purpose, RatioRecord
 from rtxbench.results.store import new_record_id
 
@@ -75,7 +75,7 @@ class GroupRecords:
             if result.launches or result.failure is not None
         }
         uuids = sorted({uuid for result in pairing.results for uuid in self._uuids(result.arm.case)})
-        measured = Measured(self._run_id, self._group.name, pairing, by_key, trace, uuids, adaptive)
+        measured = MeasuredGroup(self._run_id, self._group.name, pairing, by_key, trace, uuids, adaptive)
         ratios = [replace(record, purpose=self._purpose) for record in ratio_records(measured, self._ratio_ids)]
         return GroupOutcome({record.case: record for record in by_key.values()}, ratios, pairing.interrupted)
 

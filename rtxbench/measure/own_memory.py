@@ -8,13 +8,13 @@ arms of a group take turns at that.
 from pathlib import Path
 from typing import Final
 
-from rtxbench.engines.base import Engine, Finding, TrainStep
+from rtxbench.engines.contract import Engine, EngineFigure, TrainStep
 from rtxbench.placement import placement_named
 from rtxbench.records import Case
 
 __all__ = ["NOT_ALONE", "peak_alone", "resident_bytes"]
 
-NOT_ALONE: Final = Finding(None, "another arm was in the process already")
+NOT_ALONE: Final = EngineFigure(None, "another arm was in the process already")
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 _FORGET_PEAK: Final = "5"
@@ -29,7 +29,7 @@ def resident_bytes(field: str = "VmRSS") -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
-def peak_alone(engine: Engine, step: TrainStep, case: Case, idle_bytes: int | None) -> Finding:
+def peak_alone(engine: Engine, step: TrainStep, case: Case, idle_bytes: int | None) -> EngineFigure:
     """Find the bytes at the peak of one more step of the only arm of this process.
 
     On a GPU the engine's own figure (allocator or compiler's plan), on a CPU the resident set above that of the idle
@@ -42,9 +42,11 @@ def peak_alone(engine: Engine, step: TrainStep, case: Case, idle_bytes: int | No
     try:
         _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
     except OSError as error:
-        return Finding(None, f"this system does not let a process reset its peak resident set ({error.strerror})")
+        return EngineFigure(None, f"this system does not let a process reset its peak resident set ({error.strerror})")
     step.run(1)
     peak_bytes = resident_bytes("VmHWM")
     if peak_bytes is None or idle_bytes is None:
-        return Finding(None, "this system does not say how much memory a process holds")
-    return Finding(float(max(0, peak_bytes - idle_bytes)), "peak resident set of a training step above the idle worker")
+        return EngineFigure(None, "this system does not say how much memory a process holds")
+    return EngineFigure(
+        float(max(0, peak_bytes - idle_bytes)), "peak resident set of a training step above the idle worker"
+    )

@@ -21,7 +21,7 @@ _NAMED: Final = 3
 """Open groups named in a line."""
 
 
-class _Row:
+class _GroupRow:
     """The line of one group."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Board:
     """
 
     def __init__(self, groups: Sequence[str], stream: TextIO | None = None) -> None:
-        self._rows = {name: _Row() for name in groups}
+        self._rows = {name: _GroupRow() for name in groups}
         self._stream = stream or sys.stderr
         self._began = time.monotonic()
         self._left_s: float | None = None

@@ -33,7 +33,7 @@ from rtxbench.stats import (
 )
 from rtxbench.workloads import WORKLOADS
 
-__all__ = ["Measured", "case_record", "ratio_records", "skipped_record"]
+__all__ = ["MeasuredGroup", "case_record", "ratio_records", "skipped_record"]
 
 _INTERFERENCE_RATIO = 0.01
 
@@ -168,7 +168,7 @@ def _sustained(case: Case, stretch: Stretch, trace: Trace | None, gpu_uuids: Seq
     )
 
 
-class Measured(NamedTuple):
+class MeasuredGroup(NamedTuple):
     """The origin of a group's ratios."""
 
     run_id: str
@@ -183,7 +183,7 @@ class Measured(NamedTuple):
     """Whether the number of launches depended on the data."""
 
 
-def ratio_records(measured: Measured, record_ids: Mapping[str, str] = {}) -> list[RatioRecord]:
+def ratio_records(measured: MeasuredGroup, record_ids: Mapping[str, str] = {}) -> list[RatioRecord]:
     """One record per candidate that has at least one launch in common with the baseline.
 
     Args:
@@ -198,7 +198,7 @@ def ratio_records(measured: Measured, record_ids: Mapping[str, str] = {}) -> lis
     ]
 
 
-def _ratio(measured: Measured, baseline: ArmResult, candidate: ArmResult, record_id: str) -> RatioRecord:
+def _ratio(measured: MeasuredGroup, baseline: ArmResult, candidate: ArmResult, record_id: str) -> RatioRecord:
     key = candidate.arm.key
     size = log(candidate.arm.case.batch_size / baseline.arm.case.batch_size)
     log_ratios = tuple(size - value for value in measured.pairing.log_ratios[key])
@@ -225,7 +225,9 @@ def _ratio(measured: Measured, baseline: ArmResult, candidate: ArmResult, record
     )
 
 
-def _ratio_flags(measured: Measured, baseline: ArmResult, candidate: ArmResult, ratio: Estimate) -> tuple[Flag, ...]:
+def _ratio_flags(
+    measured: MeasuredGroup, baseline: ArmResult, candidate: ArmResult, ratio: Estimate
+) -> tuple[Flag, ...]:
     """Collect both arms' own flags once, what only the pair shows, and interference between the arms."""
     mine, theirs = measured.cases[candidate.arm.key], measured.cases[baseline.arm.key]
     windows = [[b for launch in r.launches for b in launch.blocks_ns] for r in (baseline, candidate)]

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 
-from rtxbench.engines.base import Engine, Finding, Noted, TrainStep
+from rtxbench.engines.contract import Engine, EngineFigure, Noted, TrainStep
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
 from rtxbench.workers.protocol import (
@@ -34,7 +34,7 @@ class Worker:
         self._engine = engine
         self._steps: dict[str, Build] = {}
         self._built: dict[str, TrainStep] = {}
-        self._peaks: dict[str, Finding] = {}
+        self._peaks: dict[str, EngineFigure] = {}
         self._idle_bytes = resident_bytes()
 
     def answer(self, request: Request) -> Reply:

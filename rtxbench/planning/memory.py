@@ -37,7 +37,7 @@ class StepMemory(NamedTuple):
     temp_bytes: float
 
 
-class _Row(NamedTuple):
+class _MemoryPlan(NamedTuple):
     batch_size: int
     state_bytes: float
     temp_bytes: float
@@ -45,11 +45,11 @@ class _Row(NamedTuple):
 
 
 @cache
-def _survey() -> dict[tuple[str, str], _Row]:
+def _survey() -> dict[tuple[str, str], _MemoryPlan]:
     """(workload, type of its products) → plan at the workload's GPU batch."""
     text = (resources.files("rtxbench.catalog") / "gpu_memory_plan.csv").read_text(encoding="utf-8")
     return {
-        (row["workload"], precision_named(row["precision"]).dtype): _Row(
+        (row["workload"], precision_named(row["precision"]).dtype): _MemoryPlan(
             int(row["batch_size"]),
             float(row["state_bytes"]),
             float(row["temp_bytes"]),
@@ -59,7 +59,7 @@ def _survey() -> dict[tuple[str, str], _Row]:
     }
 
 
-def _row(workload: str, dtype: str) -> _Row | None:
+def _row(workload: str, dtype: str) -> _MemoryPlan | None:
     """The plan of that width; float16 is as wide as bfloat16, and float32 bounds what was not compiled."""
     survey, width = _survey(), "float32" if dtype == "float32" else "bfloat16"
     return survey.get((workload, width)) or survey.get((workload, "float32"))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import PurePath
 
 from rtxbench.records import Run, Verdict
-from rtxbench.report.base import Block, Context, Subheading
+from rtxbench.report.parts import Block, Context, Subheading
 from rtxbench.units import format_ratio
 
 __all__ = [

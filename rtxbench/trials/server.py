@@ -7,7 +7,7 @@ closes, hence also when the coordinator dies.
 import sys
 from collections.abc import Callable
 
-from rtxbench.engines.base import Engine
+from rtxbench.engines.contract import Engine
 from rtxbench.trials import deploying, probing, training
 from rtxbench.trials.messages import (
     TRIAL_REQUESTS,

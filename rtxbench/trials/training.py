@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtxbench.engines.base import Engine
+from rtxbench.engines.contract import Engine
 from rtxbench.engines.keras_model import adam_for
 from rtxbench.precision import precision_named
 from rtxbench.trials.digits import Dataset, corrupted_images

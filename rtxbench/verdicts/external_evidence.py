@@ -16,7 +16,7 @@ from rtxbench.advice.basis import Basis, choose_basis, published_figure
 from rtxbench.advice.memory.models import MODELS
 from rtxbench.advice.memory_basis import memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
-from rtxbench.advice.prediction.forecast import Forecaster, Refusal
+from rtxbench.advice.prediction.forecast import Forecaster, NoForecast
 from rtxbench.advice.question import Question
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import WORKLOAD_MODELS, curated
@@ -173,7 +173,7 @@ def _card_figure(card: Card, basis: Basis) -> CardFigure:
         return CardFigure(card, None, None, None, None, why)
     forecaster = _forecaster()
     forecast = forecaster.predict(card, basis.case, None, forecaster.anchors(basis.case, card.card_class))
-    if isinstance(forecast, Refusal):
+    if isinstance(forecast, NoForecast):
         return CardFigure(card, None, None, None, None, forecast.reason)
     why = f"at batch {forecast.batch_size}, from {' and '.join(forecast.anchors)}"
     return CardFigure(card, "predicted", forecast.throughput_per_s, forecast.low_per_s, forecast.high_per_s, why)

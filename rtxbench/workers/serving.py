@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rtxbench.engines import load_engine
-from rtxbench.engines.base import Engine
+from rtxbench.engines.contract import Engine
 from rtxbench.errors import RtxbenchError
 from rtxbench.workers.protocol import Close, Failed, Ready, encode
 

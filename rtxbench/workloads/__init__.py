@@ -7,12 +7,12 @@ from typing import Final
 
 from rtxbench.lookup import named
 from rtxbench.records import Case
-from rtxbench.workloads.base import Workload
 from rtxbench.workloads.dense import DENSE
 from rtxbench.workloads.language import LANGUAGE
 from rtxbench.workloads.own import OwnModel, is_own, own_workload
 from rtxbench.workloads.small_models import COMPACT
 from rtxbench.workloads.vision import VISION
+from rtxbench.workloads.workload import Workload
 
 __all__ = ["WORKLOADS", "Workload", "workload_named", "workload_of"]
 

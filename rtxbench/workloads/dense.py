@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rtxbench.workloads.base import Batch, Workload
+from rtxbench.workloads.workload import Batch, Workload
 
 __all__ = ["DENSE"]
 

@@ -31,8 +31,8 @@ import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.records import Case
-from rtxbench.workloads.base import Batch, Workload
 from rtxbench.workloads.process_state import changed_state, process_state
+from rtxbench.workloads.workload import Batch, Workload
 
 __all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload", "source_digest"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rtxbench.workloads.base import Batch, Workload, as_float32
+from rtxbench.workloads.workload import Batch, Workload, as_float32
 
 __all__ = ["VISION"]
 

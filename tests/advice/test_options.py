@@ -11,7 +11,7 @@ from rtxbench.advice.memory.need import CONTEXT_BYTES
 from rtxbench.advice.options import advise
 from rtxbench.advice.prediction.batches import published_need
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Case
+from rtxbench.advice.prediction.scaling_laws import Experiment
 from rtxbench.advice.question import Advice, Option, Question
 from rtxbench.advice.text import advice_json, advice_text
 from rtxbench.catalog.cards import load_cards
@@ -117,7 +117,7 @@ def test_published_machines_of_four_are_published(ask: Ask) -> None:
 def test_assumed_batches_fit(ask: Ask) -> None:
     """No card is predicted at a batch that its memory cannot hold by the memory model of the same model."""
     for workload, model in (("bert-base", "bert_base_squad"), ("bert-large", "bert_large_squad")):
-        need = published_need(Case(NEWEST, model, "mixed_float16"))
+        need = published_need(Experiment(NEWEST, model, "mixed_float16"))
         assert need is not None
         predicted = [o for o in ask(workload, max_devices=1).options if o.predicted_by == "law"]
         assert len(predicted) > 15

@@ -3,7 +3,7 @@ import pytest
 
 from rtxbench.advice.prediction.ranges import anchor_counts, card_conformal, fit_ranges
 from rtxbench.advice.prediction.ratios import FAR, PairError, fit_pair_errors, fit_stack_ratios, stack_errors
-from rtxbench.advice.prediction.scaling_laws import Case, Points, points_of
+from rtxbench.advice.prediction.scaling_laws import Experiment, Points, points_of
 from rtxbench.catalog.cards import load_cards
 
 CARDS = load_cards()
@@ -15,7 +15,7 @@ def world(models: int = 10, stack: str = "stack") -> Points:
     """One figure of each of four cards on each model."""
     return points_of(
         [
-            (CARDS[name], Case(stack, f"m{m}", "tf32"), 8, 100.0 * (1 + i))
+            (CARDS[name], Experiment(stack, f"m{m}", "tf32"), 8, 100.0 * (1 + i))
             for i, name in enumerate(NAMES)
             for m in range(models)
         ]
@@ -64,7 +64,7 @@ def test_pairs_far_apart_are_never_stated_narrower() -> None:
 def test_a_publishers_ratio_carries_over_exactly() -> None:
     """Where a second stack is a constant times the first, the ratio predicts every card without error."""
     entries = [
-        (CARDS[name], Case(stack, f"m{m}", "tf32"), 8, speed * (10.0 + i + m))
+        (CARDS[name], Experiment(stack, f"m{m}", "tf32"), 8, speed * (10.0 + i + m))
         for stack, speed in ((OLD, 1.0), (NEW, 1.7))
         for i, name in enumerate(NAMES)
         for m in range(4)
@@ -75,7 +75,7 @@ def test_a_publishers_ratio_carries_over_exactly() -> None:
     assert set(names) == set(NAMES)
     ratios = fit_stack_ratios(points)
     assert np.abs(errors).max() < 1e-9
-    found = ratios.predict(NAMES[0], Case(NEW, "m0", "tf32"))
+    found = ratios.predict(NAMES[0], Experiment(NEW, "m0", "tf32"))
     assert found is not None
     assert np.exp(found[0]) == pytest.approx(17.0)
-    assert ratios.predict(NAMES[0], Case("another stack", "m0", "tf32")) is None
+    assert ratios.predict(NAMES[0], Experiment("another stack", "m0", "tf32")) is None

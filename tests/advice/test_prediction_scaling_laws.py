@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rtxbench.advice.prediction.batches import fitting_batch, scaled_batch
-from rtxbench.advice.prediction.forecast import Forecast, Forecaster, Refusal
+from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
-    Case,
+    Experiment,
     Points,
     anchored,
     conformal_log_half_width,
@@ -32,7 +32,7 @@ from tools.cross_validation import (
 from tools.sibling_models import CHOSEN_CORRECTION, leave_one_model_out
 
 CARDS = load_cards()
-CASE = Case("stack", "net", "tf32")
+CASE = Experiment("stack", "net", "tf32")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def made_up(compute_exponent: float, fixed_cost_examples: float) -> Points:
             entries.append(
                 (
                     card,
-                    Case("stack", model, "tf32"),
+                    Experiment("stack", model, "tf32"),
                     batch_size,
                     speed * batch_size / (batch_size + fixed_cost_examples),
                 )
@@ -177,25 +177,29 @@ def test_conformal_width_by_hand() -> None:
 @pytest.mark.parametrize(
     ("card", "case", "reason"),
     [
-        ("GeForce RTX 4070", Case("own", "mlp", "tf32"), "no GeForce card measured"),
-        ("GeForce RTX 4070", Case("pytorch-1.13-ngc-22.10", "waveglow", "tf32"), "paper figures do not decide"),
-        ("RTX 6000 Ada Generation", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ada Lovelace workstation"),
-        ("A100 PCIe 80GB", Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ampere datacenter"),
-        ("GeForce RTX 4070", Case("pytorch-1.13-ngc-22.10", "resnet50", "float32"), "in float32"),
-        ("GeForce RTX 4070", Case("another-stack", "resnet50", "tf32"), "same software stack"),
-        ("RTX A4000", Case("tensorflow-1.15.4-xla", "vgg16", "tf32"), "no workstation card measured"),
+        ("GeForce RTX 4070", Experiment("own", "mlp", "tf32"), "no GeForce card measured"),
+        ("GeForce RTX 4070", Experiment("pytorch-1.13-ngc-22.10", "waveglow", "tf32"), "paper figures do not decide"),
+        (
+            "RTX 6000 Ada Generation",
+            Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32"),
+            "no Ada Lovelace workstation",
+        ),
+        ("A100 PCIe 80GB", Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ampere datacenter"),
+        ("GeForce RTX 4070", Experiment("pytorch-1.13-ngc-22.10", "resnet50", "float32"), "in float32"),
+        ("GeForce RTX 4070", Experiment("another-stack", "resnet50", "tf32"), "same software stack"),
+        ("RTX A4000", Experiment("tensorflow-1.15.4-xla", "vgg16", "tf32"), "no workstation card measured"),
     ],
 )
-def test_refusals(forecaster: Forecaster, card: str, case: Case, reason: str) -> None:
+def test_refusals(forecaster: Forecaster, card: str, case: Experiment, reason: str) -> None:
     """Nothing is predicted where it was never checked: architecture, class, precision or stack."""
     said = forecaster.predict(CARDS[card], case, None, forecaster.anchors(case, CARDS[card].card_class))
-    assert isinstance(said, Refusal)
+    assert isinstance(said, NoForecast)
     assert reason in said.reason
 
 
 def test_forecast_is_a_range_around_its_value(forecaster: Forecaster) -> None:
     """A forecast names its anchors, scales the batch by memory and states a range symmetric in the logarithm."""
-    case = Case("pytorch-1.13-ngc-22.10", "bert_base_squad", "mixed_float16")
+    case = Experiment("pytorch-1.13-ngc-22.10", "bert_base_squad", "mixed_float16")
     card = CARDS["GeForce RTX 4070"]
     anchors = forecaster.anchors(case, "geforce")
     said = forecaster.predict(card, case, None, anchors)
@@ -208,7 +212,7 @@ def test_forecast_is_a_range_around_its_value(forecaster: Forecaster) -> None:
 
 def test_a_card_is_never_its_own_anchor(forecaster: Forecaster) -> None:
     """A published card is predicted from the others only."""
-    case = Case("pytorch-1.13-ngc-22.10", "resnet50", "tf32")
+    case = Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32")
     said = forecaster.predict(CARDS["GeForce RTX 4090"], case, 112, forecaster.anchors(case, "geforce"))
     assert isinstance(said, Forecast)
     assert said.anchors == ("GeForce RTX 3090",)

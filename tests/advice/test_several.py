@@ -1,6 +1,6 @@
 import pytest
 
-from rtxbench.advice.prediction.scaling_laws import Case
+from rtxbench.advice.prediction.scaling_laws import Experiment
 from rtxbench.advice.several import Pair, efficiency_of, pairs_of
 from rtxbench.catalog.cards import load_cards
 from rtxbench.catalog.published import curated
@@ -9,7 +9,7 @@ from tools.cross_validation import pair_efficiency_checks
 
 CARDS = load_cards()
 A5000, RTX4080 = CARDS["RTX A5000"], CARDS["GeForce RTX 4080"]
-CASE = Case("stack", "m", "tf32")
+CASE = Experiment("stack", "m", "tf32")
 
 
 def pair(card: str = "RTX A5000", model: str = "m", ratio: float = 0.9) -> Pair:

@@ -8,8 +8,8 @@ import pytest
 
 from rtxbench.diagnosis.facts import Diagnoser, case_evidence, recording_diagnosis
 from rtxbench.records import CaseRecord, HardwareSummary, Observation, RatioRecord, Summary, Verdict
-from rtxbench.report.base import Paragraph, Table
 from rtxbench.report.drawing.style import theme
+from rtxbench.report.parts import Paragraph, Table
 from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.sections.evidence.why import why_section
 from rtxbench.results.store import LoadedRun, load_results

@@ -7,14 +7,14 @@ import pytest
 
 from rtxbench.doctor.checks import examine
 from rtxbench.doctor.finding import Finding
-from rtxbench.doctor.installation import Card, CardProbe, inspect_installation
+from rtxbench.doctor.installation import CardProbe, InstalledCard, inspect_installation
 from rtxbench.doctor.peer_copy import PeerCopies, probe_peer_copies
 from tests.nvml_stub import compiler
 
-HEALTHY = Card("NVIDIA GeForce RTX 3090", (8, 6), 16, 16, 350.0, 350.0, False)
+HEALTHY = InstalledCard("NVIDIA GeForce RTX 3090", (8, 6), 16, 16, 350.0, 350.0, False)
 
 
-def found(tmp_path: Path, *cards: Card, copies: str = "staged") -> dict[str, Finding]:
+def found(tmp_path: Path, *cards: InstalledCard, copies: str = "staged") -> dict[str, Finding]:
     facts = inspect_installation(
         lambda: CardProbe(cards, "580.10", "13.0"),
         [tmp_path],

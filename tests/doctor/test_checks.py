@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from rtxbench.doctor.checks import CHECKS, Finding, as_text, examine
-from rtxbench.doctor.installation import Card, CardProbe, inspect_installation
+from rtxbench.doctor.installation import CardProbe, InstalledCard, inspect_installation
 from rtxbench.hardware.cuda_libraries import TENSORFLOW_CUDA_LIBRARIES
 from tests.fake_site import CPU_BUILD_INFO, FakeSite
 
-CARD_4090 = CardProbe(cards=(Card("NVIDIA GeForce RTX 4090", (8, 9)),), driver="570.10", cuda_driver="12.8")
-CARD_5090 = CardProbe(cards=(Card("NVIDIA GeForce RTX 5090", (12, 0)),), driver="580.10", cuda_driver="13.0")
+CARD_4090 = CardProbe(cards=(InstalledCard("NVIDIA GeForce RTX 4090", (8, 9)),), driver="570.10", cuda_driver="12.8")
+CARD_5090 = CardProbe(cards=(InstalledCard("NVIDIA GeForce RTX 5090", (12, 0)),), driver="580.10", cuda_driver="13.0")
 NO_CARD = CardProbe(error="libnvidia-ml.so.1 is not installed.")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rtxbench.doctor.checks import as_text, examine
 from rtxbench.doctor.engine_checks import why_engine_cannot
-from rtxbench.doctor.installation import Card, CardProbe, Installation, inspect_installation
+from rtxbench.doctor.installation import CardProbe, Installation, InstalledCard, inspect_installation
 from rtxbench.hardware.cuda_libraries import TENSORFLOW_CUDA_LIBRARIES
 from tests.fake_site import FakeSite
 
@@ -38,7 +38,7 @@ def installed(folder: Path, wheel: str, driver: str, card: str) -> Installation:
     else:
         site.distribution("jax", "0.10.2")
         site.distribution(*wheel.split())
-    cards = (Card(f"NVIDIA GeForce {card}", CARDS[card]),)
+    cards = (InstalledCard(f"NVIDIA GeForce {card}", CARDS[card]),)
     probe = CardProbe(cards, f"{driver}.10", DRIVERS[driver])
     return inspect_installation(
         lambda: probe, [site.folder], folder / "root", lambda name: None if name in names else "no", {}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtxbench.errors import MeasurementError, UsageError
-from rtxbench.gate import command, settings
+from rtxbench.gate import runner, settings
 from rtxbench.gate.outcome import (
     CaseReport,
     GateReport,
@@ -150,18 +150,18 @@ def test_parsers_answer_or_refuse(text: str) -> None:
 
 def test_plan_of_a_selftest() -> None:
     """A plain number is unplanted, ``5%=10`` is planted; nonsense is refused."""
-    assert command.parse_plan(["20", "5%=10", "0%=3"]) == {0.0: 3, 0.05: 10}
+    assert runner.parse_plan(["20", "5%=10", "0%=3"]) == {0.0: 3, 0.05: 10}
     with pytest.raises(UsageError, match="no number of gates"):
-        command.parse_plan(["5%=many"])
+        runner.parse_plan(["5%=many"])
     with pytest.raises(UsageError, match="no number of gates"):
-        command.parse_plan(["²"])  # a digit for str.isdigit, none for int
+        runner.parse_plan(["²"])  # a digit for str.isdigit, none for int
 
 
 def test_writing_replaces_whole_files(tmp_path: Path) -> None:
     """A write that fails leaves the old file and nothing half-written."""
     path = tmp_path / "out.json"
-    command.write_text(path, "old")
+    runner.write_text(path, "old")
     with pytest.raises(MeasurementError, match="cannot write"):
-        command.write_text(tmp_path / "out.json" / "below", "new")
+        runner.write_text(tmp_path / "out.json" / "below", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
     assert path.read_text() == "old"

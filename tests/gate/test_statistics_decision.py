@@ -56,7 +56,7 @@ def test_thresholds_scale_with_the_margin(margin: float) -> None:
     assert gate.replay(around(math.log1p(margin), spread=spread), margin)[0].outcome == "regression"
 
 
-def cases(count: int, slow: tuple[float, ...]) -> dict[str, gate.Decision]:
+def cases(count: int, slow: tuple[float, ...]) -> dict[str, gate.CaseDecision]:
     """The decisions of a family in which one case is slow and the others are not measured further."""
     values = {f"case {number}": {"step time": around(0.0, 4)} for number in range(count - 1)} | {
         "slow": {"step time": slow}
@@ -77,7 +77,7 @@ def test_every_quantity_must_pass_and_one_that_grows_fails() -> None:
     margins = {"a": dict(gate.DEFAULT_MARGINS)}
     quiet = {"step time": around(0.0, 4)}
 
-    def decided(**more: tuple[float, ...]) -> gate.Decision:
+    def decided(**more: tuple[float, ...]) -> gate.CaseDecision:
         others = {name.replace("_", " "): values for name, values in more.items()}
         return gate.decide_cases({"a": quiet | others}, margins)["a"]
 

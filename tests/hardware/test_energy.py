@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtxbench.hardware.energy import idle_power_w, power_of_counter, window_energy
-from rtxbench.hardware.windows import Series
+from rtxbench.hardware.windows import Samples
 from tests.hardware_traces import SECOND_NS, series
 
 TEN_SECONDS = [(5 * SECOND_NS, 15 * SECOND_NS)]
@@ -55,7 +55,7 @@ def test_interleaved_blocks_have_no_energy(count, length_s):
 
 def test_power_from_a_counter():
     """The rate of the counter, without its resets."""
-    counter = Series(np.arange(5) * SECOND_NS, np.array([0.0, 50, 100, 10, 60]))
+    counter = Samples(np.arange(5) * SECOND_NS, np.array([0.0, 50, 100, 10, 60]))
     assert power_of_counter(counter).values.tolist() == [50, 50, 50]
 
 
@@ -79,4 +79,4 @@ def test_idle_power_is_the_median_before_the_work():
 def test_idle_power_needs_a_second_of_idleness():
     """A busy start has no idle power."""
     assert idle_power_w(series(300.0), series(0.98), 10 * SECOND_NS) is None
-    assert idle_power_w(Series(np.array([], dtype=np.int64), np.array([])), series(0.0), SECOND_NS) is None
+    assert idle_power_w(Samples(np.array([], dtype=np.int64), np.array([])), series(0.0), SECOND_NS) is None

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtxbench.hardware.windows import Series, merge_windows, metric_values_in, overlap_ns, values_in
+from rtxbench.hardware.windows import Samples, merge_windows, metric_values_in, overlap_ns, values_in
 from tests.hardware_traces import SECOND_NS, series
 
 windows = st.lists(
@@ -40,7 +40,7 @@ def test_only_samples_inside_count():
 
 def test_a_window_shorter_than_the_sampling_period_still_has_a_sample():
     """Slow metrics speak for short blocks too: the sample whose time covers the block is taken."""
-    slow = Series(np.arange(5) * SECOND_NS, np.arange(5.0))
+    slow = Samples(np.arange(5) * SECOND_NS, np.arange(5.0))
     assert list(values_in(slow, [(int(2.4 * SECOND_NS), int(2.6 * SECOND_NS))])) == [3.0]
 
 
@@ -60,7 +60,7 @@ def test_an_average_that_fits_into_a_block_tells_of_its_arm_alone():
     true = np.where(moments % 0.5 < 0.25, 0.6, 0.0)
     ends = np.arange(0.13, 20, 0.1)
     read = np.array([true[(moments > t - 0.1) & (moments <= t)].mean() for t in ends])
-    fast = Series((ends * 1e9).astype(np.int64), read)
+    fast = Samples((ends * 1e9).astype(np.int64), read)
     values = metric_values_in("tensor_activity_ratio", fast, blocks)
     assert values.size >= 20
     assert np.abs(values - 0.6).max() < 0.02

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from rtxbench.errors import MeasurementError, UsageError
-from rtxbench.gate import command
+from rtxbench.gate import runner
 from rtxbench.gate.launching import GATE_PROFILES
 from rtxbench.gate.outcome import GateReport
 from rtxbench.gate.settings import Asked
@@ -69,10 +69,10 @@ def repository(tmp_path: Path) -> Path:
 
 def request(
     folder: Path, baseline: str, cases: tuple[str, ...] = ("train:case",), budget: str | None = None, **changes: object
-) -> command.Request:
+) -> runner.GateRequest:
     """A request with blocks of milliseconds and its outputs beside the repository."""
     beside = folder.parent
-    plain = command.Request(
+    plain = runner.GateRequest(
         baseline=baseline,
         asked=Asked(cases=cases, budget=budget),
         results_dir=beside / "out",
@@ -103,7 +103,7 @@ def assert_no_trees_left(folder: Path) -> None:
 def test_unchanged_code_is_never_a_regression(repository: Path) -> None:
     """A numpy step against itself: no regression, every launch on record, summary written, work tree gone."""
     commit(repository, NUMPY)
-    code = command.gate(request(repository, "HEAD"), repository)
+    code = runner.gate(request(repository, "HEAD"), repository)
     outcome = report(repository)
     assert code == outcome.exit_code
     assert code in (0, 6)
@@ -116,7 +116,7 @@ def test_slower_candidate_is_a_regression(repository: Path) -> None:
     """A step that takes twice as long fails after a few launches, and the ratio is about 2."""
     commit(repository, SLEEPING.format(step_s=0.01))
     commit(repository, SLEEPING.format(step_s=0.02))
-    code = command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+    code = runner.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
     case = report(repository).cases[0]
     assert (code, case.outcome) == (1, "regression")
     assert case.launches <= 6
@@ -132,7 +132,7 @@ def test_merge_base_and_subfolder(repository: Path) -> None:
     git(repository, "checkout", "--quiet", "-b", "topic")
     commit(inner, SLEEPING.format(step_s=0.002) + "# changed\n")
     wanted = request(inner, "main...topic", budget=SPENT)
-    assert command.gate(wanted, inner) in (0, 6)
+    assert runner.gate(wanted, inner) in (0, 6)
     assert base[:10] in report(inner).baseline
 
 
@@ -140,7 +140,7 @@ def test_unknown_revision(repository: Path) -> None:
     """A revision git does not know is a usage error that says how to find one."""
     commit(repository, NUMPY)
     with pytest.raises(UsageError, match="neither a folder nor a revision") as caught:
-        command.gate(request(repository, "no-such-branch"), repository)
+        runner.gate(request(repository, "no-such-branch"), repository)
     assert "git branch" in caught.value.next_step
     assert report(repository).exit_code == 2
 
@@ -152,14 +152,14 @@ def test_shallow_clone_is_named_as_the_cause(repository: Path, tmp_path: Path) -
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repository}", str(clone))
     with pytest.raises(UsageError, match="shallow"):
-        command.gate(request(clone, "HEAD~1"), clone)
+        runner.gate(request(clone, "HEAD~1"), clone)
 
 
 def test_dirty_tree_is_measured_and_named(repository: Path) -> None:
     """The folder as it is may differ from its commit; the outcome says so."""
     commit(repository, SLEEPING.format(step_s=0.002))
     (repository / "train.py").write_text(SLEEPING.format(step_s=0.01))
-    assert command.gate(request(repository, "HEAD"), repository) == 1
+    assert runner.gate(request(repository, "HEAD"), repository) == 1
     assert "uncommitted changes" in report(repository).candidate
 
 
@@ -167,7 +167,7 @@ def test_gating_a_commit_beside_uncommitted_changes_warns(repository: Path, caps
     """Naming HEAD while the folder is dirty measures the commit, with a caution."""
     commit(repository, SLEEPING.format(step_s=0.002))
     (repository / "train.py").write_text("raise SystemExit('never imported')")
-    assert command.gate(request(repository, "HEAD", candidate="HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", candidate="HEAD", budget=SPENT), repository) == 6
     assert "not part of HEAD" in capsys.readouterr().err
 
 
@@ -176,7 +176,7 @@ def test_candidate_that_does_not_import(repository: Path) -> None:
     commit(repository, NUMPY)
     commit(repository, "import numpy\nimport no_such_module\n")
     with pytest.raises(MeasurementError, match=r"candidate: train:case.*no_such_module.*train\.py:2"):
-        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+        runner.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
     assert report(repository).outcome == "error"
     assert "no_such_module" in (repository.parent / "gate.md").read_text()
     assert_no_trees_left(repository)
@@ -196,7 +196,7 @@ def test_broken_cases_are_explained(repository: Path, source: str, message: str)
     """Whatever a case does instead of returning a step, the message says it."""
     commit(repository, source)
     with pytest.raises(MeasurementError, match=message):
-        command.gate(request(repository, "HEAD"), repository)
+        runner.gate(request(repository, "HEAD"), repository)
 
 
 def test_case_that_only_the_candidate_has(repository: Path) -> None:
@@ -204,14 +204,14 @@ def test_case_that_only_the_candidate_has(repository: Path) -> None:
     commit(repository, "")
     commit(repository, NUMPY)
     with pytest.raises(MeasurementError, match=r"baseline: train:case") as caught:
-        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+        runner.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
     assert "once the baseline has it" in caught.value.next_step
 
 
 def test_hardware_is_recorded_beside_the_launches(repository: Path) -> None:
     """With the recorder on, the trace lies beside the records and its flags are on each launch."""
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", record_hardware=True, budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", record_hardware=True, budget=SPENT), repository) == 6
     (trace,) = (repository.parent / "out").rglob("*.trace.jsonl")
     assert '"kind":"end"' in trace.read_text()
     assert all(flag.severity == "warn" for launch in launches(repository) for flag in launch.flags)
@@ -234,7 +234,7 @@ def case():
     commit(repository, SLEEPING.format(step_s=0.003))
     commit(repository, uneven.format(counter=str(repository.parent / "count")))
     with pytest.raises(MeasurementError, match=r"candidate: train:case, launch 4: .*killed"):
-        command.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
+        runner.gate(request(repository, "HEAD~1", candidate="HEAD"), repository)
     assert [record.labels["launch"] for record in launches(repository)] == ["1", "2", "3"]
     assert report(repository).exit_code == 4
     assert_no_trees_left(repository)
@@ -246,7 +246,7 @@ def test_importing_the_other_arm_is_refused(repository: Path) -> None:
     (repository / "other.py").write_text(NUMPY)
     commit(repository, crooked)
     with pytest.raises(MeasurementError, match=r"baseline.*code of the other arm was imported: other"):
-        command.gate(request(repository, "HEAD"), repository)
+        runner.gate(request(repository, "HEAD"), repository)
 
 
 def test_caller_pythonpath_does_not_reach_the_arms(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_caller_pythonpath_does_not_reach_the_arms(repository: Path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(repository.parent / "elsewhere"))
     checking = "import sys\nassert not any('elsewhere' in path for path in sys.path)\n" + SLEEPING.format(step_s=0.002)
     commit(repository, checking)
-    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
 
 
 def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
@@ -262,7 +262,7 @@ def test_editing_the_folder_meanwhile_is_refused(repository: Path) -> None:
     editing = "import pathlib\npathlib.Path(__file__).open('a').write('#')\n" + SLEEPING.format(step_s=0.002)
     commit(repository, editing)
     with pytest.raises(MeasurementError, match="changed while it was being measured"):
-        command.gate(request(repository, "HEAD", budget=SPENT), repository)
+        runner.gate(request(repository, "HEAD", budget=SPENT), repository)
 
 
 def test_settings_of_the_project_itself(repository: Path) -> None:
@@ -271,19 +271,19 @@ def test_settings_of_the_project_itself(repository: Path) -> None:
     commit(repository, SLEEPING.format(step_s=0.002))
     for asked, granted in (("50%", 0.05), ("2%", 0.02)):
         (repository / "pyproject.toml").write_text(table.format(asked))
-        assert command.gate(request(repository, "HEAD", cases=(), budget=SPENT), repository) == 6
+        assert runner.gate(request(repository, "HEAD", cases=(), budget=SPENT), repository) == 6
         assert report(repository).margin_ratio == granted
         assert any("50 %" in note for note in report(repository).notes) is (asked == "50%")
     (repository / "pyproject.toml").write_text("[tool.rtxbench.gate]\nmargins = []\n")
     with pytest.raises(UsageError, match="margins"):
-        command.gate(request(repository, "HEAD"), repository)
+        runner.gate(request(repository, "HEAD"), repository)
 
 
 def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
     """Each gate adds one record per case to one file, which stays a valid results file."""
     commit(repository, SLEEPING.format(step_s=0.002))
     for _ in range(2):
-        command.gate(request(repository, "HEAD", history=True, budget=SPENT), repository)
+        runner.gate(request(repository, "HEAD", history=True, budget=SPENT), repository)
     (path,) = (repository.parent / "out").glob("*/gate-history.jsonl")
     (run,) = load_results([path])
     assert [record.metric for record in run.of_kind(Observation)] == ["log_ratio", "log_ratio"]
@@ -292,7 +292,7 @@ def test_history_grows_by_one_line_a_gate(repository: Path) -> None:
 def test_spent_budget_is_inconclusive(repository: Path) -> None:
     """When time runs out before a decision, the gate says that it cannot say."""
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
     assert report(repository).cases[0].reason == "budget-spent"
 
 
@@ -307,13 +307,13 @@ def test_arms_with_other_dependencies_get_environments_of_their_own(
     commit(repository, source)
     (repository / "requirements.txt").write_text("# nothing either\n")
     commit(repository, source)
-    assert command.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository) == 6
     used = set((repository.parent / "prefixes").read_text().split())
     environments = repository.parent / "cache" / "rtxbench" / "environments"
     assert {Path(prefix).parent for prefix in used} == {environments}
     assert len(used) == 2
     before = {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
-    command.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository)
+    runner.gate(request(repository, "HEAD~1", candidate="HEAD", budget=SPENT), repository)
     assert before == {path: (path / "rtxbench-ready.json").stat().st_mtime_ns for path in map(Path, used)}
 
 
@@ -341,7 +341,7 @@ def test_more_memory_or_a_longer_first_step_fails(
     commit(repository, GROWING.replace("{mebibytes} * 2**20", str(int(mebibytes * 2**20))).format(first_s=first_s))
     wanted = request(repository, "HEAD~1", candidate="HEAD")
     # A sleep's blocks of milliseconds say nothing of step time on a busy machine: that is not what is asked here.
-    command.gate(wanted._replace(asked=wanted.asked._replace(margins=("50%",))), repository)
+    runner.gate(wanted._replace(asked=wanted.asked._replace(margins=("50%",))), repository)
     found = {one.name: one.outcome for one in report(repository).cases[0].quantities}
     assert set(found) == {"step time", "peak memory", "first step"}
     assert [name for name in ("peak memory", "first step") if found[name] == "regression"] == (
@@ -358,7 +358,7 @@ def test_daemons_of_a_step_end_with_the_launch(repository: Path) -> None:
         f"    open({str(marker)!r}, 'a').write(f'{{child.pid}}\\n')\n"
     )
     commit(repository, source + SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
     pids = [int(line) for line in marker.read_text().split()]
     assert len(pids) == 4
     for pid in pids:
@@ -370,7 +370,7 @@ def test_a_module_of_the_tree_does_not_shadow_the_worker_s_own(repository: Path)
     for name in ("json", "traceback", "math"):
         (repository / f"{name}.py").write_text("raise SystemExit('shadowed')\n")
     commit(repository, SLEEPING.format(step_s=0.002))
-    assert command.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
+    assert runner.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
 
 
 def test_workflow_commands_of_a_step_stay_text(repository: Path) -> None:
@@ -473,7 +473,7 @@ def test_abandoned_trees_are_removed_by_the_next_gate(repository: Path) -> None:
     process.kill()
     process.communicate()
     assert git(repository, "worktree", "list").count("\n") == 1
-    command.gate(request(repository, "HEAD", budget=SPENT), repository)
+    runner.gate(request(repository, "HEAD", budget=SPENT), repository)
     assert_no_trees_left(repository)
 
 
@@ -487,7 +487,7 @@ def test_exit_code_of_a_usage_error() -> None:
 
 def test_gate_needs_only_a_light_installation() -> None:
     """What docs/ci.md says to install is enough: the gate imports no engine, no pandas, no matplotlib, no pytest."""
-    program = "import sys, rtxbench.cli, rtxbench.gate.command, rich.table; print(*sys.modules)"
+    program = "import sys, rtxbench.cli, rtxbench.gate.runner, rich.table; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(PROJECT)},

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.records import CaseRecord, Cpu, Environment, Flag, Gpu
-from rtxbench.report.base import ViewPlan
+from rtxbench.report.parts import ViewPlan
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import Report, build_context, load_runs, make_views, write_report
 from rtxbench.report.render.text import render_markdown

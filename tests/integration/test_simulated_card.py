@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import GpuProcessSeen, Mark, Trace, summarize
-from rtxbench.hardware.windows import Series
+from rtxbench.hardware.windows import Samples
 from tests.hardware_traces import GPU, SECOND_NS, trace
 
 _MS_NS = 1_000_000
@@ -54,20 +54,20 @@ def simulate(card: Card) -> tuple[Trace, list[list[tuple[int, int]]]]:
     power = 30 + 270 * working
     ticks = np.arange(99, t.size, 100)
 
-    def averaged(values: Grid, over: int) -> Series:
+    def averaged(values: Grid, over: int) -> Samples:
         sums = np.concatenate([[0.0], np.cumsum(values)])
         begins = np.maximum(ticks + 1 - over, 0)
         means = (sums[ticks + 1] - sums[begins]) / (ticks + 1 - begins)
-        return Series((ticks + 1) * _MS_NS, means)
+        return Samples((ticks + 1) * _MS_NS, means)
 
     tensor = np.select([arm == 0, arm == 1], card.tensor, 0.0)
     columns = {
         "gpu_utilization_ratio": averaged(0 * t if card.utilisation_stuck else working, 1000),
         "power_w": averaged(power, 100),
-        "energy_j": Series((ticks + 1) * _MS_NS, card.counter_factor * np.cumsum(power)[ticks] * 1e-3),
-        "sm_clock_hz": Series((ticks + 1) * _MS_NS, clock[ticks]),
-        "clock_event_reasons_bitmask": Series((ticks + 1) * _MS_NS, card.reasons(t[ticks])),
-        "temperature_c": Series((ticks + 1) * _MS_NS, card.temperature_c(t[ticks])),
+        "energy_j": Samples((ticks + 1) * _MS_NS, card.counter_factor * np.cumsum(power)[ticks] * 1e-3),
+        "sm_clock_hz": Samples((ticks + 1) * _MS_NS, clock[ticks]),
+        "clock_event_reasons_bitmask": Samples((ticks + 1) * _MS_NS, card.reasons(t[ticks])),
+        "temperature_c": Samples((ticks + 1) * _MS_NS, card.temperature_c(t[ticks])),
         "tensor_activity_ratio": averaged(tensor, 100),
     }
     marks = ()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.measure import alone as alone_module
 from rtxbench.measure import own_memory
 from rtxbench.measure.alone import fill_in_peaks
@@ -53,8 +53,8 @@ class FakeStep:
     def loss(self) -> float:
         return 0.5
 
-    def flops(self) -> Finding:
-        return Finding(None, "a fake")
+    def flops(self) -> EngineFigure:
+        return EngineFigure(None, "a fake")
 
 
 class FakeEngine:
@@ -74,14 +74,14 @@ class FakeEngine:
     def build(self, case: Case, seed: int) -> FakeStep:
         return FakeStep(self.allocator, case)
 
-    def matmul_error(self, case: Case) -> Finding:
-        return Finding(None, "a fake")
+    def matmul_error(self, case: Case) -> EngineFigure:
+        return EngineFigure(None, "a fake")
 
-    def convolution_error(self, case: Case) -> Finding:
-        return Finding(None, "a fake")
+    def convolution_error(self, case: Case) -> EngineFigure:
+        return EngineFigure(None, "a fake")
 
-    def peak_memory(self) -> Finding:
-        return Finding(float(self.allocator.peak), "allocator peak")
+    def peak_memory(self) -> EngineFigure:
+        return EngineFigure(float(self.allocator.peak), "allocator peak")
 
     def reset_peak_memory(self) -> None:
         self.allocator.peak = self.allocator.current

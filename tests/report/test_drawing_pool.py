@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from rtxbench.hardware import environment
-from rtxbench.report.base import Figure
 from rtxbench.report.drawing.pool import Drawing, Drawn, drawing_processes
 from rtxbench.report.drawing.purchase import FitCell, fit_matrix
+from rtxbench.report.parts import Figure
 from rtxbench.report.sections.table import SECTIONS
 from tests.synthetic import write_results
 from tests.synthetic_report import context_of

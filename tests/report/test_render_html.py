@@ -11,9 +11,9 @@ import pytest
 from msgspec import structs
 
 from rtxbench.records import Estimate, Verdict, VerdictState
-from rtxbench.report.base import Context, Interval, IntervalGroup, Intervals, Paragraph, Section, VerdictCard, View
 from rtxbench.report.drawing.purchase import GROUP_COLORS
 from rtxbench.report.drawing.style import INK, PRECISION_COLORS, SERIES_COLORS, STATE_COLORS, theme
+from rtxbench.report.parts import Context, Interval, IntervalGroup, Intervals, Paragraph, Section, VerdictCard, View
 from rtxbench.report.render.axis import strips
 from rtxbench.report.render.html import STATE_MARKS, inline_svg, render_html
 from tests.synthetic import CPU_ONLY, write_results
@@ -40,7 +40,7 @@ def test_hostile_text_in_any_block_is_shown_not_run(context: Context) -> None:
     """No tag, attribute or template expression of a record's text reaches the page as markup."""
     verdict = structs.replace(card(1, 2, 1.1).verdict, subject=HOSTILE, explanation=HOSTILE, cause=HOSTILE)
     hostile = replace(card(1, 2, 1.1), verdict=verdict, parts=(verdict,), title=HOSTILE, machine=HOSTILE)
-    from rtxbench.report.base import Cell, Code, Column, Definitions, Subheading, Table, VerdictCards
+    from rtxbench.report.parts import Cell, Code, Column, Definitions, Subheading, Table, VerdictCards
 
     blocks = (
         Paragraph(HOSTILE),
@@ -63,7 +63,7 @@ def test_hostile_text_in_any_block_is_shown_not_run(context: Context) -> None:
 
 def test_a_label_breaks_between_its_words_and_an_option_nowhere(context: Context) -> None:
     """A line may break after a slash or hyphen between two words, and what is around the break is still escaped."""
-    from rtxbench.report.base import Cell, Column, Table
+    from rtxbench.report.parts import Cell, Column, Table
 
     rows = ((Cell("mlp-wide/float32/cpu/b64", mono=True), "run `rtxbench trace --json a/b<br>`"),)
     table = Table(caption="", columns=(Column("Case"), Column("How")), rows=rows)

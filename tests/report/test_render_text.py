@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtxbench.report.base import Cell, Code, Column, Section, Table, View
+from rtxbench.report.parts import Cell, Code, Column, Section, Table, View
 from rtxbench.report.render.text import escape_markdown, render_csv, render_markdown
 
 

@@ -11,10 +11,10 @@ from msgspec import structs
 from rtxbench.hardware.differences import differences
 from rtxbench.hardware.trace import load_trace
 from rtxbench.records import Case, CaseRecord, Environment, Estimate, Observation, RatioRecord, Verdict
-from rtxbench.report.base import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
 from rtxbench.report.drawing.canvas import round_ticks, short_number
 from rtxbench.report.drawing.style import PRECISION_COLORS, theme
 from rtxbench.report.labels import code_spans, command_line, estimate_text, ratio_text
+from rtxbench.report.parts import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
 from rtxbench.report.render.axis import interval_axis
 from rtxbench.report.sections.appendix.inventory import machines_section, unmeasured_section
 from rtxbench.report.sections.appendix.throughput import latest_per_case, throughput_section

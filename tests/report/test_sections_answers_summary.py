@@ -7,7 +7,7 @@ from msgspec import structs
 
 from rtxbench.diagnosis.health import health_of, health_sentence
 from rtxbench.records import Estimate, RatioRecord
-from rtxbench.report.base import Answers, Context, Intervals, Paragraph, Todos
+from rtxbench.report.parts import Answers, Context, Intervals, Paragraph, Todos
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import make_views
 from rtxbench.report.sections.answers.summary import answer_word, answers_section, card_id, tally_sentence

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.records import Case, Record
-from rtxbench.report.base import Context, Paragraph, Table
+from rtxbench.report.parts import Context, Paragraph, Table
 from rtxbench.report.sections.answers.your_model import findings, largest_difference, own_results, your_model_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun

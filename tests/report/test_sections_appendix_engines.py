@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, Observation, RatioRecord
-from rtxbench.report.base import Cell, Context, Table
+from rtxbench.report.parts import Cell, Context, Table
 from rtxbench.report.sections.appendix.engines import engines_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import structs
 
-from rtxbench.report.base import Context, Figure, Table
 from rtxbench.report.drawing.style import theme
+from rtxbench.report.parts import Context, Figure, Table
 from rtxbench.report.sections.appendix.gate import gate_section, save_rates
 from rtxbench.report.sections.appendix.history import history_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame

@@ -10,7 +10,7 @@ from msgspec import structs
 from rtxbench.advice.own_machines import owned_machines
 from rtxbench.catalog.cards import load_cards
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord, Record
-from rtxbench.report.base import Context, Intervals, Paragraph, Section, Table
+from rtxbench.report.parts import Context, Intervals, Paragraph, Section, Table
 from rtxbench.report.render.output import build_context, write_report
 from rtxbench.report.sections.appendix.trust import trust_section
 from rtxbench.results.frames import observations_frame

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from rtxbench.report.base import Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import theme
+from rtxbench.report.parts import Figure, Paragraph, Section, Table
 from rtxbench.report.render.output import build_context
 from rtxbench.report.sections.cards.purchase import purchase_section
 from rtxbench.results.store import load_results

@@ -1,8 +1,8 @@
 import pytest
 
 from rtxbench.records import Observation
-from rtxbench.report.base import Figure, Paragraph, Subheading, Table
 from rtxbench.report.drawing.style import theme
+from rtxbench.report.parts import Figure, Paragraph, Subheading, Table
 from rtxbench.report.render.output import build_context
 from rtxbench.report.sections.cards.published_cards import published_section
 from rtxbench.report.sections.evidence.trials import claims_section

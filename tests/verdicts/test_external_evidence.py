@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rtxbench.catalog.published import curated
 from rtxbench.errors import UsageError
 from rtxbench.records import Case, Environment, Verdict
-from rtxbench.report.base import View
+from rtxbench.report.parts import View
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.output import build_context
 from rtxbench.report.render.text import render_markdown

@@ -12,14 +12,14 @@ import numpy as np
 
 from rtxbench.advice.memory.models import MODELS, NETWORKS
 from rtxbench.advice.memory.need import Need, Setup, largest_batch, network_need, training_need
-from rtxbench.advice.prediction.scaling_laws import Case, Points
+from rtxbench.advice.prediction.scaling_laws import Experiment, Points
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import workload_of
 
 __all__ = ["fitting_batch", "published_need", "scaled_batch"]
 
 
-def fitting_batch(card: Card, case: Case, anchors: Points, cards: Mapping[str, Card]) -> int:
+def fitting_batch(card: Card, case: Experiment, anchors: Points, cards: Mapping[str, Card]) -> int:
     """Largest batch of ``case`` that fills ``card`` as the anchors' fill theirs; 0: not one example fits."""
     need = published_need(case)
     proportional = scaled_batch(card, anchors, cards)
@@ -35,7 +35,7 @@ def fitting_batch(card: Card, case: Case, anchors: Points, cards: Mapping[str, C
     )
 
 
-def published_need(case: Case) -> Callable[[int], float] | None:
+def published_need(case: Experiment) -> Callable[[int], float] | None:
     """Bytes of a training step by batch, the upper end of the computed range, for a published model that is known."""
     workload, tokens = workload_of(case.model)
 

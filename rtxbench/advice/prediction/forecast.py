@@ -2,7 +2,7 @@
 
 A prediction is made only where it was validated: within one software stack and one card class, for architectures that
 leave-one-card-out has met in that class (the anchors' as well as the card's), at a precision that has published
-figures, for a model whose speed the paper figures decide. Everything else is a `Refusal` with its reason
+figures, for a model whose speed the paper figures decide. Everything else is a `NoForecast` with its reason
 (docs/prediction.md shows what happens without these rules).
 
 Where the same publisher ran the card in another stack, beside a card that is in this one, that ratio says more than
@@ -21,7 +21,7 @@ from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
-    Case,
+    Experiment,
     Points,
     anchored,
     leave_one_card_out,
@@ -31,7 +31,7 @@ from rtxbench.advice.prediction.scaling_laws import (
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
 
-__all__ = ["Forecast", "Forecaster", "Refusal"]
+__all__ = ["Forecast", "Forecaster", "NoForecast"]
 
 
 class Forecast(NamedTuple):
@@ -48,7 +48,7 @@ class Forecast(NamedTuple):
     """Other stack of the same publisher whose ratio it rests on; ``None`` for the scaling law."""
 
 
-class Refusal(NamedTuple):
+class NoForecast(NamedTuple):
     """The reason why nothing can be predicted."""
 
     reason: str
@@ -70,7 +70,7 @@ class Forecaster:
         self._validated = {cards[str(card)].name for card in set(self.points.card[known])}
         self._precisions = {str(precision) for precision in set(self.points.precision[known])}
 
-    def anchors(self, case: Case, card_class: str) -> Points:
+    def anchors(self, case: Experiment, card_class: str) -> Points:
         """Published points that may anchor ``case`` on a card of this class."""
         points = self.points
         return points.take(
@@ -86,7 +86,7 @@ class Forecaster:
         cards = (self._cards[name] for name in sorted(self._validated))
         return tuple(other.name for other in cards if (other.card_class, other.architecture) == same)
 
-    def predict(self, card: Card, case: Case, batch_size: int | None, anchors: Points) -> Forecast | Refusal:
+    def predict(self, card: Card, case: Experiment, batch_size: int | None, anchors: Points) -> Forecast | NoForecast:
         """Throughput of ``case`` on ``card`` from ``anchors``.
 
         Args:
@@ -105,48 +105,48 @@ class Forecaster:
             return refusal
         batch = fitting_batch(card, case, anchors, self._cards) if batch_size is None else batch_size
         if batch < 1:
-            return Refusal("not one example fits in its memory at this precision")
+            return NoForecast("not one example fits in its memory at this precision")
         log_value = float(anchored(anchors, points_of([(card, case, batch, 1.0)]), self._law)[0])
         names = tuple(sorted({str(name) for name in anchors.card}))
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
 
-    def rebatched(self, card: Card, case: Case, throughput_per_s: float, batch: int, wanted: int) -> Forecast:
+    def rebatched(self, card: Card, case: Experiment, throughput_per_s: float, batch: int, wanted: int) -> Forecast:
         """A published figure moved to another batch by the law's fixed cost per step, with the law's range."""
         log_value = math.log(throughput_per_s) + float(
             (self._law(points_of([(card, case, wanted, 1.0)])) - self._law(points_of([(card, case, batch, 1.0)])))[0]
         )
         return _forecast(log_value, self.ranges.log_half_width(case.model, 1), wanted, (card.name,), None)
 
-    def pair_log_half_width(self, one: Card, other: Card, case: Case, batches: tuple[int, int]) -> float:
+    def pair_log_half_width(self, one: Card, other: Card, case: Experiment, batches: tuple[int, int]) -> float:
         """Half-width (log scale) of the ratio of two predictions of one case: their common anchors' errors cancel."""
         gap = self._law(points_of([(one, case, batches[0], 1.0)])) - self._law(
             points_of([(other, case, batches[1], 1.0)])
         )
         return self.pairs.log_half_width(float(abs(gap[0])), self.ranges.spread(case.model))
 
-    def _refusal(self, card: Card, case: Case, anchors: Points) -> Refusal | None:
+    def _refusal(self, card: Card, case: Experiment, anchors: Points) -> NoForecast | None:
         if case.precision not in self._precisions:
-            return Refusal(f"no public training figure in {case.precision} to check a prediction on")
+            return NoForecast(f"no public training figure in {case.precision} to check a prediction on")
         if card.peak_flop_per_s(case.precision) is None:
-            return Refusal(f"no verified {case.precision} rate of this card")
+            return NoForecast(f"no verified {case.precision} rate of this card")
         if not self.validated_on(card):
-            return Refusal(f"no {card.architecture} {_spelled(card)} card was ever there to check a prediction on")
+            return NoForecast(f"no {card.architecture} {_spelled(card)} card was ever there to check a prediction on")
         if not len(anchors):
-            return Refusal(f"no {_spelled(card)} card measured in the same software stack; classes do not transfer")
+            return NoForecast(f"no {_spelled(card)} card measured in the same software stack; classes do not transfer")
         for name in sorted({str(name) for name in anchors.card}):
             if not self.validated_on(self._cards[name]):
-                return Refusal(f"{name}, which it would be predicted from, is of an architecture never checked")
+                return NoForecast(f"{name}, which it would be predicted from, is of an architecture never checked")
         return self._model_refusal(case.model)
 
-    def _model_refusal(self, model: str) -> Refusal | None:
+    def _model_refusal(self, model: str) -> NoForecast | None:
         if model not in self.ranges.models:
-            return Refusal(
+            return NoForecast(
                 f"no published figures of {model} on several cards: nobody could check how its speed differs between "
                 "cards, and a network whose steps are short is bound by launches"
             )
         spread = self.ranges.models[model]
         if spread > LARGEST_SPREAD:
-            return Refusal(
+            return NoForecast(
                 f"predictions of {model} were off by {math.expm1(spread):.0%} where they could be checked: paper "
                 "figures do not decide its speed"
             )

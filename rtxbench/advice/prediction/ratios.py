@@ -16,7 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rtxbench.advice.prediction.ranges import card_conformal
-from rtxbench.advice.prediction.scaling_laws import METHODS, Case, Floats, Labels, Points, conformal_log_half_width
+from rtxbench.advice.prediction.scaling_laws import (
+    METHODS,
+    Experiment,
+    Floats,
+    Labels,
+    Points,
+    conformal_log_half_width,
+)
 from rtxbench.catalog.published import PUBLISHERS
 
 __all__ = [
@@ -92,7 +99,7 @@ class StackRatios:
         }
         self.log_half_width = log_half_width
 
-    def predict(self, card: str, case: Case) -> tuple[float, float, tuple[str, ...], str, int] | None:
+    def predict(self, card: str, case: Experiment) -> tuple[float, float, tuple[str, ...], str, int] | None:
         """Log throughput, half-width, anchors, the other stack and its batch; ``None`` where there is no such ratio."""
         found = list(self.ratios(card, case))
         if not found:
@@ -102,7 +109,7 @@ class StackRatios:
         batch = round(math.exp(self._points.log_batch[self._index[stack, card, case.model, case.precision]]))
         return value, self.log_half_width, tuple(sorted({name for _, name, _ in found})), stack, batch
 
-    def ratios(self, card: str, case: Case) -> Iterator[tuple[str, str, float]]:
+    def ratios(self, card: str, case: Experiment) -> Iterator[tuple[str, str, float]]:
         """(other stack, anchor, predicted log throughput) of each way from a stack of the same publisher."""
         publisher, values = PUBLISHERS.get(case.stack), self._points.log_throughput
         names = sorted({name for stack, name, _, _ in self._index if stack == case.stack and name != card})
@@ -120,7 +127,7 @@ def stack_errors(points: Points) -> tuple[Floats, Labels]:
     ratios = StackRatios(points, math.nan)
     errors, names = [], []
     for i in range(len(points)):
-        case = Case(str(points.stack[i]), str(points.model[i]), str(points.precision[i]))
+        case = Experiment(str(points.stack[i]), str(points.model[i]), str(points.precision[i]))
         found = ratios.predict(str(points.card[i]), case)
         if found is not None:
             errors.append(found[0] - points.log_throughput[i])

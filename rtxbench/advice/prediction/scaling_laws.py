@@ -30,7 +30,7 @@ from rtxbench.catalog.published import Published
 __all__ = [
     "CHOSEN_METHOD",
     "METHODS",
-    "Case",
+    "Experiment",
     "Law",
     "Method",
     "Points",
@@ -46,7 +46,7 @@ Labels: TypeAlias = NDArray[np.str_]
 Masks: TypeAlias = NDArray[np.bool_]
 
 
-class Case(NamedTuple):
+class Experiment(NamedTuple):
     """One experiment that different cards can run."""
 
     stack: str
@@ -113,17 +113,17 @@ def training_points(rows: Sequence[Published], cards: Mapping[str, Card]) -> Poi
     shared = Counter(key[1:] for key in largest)  # a case on one card alone says nothing of how cards differ
     return points_of(
         [
-            (cards[card], Case(stack, model, precision), _batch(group), _geometric_mean([r.value for r in group]))
+            (cards[card], Experiment(stack, model, precision), _batch(group), _geometric_mean([r.value for r in group]))
             for (card, stack, model, precision), group in sorted(largest.items())
             if shared[stack, model, precision] > 1
         ]
     )
 
 
-def points_of(entries: Sequence[tuple[Card, Case, int, float]]) -> Points:
+def points_of(entries: Sequence[tuple[Card, Experiment, int, float]]) -> Points:
     """Points from (card, case, batch size, throughput per second); throughput 1.0 for a query."""
 
-    def column(of: Callable[[tuple[Card, Case, int, float]], float]) -> Floats:
+    def column(of: Callable[[tuple[Card, Experiment, int, float]], float]) -> Floats:
         return np.array([math.log(of(entry)) for entry in entries], dtype=np.float64)
 
     return Points(

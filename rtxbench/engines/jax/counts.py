@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 
 __all__ = ["bytes_accessed", "step_flops"]
 
@@ -17,7 +17,7 @@ def bytes_accessed(program: Any) -> float | None:
     return float(count) if count and count > 0 else None
 
 
-def step_flops(jax: Any, lowered: Any, call: Callable[..., Any], arguments: Any) -> Finding:
+def step_flops(jax: Any, lowered: Any, call: Callable[..., Any], arguments: Any) -> EngineFigure:
     """Count on the program as lowered: after optimisation, library calls on a GPU count as nothing.
 
     A GPU's backend analyses no lowered program (``NotImplementedError`` in every PJRT plugin, which JAX turns into
@@ -36,5 +36,5 @@ def step_flops(jax: Any, lowered: Any, call: Callable[..., Any], arguments: Any)
             on_host = jax.jit(call).lower(*shapes)
         flops = (on_host.cost_analysis() or {}).get("flops")
     if not flops or flops < 0:
-        return Finding(None, "XLA's cost analysis gave no count for this program")
-    return Finding(float(flops), _METHOD)
+        return EngineFigure(None, "XLA's cost analysis gave no count for this program")
+    return EngineFigure(float(flops), _METHOD)

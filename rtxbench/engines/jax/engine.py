@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from rtxbench.engines.backend import import_keras
-from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.engines.jax.counts import bytes_accessed, step_flops
 from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
@@ -74,7 +74,7 @@ class _JaxStep:
         """Mean loss of the last step over the global batch."""
         return None if self._loss is None else float(self._loss)
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """XLA's cost analysis of the lowered program."""
         return self._program.prepare().flops()
 
@@ -87,13 +87,13 @@ class _JaxStep:
         traffic_bytes = self._program.prepare().traffic_bytes
         return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of the first device's shards; a split model holds only its part there."""
         leaves = self._engine.jax.tree.leaves(self._state)
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
-        return Finding(float(total), "sum over the first device's shards of model and optimizer variables")
+        return EngineFigure(float(total), "sum over the first device's shards of model and optimizer variables")
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of one replica's gradients."""
         return self._program.parts.gradient_bytes()
 
@@ -141,17 +141,19 @@ class _Program:
             self.call, self._memory = compiled, compiled.memory_analysis()
             self.traffic_bytes = bytes_accessed(compiled)
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """FLOPs of one step over all devices."""
         return step_flops(self._jax, self.lowered, self._step, (self.initial_state, *self.batch))
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """Bytes one device holds while the program runs, from the compiler's own plan."""
         plan = self.prepare()._memory
         if plan is None:
-            return Finding(None, "operations dispatched one by one have no memory plan; use compiler xla")
+            return EngineFigure(None, "operations dispatched one by one have no memory plan; use compiler xla")
         peak = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
-        return Finding(float(peak - plan.alias_size_in_bytes), "XLA memory_analysis: temp + argument + output − alias")
+        return EngineFigure(
+            float(peak - plan.alias_size_in_bytes), "XLA memory_analysis: temp + argument + output − alias"
+        )
 
 
 class _JaxEngine:
@@ -220,7 +222,7 @@ class _JaxEngine:
                 next_step="Run `rtxbench doctor`: it names the missing driver or CUDA plugin.",
             ) from error
 
-    def matmul_error(self, case: Case) -> Finding:
+    def matmul_error(self, case: Case) -> EngineFigure:
         """Against float64, dispatched as one operation under the case's precision switch."""
 
         def multiply(left: Any, right: Any) -> Any:
@@ -230,7 +232,7 @@ class _JaxEngine:
         with self._as_trained(case) as dtype:
             return matmul_relative_error(multiply)
 
-    def convolution_error(self, case: Case) -> Finding:
+    def convolution_error(self, case: Case) -> EngineFigure:
         """Against float64, dispatched as one operation under the case's precision switch."""
 
         def convolve(images: Any, kernel: Any) -> Any:
@@ -253,10 +255,10 @@ class _JaxEngine:
         ):
             yield precision.dtype
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """The compiler's plan of the active program: XLA allocates what it planned."""
         if self.active is None:
-            return Finding(None, "no step was run yet")
+            return EngineFigure(None, "no step was run yet")
         return self.active.peak_memory()
 
     def reset_peak_memory(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -36,9 +36,11 @@ class OwnParts(NamedTuple):
         parameters = sum(int(np.size(leaf)) for leaf in _leaves(self.state[0]))
         return {"model": f"{parameters:,} parameters, a JAX step of your own"}
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of all gradients: one per parameter, in its type."""
-        return Finding(float(sum(np.asarray(leaf).nbytes for leaf in _leaves(self.state[0]))), "a gradient a parameter")
+        return EngineFigure(
+            float(sum(np.asarray(leaf).nbytes for leaf in _leaves(self.state[0]))), "a gradient a parameter"
+        )
 
 
 def own_parts(jax: Any, case: Case, own: OwnModel) -> OwnParts:

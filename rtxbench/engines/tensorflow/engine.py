@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from rtxbench.engines.backend import import_keras
-from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
 from rtxbench.engines.preload import preload_cuda_libraries
@@ -87,16 +87,16 @@ class _TensorFlowStep:
         """Mean loss of the last step over the global batch."""
         return None if self._loss is None else float(self._loss)
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """Counted from the traced graph, forward, backward and update."""
         from rtxbench.engines.tensorflow.flops import METHOD, training_step_flops
 
         graph = self._concrete.graph
         fetches = [tensor.op for tensor in graph.outputs] + graph.control_outputs
         try:
-            return Finding(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
+            return EngineFigure(training_step_flops(fetches, static=self._tf.get_static_value), METHOD)
         except (ValueError, TypeError) as error:
-            return Finding(None, f"an operation of the training graph has no static shape: {error}")
+            return EngineFigure(None, f"an operation of the training graph has no static shape: {error}")
 
     def work(self) -> StepWork:
         """Kernels, traffic and alignment of the traced graph, where that graph is what runs."""
@@ -106,11 +106,11 @@ class _TensorFlowStep:
             return StepWork(None, None, None, "XLA fuses operations: the traced graph is not what runs")
         return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of model variables and optimizer slots, as every replica holds them."""
         return self._parts.state_bytes()
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of one replica's gradients."""
         return self._parts.gradient_bytes()
 
@@ -218,7 +218,7 @@ class _TensorFlowEngine:
             )
         return f"/{kind}:0"
 
-    def matmul_error(self, case: Case) -> Finding:
+    def matmul_error(self, case: Case) -> EngineFigure:
         """Against float64, on the case's device with its TF32 switch, which is put back."""
 
         def multiply(left: Any, right: Any) -> Any:
@@ -228,7 +228,7 @@ class _TensorFlowEngine:
         with self._as_trained(case) as dtype:
             return matmul_relative_error(multiply)
 
-    def convolution_error(self, case: Case) -> Finding:
+    def convolution_error(self, case: Case) -> EngineFigure:
         """Against float64, on the case's device with its TF32 switch, which is put back."""
 
         def convolve(images: Any, kernel: Any) -> Any:
@@ -251,13 +251,13 @@ class _TensorFlowEngine:
         finally:
             self.set_tf32(kept)
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """The allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._gpu_used:
-            return Finding(None, "TensorFlow's CPU allocator keeps no statistics")
+            return EngineFigure(None, "TensorFlow's CPU allocator keeps no statistics")
         gpus = range(len(self.tf.config.list_physical_devices("GPU")))
         peaks = [self.tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus]
-        return Finding(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
+        return EngineFigure(float(max(peaks)), "TensorFlow allocator peak (get_memory_info)")
 
     def reset_peak_memory(self) -> None:
         """Start a new peak on every GPU."""

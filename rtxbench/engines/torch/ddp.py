@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.torch.native import NativeStep
 from rtxbench.engines.torch.replica import ReplicaStep, build_replica, translated_errors
 from rtxbench.errors import MeasurementError, UnavailableError
@@ -86,15 +86,15 @@ class DdpStep:
         """Mean loss of the last step over the global batch."""
         return self._replica.loss()
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """One rank's count times the ranks; made before the ranks' gradients were tied together."""
         return self._replica.flops()
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
         return self._replica.state_bytes()
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of one rank's gradients."""
         return self._replica.gradient_bytes()
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from rtxbench.engines.backend import import_keras
-from rtxbench.engines.base import Device, Engine, Finding, TrainStep
+from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.keras_model import convolution_relative_error, matmul_relative_error
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.torch.ddp import DdpStep
@@ -69,7 +69,7 @@ class _TorchEngine:
         self._cuda_used |= cuda
         return way_of(STRATEGIES, case)(self._torch, case, seed)
 
-    def matmul_error(self, case: Case) -> Finding:
+    def matmul_error(self, case: Case) -> EngineFigure:
         """Against float64, on the case's device with its TF32 switch."""
 
         def multiply(left: Any, right: Any) -> Any:
@@ -78,7 +78,7 @@ class _TorchEngine:
         tensor = self._as_trained(case)
         return matmul_relative_error(multiply)
 
-    def convolution_error(self, case: Case) -> Finding:
+    def convolution_error(self, case: Case) -> EngineFigure:
         """Against float64, on the case's device with its TF32 switch."""
 
         def convolve(images: Any, kernel: Any) -> Any:
@@ -96,13 +96,13 @@ class _TorchEngine:
         device = "cuda" if placement_named(case.placement).device_kind == "gpu" else "cpu"
         return lambda array: self._torch.as_tensor(array.copy(), device=device).to(dtype)
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """The allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._cuda_used:
-            return Finding(None, "PyTorch's CPU allocator keeps no statistics")
+            return EngineFigure(None, "PyTorch's CPU allocator keeps no statistics")
         gpus = range(self._torch.cuda.device_count())
         peak = max(self._torch.cuda.max_memory_allocated(index) for index in gpus)
-        return Finding(float(peak), "PyTorch allocator peak (torch.cuda.max_memory_allocated)")
+        return EngineFigure(float(peak), "PyTorch allocator peak (torch.cuda.max_memory_allocated)")
 
     def reset_peak_memory(self) -> None:
         """Start a new peak on every GPU."""

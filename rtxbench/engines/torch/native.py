@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.engines.step_work import StepWork
 from rtxbench.engines.torch.tf32 import set_tf32
@@ -43,7 +43,7 @@ class NativeStep:
             self._optimizer = _optimizer(torch, own)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision_named(case.precision).loss_scaling)
         self._forward = torch.compile(self._model) if case.compiler == "inductor" else self._model
-        self._flops: Finding | None = None
+        self._flops: EngineFigure | None = None
         self.last_loss: Any = None
 
     def _placed(self, batch: Any, share: slice) -> Any:
@@ -107,7 +107,7 @@ class NativeStep:
         """Loss of the last step over this process's share of the batch."""
         return None if self.last_loss is None else float(self.last_loss)
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """Count one more forward and backward pass; buffers and random numbers go on as if it had not run."""
         if self._flops is None:
             from torch.utils.flop_counter import FlopCounterMode
@@ -115,7 +115,7 @@ class NativeStep:
             counter = FlopCounterMode(display=False)
             with self._untrained(), counter:
                 self._scaler.scale(self._loss(self._model)).backward()
-            self._flops = Finding(
+            self._flops = EngineFigure(
                 float(counter.get_total_flops()) * self._case.device_count,
                 "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
             )
@@ -141,16 +141,16 @@ class NativeStep:
                 buffer.data.copy_(kept[name])
         self._optimizer.zero_grad(set_to_none=True)
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of parameters, buffers and optimizer slots."""
         slots = self._torch.utils._pytree.tree_leaves(self._optimizer.state_dict()["state"])
         tensors = [*self._model.parameters(), *self._model.buffers(), *slots]
-        return Finding(_bytes_of(self._torch, tensors), "sum over parameters, buffers and optimizer slots")
+        return EngineFigure(_bytes_of(self._torch, tensors), "sum over parameters, buffers and optimizer slots")
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of one replica's gradients."""
         trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-        return Finding(_bytes_of(self._torch, trained), "a dense gradient per trainable parameter")
+        return EngineFigure(_bytes_of(self._torch, trained), "a dense gradient per trainable parameter")
 
     def notes(self) -> dict[str, str]:
         """Say which model, optimizer and attention it was, as the model's own settings tell."""

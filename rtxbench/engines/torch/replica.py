@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rtxbench.engines.base import Finding
+from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
@@ -35,7 +35,7 @@ class ReplicaStep:
         self._weights = list(parts.model.trainable_variables)
         self._plain_forward = self._forward_of(parts.model)
         self._forward = torch.compile(self._plain_forward) if case.compiler == "inductor" else self._plain_forward
-        self._flops: Finding | None = None
+        self._flops: EngineFigure | None = None
         self.last_loss: Any = None
 
     def wrap(self, wrapper: Callable[[Any], Any]) -> None:
@@ -78,19 +78,19 @@ class ReplicaStep:
         """Mean loss of the last step over this process's share of the batch."""
         return None if self.last_loss is None else float(self.last_loss)
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """Count one more forward and backward pass; weights are not updated and what the pass moved is put back."""
         if self._flops is None:
             self._flops = self._counted()
         return self._flops
 
-    def _counted(self) -> Finding:
+    def _counted(self) -> EngineFigure:
         from torch.utils.flop_counter import FlopCounterMode
 
         counter = FlopCounterMode(display=False)
         with self._untrained(self._parts.model.non_trainable_variables), counter:
             self._backward(self._plain_forward)
-        return Finding(
+        return EngineFigure(
             float(counter.get_total_flops()) * self._case.device_count,
             "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
         )
@@ -119,11 +119,11 @@ class ReplicaStep:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of model variables and optimizer slots."""
         return self._parts.state_bytes()
 
-    def gradient_bytes(self) -> Finding:
+    def gradient_bytes(self) -> EngineFigure:
         """Bytes of one replica's gradients."""
         return self._parts.gradient_bytes()
 

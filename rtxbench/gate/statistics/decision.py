@@ -25,7 +25,7 @@ __all__ = [
     "LAUNCHES_LEAST",
     "LAUNCHES_MOST",
     "PASS_EVIDENCE",
-    "Decision",
+    "CaseDecision",
     "GateOutcome",
     "QuantityDecision",
     "combined_outcome",
@@ -57,7 +57,7 @@ class QuantityDecision(NamedTuple):
     outcome: GateOutcome | None
 
 
-class Decision(NamedTuple):
+class CaseDecision(NamedTuple):
     """One case. ``outcome`` is ``None`` while more launches are wanted."""
 
     outcome: GateOutcome | None
@@ -70,7 +70,7 @@ def decide_cases(
     cases: Mapping[str, Mapping[str, Sequence[float]]],
     margins: Mapping[str, Mapping[str, float]],
     fail_evidence: float = FAIL_EVIDENCE,
-) -> dict[str, Decision]:
+) -> dict[str, CaseDecision]:
     """Decide every case on its launches so far.
 
     Args:
@@ -88,7 +88,7 @@ def decide_cases(
 
 def decide(
     log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"], evidence: float = FAIL_EVIDENCE
-) -> Decision:
+) -> CaseDecision:
     """Decide one case by its step time alone."""
     return decide_cases({"": {"step time": log_ratios}}, {"": {"step time": margin_ratio}}, evidence)[""]
 
@@ -101,7 +101,7 @@ def combined_outcome(outcomes: Sequence[GateOutcome]) -> GateOutcome:
     return "pass"
 
 
-def replay(launches: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]) -> tuple[Decision, int]:
+def replay(launches: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]) -> tuple[CaseDecision, int]:
     """Run one case's gate on step-time log-ratios given in order: the decision and how many launches it took.
 
     Raises:
@@ -135,19 +135,19 @@ def _decided(
     values: Mapping[str, Sequence[float]],
     margins: Mapping[str, float],
     slower: set[str],
-) -> Decision:
+) -> CaseDecision:
     spent = max((len(one) for one in values.values()), default=0) >= LAUNCHES_MOST
     quantities = {
         name: QuantityDecision(one, _outcome(one, margins[name], name in slower)) for name, one in looks.items()
     }
     outcomes = [quantity.outcome for quantity in quantities.values()]
     if "regression" in outcomes:
-        return Decision("regression", "evidence-of-slow-down", quantities)
+        return CaseDecision("regression", "evidence-of-slow-down", quantities)
     if outcomes and all(outcome == "pass" for outcome in outcomes):
-        return Decision("pass", "margin-excluded", quantities)
+        return CaseDecision("pass", "margin-excluded", quantities)
     if spent:
-        return Decision("inconclusive", "noise-too-large-for-margin", quantities)
-    return Decision(None, "more-launches-needed", quantities)
+        return CaseDecision("inconclusive", "noise-too-large-for-margin", quantities)
+    return CaseDecision(None, "more-launches-needed", quantities)
 
 
 def _outcome(one: Look | None, margin_ratio: float, slower: bool) -> GateOutcome | None:

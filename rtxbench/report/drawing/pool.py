@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from rtxbench.processes import end_with_parent
-from rtxbench.report.base import Figure
 from rtxbench.report.drawing.style import theme
+from rtxbench.report.parts import Figure
 
 __all__ = ["Drawing", "Drawn", "draw", "drawing_processes"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from rtxbench.records import Verdict
-from rtxbench.report.base import Interval, Intervals, VerdictCard
+from rtxbench.report.parts import Interval, Intervals, VerdictCard
 
 __all__ = ["Axis", "Strip", "Tick", "interval_axis", "scale_text", "strips"]
 

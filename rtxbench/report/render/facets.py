@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.report.base import Intervals, View
+from rtxbench.report.parts import Intervals, View
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -13,9 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.report.base import Cell, Context, View
 from rtxbench.report.drawing.style import GRID, INK, MUTED, PAPER
 from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
+from rtxbench.report.parts import Cell, Context, View
 from rtxbench.report.render.axis import interval_axis, scale_text, strips
 from rtxbench.report.render.facets import Facets, view_style
 from rtxbench.report.sections.answers.summary import answer_word, machine_facts

@@ -12,9 +12,9 @@ import msgspec
 
 from rtxbench.errors import RecordError, UsageError
 from rtxbench.records import Verdict
-from rtxbench.report.base import Context, View, ViewPlan
 from rtxbench.report.drawing.pool import Drawing
 from rtxbench.report.labels import plural
+from rtxbench.report.parts import Context, View, ViewPlan
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS

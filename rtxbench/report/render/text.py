@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rtxbench.records import Verdict
-from rtxbench.report.base import (
+from rtxbench.report.labels import code_spans, estimate_text, ratio_text
+from rtxbench.report.parts import (
     Answers,
     Block,
     Cell,
@@ -27,7 +28,6 @@ from rtxbench.report.base import (
     VerdictCards,
     View,
 )
-from rtxbench.report.labels import code_spans, estimate_text, ratio_text
 from rtxbench.units import format_ratio
 
 if TYPE_CHECKING:

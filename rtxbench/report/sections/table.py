@@ -1,8 +1,8 @@
-"""List the page's views and the sections of each. `rtxbench.report.base` says how to add one."""
+"""List the page's views and the sections of each. `rtxbench.report.parts` says how to add one."""
 
 from typing import Final
 
-from rtxbench.report.base import SectionFunction, ViewPlan
+from rtxbench.report.parts import SectionFunction, ViewPlan
 from rtxbench.report.sections.answers.summary import answers_section
 from rtxbench.report.sections.answers.your_model import your_model_section
 from rtxbench.report.sections.appendix.engines import engines_section

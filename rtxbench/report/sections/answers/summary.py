@@ -7,7 +7,8 @@ from typing import Final
 
 from rtxbench.diagnosis.health import HealthFinding, health_of, health_sentence
 from rtxbench.records import Environment, Verdict
-from rtxbench.report.base import (
+from rtxbench.report.labels import anchor, estimate_text, plural
+from rtxbench.report.parts import (
     Answer,
     Answers,
     Block,
@@ -21,7 +22,6 @@ from rtxbench.report.base import (
     Table,
     Todos,
 )
-from rtxbench.report.labels import anchor, estimate_text, plural
 from rtxbench.report.sections.answers.todo import todos_of
 from rtxbench.units import format_ratio
 

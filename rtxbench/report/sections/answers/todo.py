@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from rtxbench.records import Observation, RatioRecord
-from rtxbench.report.base import Context, Todo
+from rtxbench.report.parts import Context, Todo
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.wording import name_of, say_change

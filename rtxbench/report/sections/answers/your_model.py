@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import diagnose
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.report.labels import plural, ratio_text
+from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.results.store import LoadedRun, load_run
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say_change

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from rtxbench.diagnosis.all_reduce import AllReduceShare
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
-from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import interval_text, machine_headings, ratio_text
+from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import INK, SERIES_COLORS, legend_above, new_figure, strip_frame, theme
 from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.units import format_percent
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["gate_section", "rates_figure", "save_rates"]
 
 
-class _Arm(NamedTuple):
+class _Plotted(NamedTuple):
     label: str
     field: str
     """Of `SelftestRow`."""
@@ -34,9 +34,9 @@ class _Arm(NamedTuple):
 
 
 _ARMS: Final = (
-    _Arm("gates run", "regression", SERIES_COLORS[0], "o", -0.2, "right"),
-    _Arm("gates replayed on their launches", "replayed_regression", SERIES_COLORS[4], "D", 0.0, "center"),
-    _Arm("stored baseline, min:5%", "stored_baseline", SERIES_COLORS[5], "s", 0.2, "left"),
+    _Plotted("gates run", "regression", SERIES_COLORS[0], "o", -0.2, "right"),
+    _Plotted("gates replayed on their launches", "replayed_regression", SERIES_COLORS[4], "D", 0.0, "center"),
+    _Plotted("stored baseline, min:5%", "stored_baseline", SERIES_COLORS[5], "s", 0.2, "left"),
 )
 
 
@@ -95,7 +95,7 @@ def save_rates(rows: Sequence[SelftestRow], path: Path) -> None:
         rates_figure(rows).savefig(path)
 
 
-def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], arm: _Arm) -> None:
+def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], arm: _Plotted) -> None:
     if not points:
         return
     places = [place for place, _share in points]

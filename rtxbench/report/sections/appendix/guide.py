@@ -3,7 +3,7 @@
 from typing import Final
 
 from rtxbench.precision import PRECISIONS
-from rtxbench.report.base import Context, Definitions, Paragraph, Section, Subheading
+from rtxbench.report.parts import Context, Definitions, Paragraph, Section, Subheading
 
 __all__ = ["guide_section"]
 

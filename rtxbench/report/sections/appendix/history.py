@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rtxbench.gate.series import Point, Series, history_series, levels
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.drawing.style import INK, MUTED, SERIES_COLORS, STATE_COLORS, new_figure, strip_frame
 from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

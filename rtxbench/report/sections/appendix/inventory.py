@@ -6,8 +6,8 @@ from typing import Final
 
 from rtxbench.hardware.differences import differences
 from rtxbench.records import CaseRecord, Environment, Flag, Gpu, Observation, RatioRecord
-from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import command_line, machine_headings, plural
+from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_bytes

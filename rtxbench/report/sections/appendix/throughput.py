@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case
-from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.labels import interval_text, machine_headings, plural
+from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
 from rtxbench.units import format_bytes, format_duration, format_quantity
 from rtxbench.wording import say

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.errors import RecordError
-from rtxbench.hardware.trace import HOST, Series, Trace, load_trace, sampling_jitter_s
+from rtxbench.hardware.trace import HOST, Samples, Trace, load_trace, sampling_jitter_s
 from rtxbench.records import CaseRecord, Environment
-from rtxbench.report.base import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.drawing.canvas import Sheet, round_ticks, short_number
 from rtxbench.report.drawing.style import GRID, MUTED, PAGE_WIDTH_IN, SERIES_COLORS, precision_color
 from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.parts import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent
@@ -21,7 +21,7 @@ from rtxbench.units import format_duration, format_percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-__all__ = ["Lane", "Track", "draw_timeline", "timeline_section", "tracks_of"]
+__all__ = ["Lane", "_Lane", "draw_timeline", "timeline_section", "tracks_of"]
 
 _BINS: Final = 420
 """Points a line is drawn with; a longer trace is shown as the mean and the range of each stretch of time."""
@@ -65,13 +65,13 @@ class Lane(NamedTuple):
     blocks_ns: tuple[tuple[int, int], ...]
 
 
-class Track(NamedTuple):
+class _Lane(NamedTuple):
     """One quantity over time; one line per device."""
 
     title: str
     unit: str
     full: float | None
-    lines: tuple[tuple[str, Series], ...]
+    lines: tuple[tuple[str, Samples], ...]
 
 
 def timeline_section(context: Context) -> Section | None:
@@ -113,7 +113,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
 
 
 def _figure(
-    environment: Environment, loaded: LoadedRun, trace: Trace, tracks: Sequence[Track], lanes: Sequence[Lane]
+    environment: Environment, loaded: LoadedRun, trace: Trace, tracks: Sequence[_Lane], lanes: Sequence[Lane]
 ) -> Figure:
     title = machine_title(environment)
     names = ", ".join(f"{track.title} ({track.unit})" for track in tracks)
@@ -138,7 +138,7 @@ def _recorder_cost(trace: Trace) -> str:
     return ", ".join(parts) + "."
 
 
-def tracks_of(trace: Trace, environment: Environment) -> list[Track]:
+def tracks_of(trace: Trace, environment: Environment) -> list[_Lane]:
     """Quantities with at least two samples, GPUs' first; one line per GPU."""
     names = {gpu.uuid: f"GPU {gpu.index}" for gpu in environment.gpus}
     gpus = {device: names.get(device, device) for device in trace.series if device != HOST}
@@ -147,13 +147,13 @@ def tracks_of(trace: Trace, environment: Environment) -> list[Track]:
     return [track for track in tracks if track.lines]
 
 
-def _track(trace: Trace, quantity: _Quantity, devices: dict[str, str]) -> Track:
+def _track(trace: Trace, quantity: _Quantity, devices: dict[str, str]) -> _Lane:
     lines = []
     for device, name in devices.items():
         series = trace.get(device, quantity.metric)
         if series is not None and series.times_ns.size > 1:
-            lines.append((name, Series(series.times_ns, series.values * quantity.scale)))
-    return Track(quantity.title, quantity.unit, quantity.full, tuple(lines))
+            lines.append((name, Samples(series.times_ns, series.values * quantity.scale)))
+    return _Lane(quantity.title, quantity.unit, quantity.full, tuple(lines))
 
 
 def _lanes(loaded: LoadedRun) -> list[Lane]:
@@ -166,7 +166,7 @@ def _lanes(loaded: LoadedRun) -> list[Lane]:
     return lanes
 
 
-def draw_timeline(tracks: Sequence[Track], lanes: Sequence[Lane]) -> Drawing:
+def draw_timeline(tracks: Sequence[_Lane], lanes: Sequence[Lane]) -> Drawing:
     """Timed blocks on top, one track per quantity below, on one time axis that starts with the recording."""
     start = min(int(series.times_ns[0]) for track in tracks for _, series in track.lines)
     end = max(int(series.times_ns[-1]) for track in tracks for _, series in track.lines)
@@ -197,7 +197,7 @@ class _TimeAxis(NamedTuple):
         return _LEFT_IN + (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN) * min(1.0, max(0.0, share))
 
 
-def _draw_legend(sheet: Sheet, track: Track) -> None:
+def _draw_legend(sheet: Sheet, track: _Lane) -> None:
     x = _LEFT_IN
     for color, (name, _series) in zip(SERIES_COLORS, track.lines, strict=False):
         sheet.line([(x, 0.15), (x + 0.22, 0.15)], color, 2)
@@ -219,7 +219,7 @@ def _draw_lanes(sheet: Sheet, lanes: Sequence[Lane], axis: _TimeAxis, top: float
             named, free_from = workload, axis.at(start) + 0.075 * len(workload) + 0.1
 
 
-def _draw_track(sheet: Sheet, track: Track, axis: _TimeAxis, top: float) -> None:
+def _draw_track(sheet: Sheet, track: _Lane, axis: _TimeAxis, top: float) -> None:
     highest = track.full or max(float(series.values.max()) for _, series in track.lines) or 1.0
     scale = _TRACK_IN / (highest * 1.05)
     right, base = PAGE_WIDTH_IN - _RIGHT_IN, top + _TRACK_IN
@@ -238,7 +238,7 @@ def _draw_track(sheet: Sheet, track: Track, axis: _TimeAxis, top: float) -> None
         sheet.line([(x, base - value * scale) for x, value in zip(xs, means, strict=True)], color, 1.2)
 
 
-def _binned(series: Series) -> tuple[list[float], list[float], list[float], list[float]]:
+def _binned(series: Samples) -> tuple[list[float], list[float], list[float], list[float]]:
     """Time, mean, lowest and highest of at most `_BINS` stretches of equally many samples (the last may be short)."""
     import numpy as np
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rtxbench.records import CaseRecord, Environment, Estimate, Observation, RatioRecord
-from rtxbench.report.base import (
+from rtxbench.report.labels import interval_text, machine_headings, plural
+from rtxbench.report.parts import (
     Block,
     Cell,
     Code,
@@ -19,7 +20,6 @@ from rtxbench.report.base import (
     Section,
     Table,
 )
-from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent

@@ -7,7 +7,7 @@ from typing import Final
 
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import curated
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
+from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.external_evidence import CardFigure, by_memory, card_figures, is_about, models_by_fit
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rtxbench.report.base import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.drawing.purchase import (
     Curve,
     Dot,
@@ -18,6 +17,7 @@ from rtxbench.report.drawing.purchase import (
     card_dots,
     fit_matrix,
 )
+from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
 
 if TYPE_CHECKING:
     from rtxbench.advice.cost import Assumptions

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from rtxbench.placement import is_functional_check
 from rtxbench.records import RatioRecord
-from rtxbench.report.base import (
+from rtxbench.report.labels import interval_text, machine_headings, plural, ratio_text
+from rtxbench.report.parts import (
     Block,
     Cell,
     Column,
@@ -19,7 +20,6 @@ from rtxbench.report.base import (
     Section,
     Table,
 )
-from rtxbench.report.labels import interval_text, machine_headings, plural, ratio_text
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.wording import name_of, say_metric, say_pair
 

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.catalog.cards import load_cards, match_device
 from rtxbench.placement import is_functional_check
-from rtxbench.report.base import (
+from rtxbench.report.labels import plural
+from rtxbench.report.parts import (
     Block,
     Cell,
     Column,
@@ -25,7 +26,6 @@ from rtxbench.report.base import (
     Subheading,
     Table,
 )
-from rtxbench.report.labels import plural
 from rtxbench.report.titles import device_title, distinctions
 from rtxbench.results.frames import rows
 from rtxbench.units import format_quantity, format_ratio
@@ -40,7 +40,7 @@ _FASTEST: Final = 5
 _SLOWEST: Final = 3
 
 
-class _Entry(NamedTuple):
+class _Machine(NamedTuple):
     """One machine, or several of its GPUs together: the best case of each workload at one precision."""
 
     machine: str
@@ -56,7 +56,7 @@ class _Entry(NamedTuple):
 class _Standing(NamedTuple):
     """An entry beside the reference, over the workloads that both ran."""
 
-    entry: _Entry
+    entry: _Machine
     ratios: Mapping[str, float]
     mean: float
     per_price: float | None
@@ -85,7 +85,7 @@ def _is_usable(row: dict[str, Any]) -> bool:
     return plain and row["throughput_per_s"] > 0 and not is_functional_check(row["placement"])
 
 
-def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Entry]:
+def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Machine]:
     best: dict[tuple[str, int, bool], dict[str, dict[str, Any]]] = {}
     for row in measured:
         cases = best.setdefault((row["machine"], row["device_count"], row["placement"] == "cpu"), {})
@@ -96,7 +96,7 @@ def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Entr
     names = {key: device_title(machines[key], "cpu" if key[2] else "gpu", key[1]) for key in best}
     apart = distinctions(machines, names)
     return [
-        _Entry(
+        _Machine(
             machine=key[0],
             name=f"{names[key]} ({apart[key]})" if apart[key] else names[key],
             device_count=key[1],
@@ -115,7 +115,7 @@ def _price(context: Context, machine: str, count: int, on_cpu: bool) -> float | 
     return None if card is None or card.msrp_usd is None else count * card.msrp_usd
 
 
-def _blocks(context: Context, precision: str, entries: Sequence[_Entry]) -> list[Block]:
+def _blocks(context: Context, precision: str, entries: Sequence[_Machine]) -> list[Block]:
     reference = _reference(context, entries)
     standings = [standing for entry in entries if (standing := _standing(entry, reference)) is not None]
     standings.sort(key=lambda standing: -standing.mean)
@@ -143,13 +143,13 @@ def _group(title: str, standings: Sequence[_Standing]) -> tuple[str, Sequence[_S
     return words, [standings[number] for number in sorted(shown)]
 
 
-def _reference(context: Context, entries: Sequence[_Entry]) -> _Entry:
+def _reference(context: Context, entries: Sequence[_Machine]) -> _Machine:
     """The reader's machine where it has one device in the list; else the entry with most workloads."""
     own = [entry for entry in entries if entry.machine == context.focus]
     return max(own or entries, key=lambda entry: (entry.device_count == 1, len(entry.cases)))
 
 
-def _standing(entry: _Entry, reference: _Entry) -> _Standing | None:
+def _standing(entry: _Machine, reference: _Machine) -> _Standing | None:
     common = [workload for workload in entry.cases if workload in reference.cases]
     if not common:
         return None
@@ -182,7 +182,7 @@ def _interval(standing: _Standing) -> Interval:
     )
 
 
-def _table(precision: str, reference: _Entry, standings: Sequence[_Standing]) -> Table:
+def _table(precision: str, reference: _Machine, standings: Sequence[_Standing]) -> Table:
     counts: dict[str, int] = {}
     for standing in standings:
         for workload in standing.ratios:

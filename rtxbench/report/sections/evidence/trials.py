@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from rtxbench.diagnosis.rules import WAIT_SHARE
 from rtxbench.printable import one_line
 from rtxbench.records import Observation
-from rtxbench.report.base import Block, Cell, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.drawing.style import SERIES_COLORS, precision_color
 from rtxbench.report.drawing.trials import DotRow, LatencySeries, batch_curve, dots, latency
 from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.parts import Block, Cell, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.titles import machine_title
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.verdicts.notes import is_input_bound

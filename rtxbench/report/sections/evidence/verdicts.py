@@ -10,7 +10,8 @@ from msgspec import structs
 
 from rtxbench.printable import one_line
 from rtxbench.records import Verdict
-from rtxbench.report.base import (
+from rtxbench.report.labels import estimate_text, plural
+from rtxbench.report.parts import (
     Block,
     Cell,
     Column,
@@ -22,7 +23,6 @@ from rtxbench.report.base import (
     VerdictCard,
     VerdictCards,
 )
-from rtxbench.report.labels import estimate_text, plural
 from rtxbench.report.sections.answers.summary import answer_word, card_id, figure_text
 from rtxbench.report.sections.evidence.ratios import case_words
 from rtxbench.units import format_ratio

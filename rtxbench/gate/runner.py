@@ -23,14 +23,14 @@ from rtxbench.gate.recording import watching
 from rtxbench.gate.records import append_history, case_observations, launch_observation, open_journal
 from rtxbench.gate.session import CaseResult, GateLaunch, Settings, run_session
 from rtxbench.gate.settings import Asked, parse_margins, parse_ratio, settings_of
-from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, Decision
+from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, CaseDecision
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_LAUNCH_TOPIC
 from rtxbench.results.store import RunWriter, disk_errors
 from rtxbench.units import format_duration
 
-__all__ = ["INTERRUPTED", "Request", "gate", "parse_plan", "write_text"]
+__all__ = ["INTERRUPTED", "GateRequest", "gate", "parse_plan", "write_text"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: never 1, which means a regression."""
@@ -39,7 +39,7 @@ _ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if has
 """CI's cancellation and a closed terminal: taken as Ctrl-C."""
 
 
-class Request(NamedTuple):
+class GateRequest(NamedTuple):
     """The user's options."""
 
     baseline: str
@@ -59,7 +59,7 @@ class Request(NamedTuple):
     profile: Profile = GATE_PROFILES["standard"]
 
 
-def gate(request: Request, folder: Path | None = None) -> int:
+def gate(request: GateRequest, folder: Path | None = None) -> int:
     """Run the gate; the exit code is the outcome's (0, 1, 6), 130 after Ctrl-C, an error's own otherwise.
 
     Raises:
@@ -121,7 +121,7 @@ def _here(folder: Path | None) -> Path:
         raise UsageError("the working folder is gone.", next_step="Change into a folder that exists.") from error
 
 
-def _gate(request: Request, folder: Path, began_s: float) -> int:
+def _gate(request: GateRequest, folder: Path, began_s: float) -> int:
     own = tuple(path for path in (request.results_dir, request.json_path, request.markdown_path) if path is not None)
     with (
         trees.checked_out(request.baseline, folder, own) as baseline,
@@ -159,7 +159,7 @@ def _gate(request: Request, folder: Path, began_s: float) -> int:
 
 
 def _measure(
-    request: Request,
+    request: GateRequest,
     settings: Settings,
     sources: tuple[ArmSource, ArmSource],
     journal: RunWriter,
@@ -167,7 +167,7 @@ def _measure(
 ) -> list[CaseResult]:
     began_s = time.monotonic()
 
-    def done(launch: GateLaunch, decision: Decision) -> None:
+    def done(launch: GateLaunch, decision: CaseDecision) -> None:
         journal.append(launch_observation(journal.run, launch, GATE_LAUNCH_TOPIC, labels))
         _say(_progress(launch, decision, time.monotonic() - began_s, settings.budget_s))
 
@@ -178,7 +178,7 @@ def _measure(
         )
 
 
-def _sources(request: Request, baseline: Path, candidate: Path) -> tuple[ArmSource, ArmSource]:
+def _sources(request: GateRequest, baseline: Path, candidate: Path) -> tuple[ArmSource, ArmSource]:
     """Both arms' interpreters: named, or the running one where the dependencies agree, or one built per arm."""
     needed = [environments.dependencies(tree, request.extras) for tree in (baseline, candidate)]
     build = needed[0].digest != needed[1].digest if request.install is None else request.install
@@ -200,7 +200,7 @@ def _checked_python(python: str) -> str:
     return python
 
 
-def _publish(request: Request, report: GateReport) -> None:
+def _publish(request: GateRequest, report: GateReport) -> None:
     """Write the files first: what a terminal cannot show must not take the outcome with it."""
     from rich.console import Console
 
@@ -214,14 +214,14 @@ def _publish(request: Request, report: GateReport) -> None:
         _say(f"every launch: {report.records}")
 
 
-def _write_report(request: Request, report: GateReport) -> None:
+def _write_report(request: GateRequest, report: GateReport) -> None:
     if request.json_path:
         write_text(request.json_path, msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     if request.markdown_path:
         write_text(request.markdown_path, render_markdown(report))
 
 
-def _write_failure(request: Request, error: RtxbenchError, began_s: float) -> None:
+def _write_failure(request: GateRequest, error: RtxbenchError, began_s: float) -> None:
     """A failed gate also leaves its summary, so that a pull request shows why."""
     report = GateReport(
         outcome="error",
@@ -239,7 +239,7 @@ def _write_failure(request: Request, error: RtxbenchError, began_s: float) -> No
         _say(str(second))  # the first error is raised and matters more
 
 
-def _margin_asked(request: Request) -> float:
+def _margin_asked(request: GateRequest) -> float:
     with contextlib.suppress(UsageError):
         return parse_margins(request.asked.margins).get("", {}).get("step time", DEFAULT_MARGINS["step time"])
     return DEFAULT_MARGINS["step time"]
@@ -257,7 +257,7 @@ def _announce(
     _say(f"{count} case(s), budget {format_duration(settings.budget_s)}; Ctrl-C keeps finished launches.")
 
 
-def _progress(launch: GateLaunch, decision: Decision, elapsed_s: float, budget_s: float) -> str:
+def _progress(launch: GateLaunch, decision: CaseDecision, elapsed_s: float, budget_s: float) -> str:
     """One line a launch: what it measured, what is decided, what is still open, and the time left."""
     changes = ", ".join(f"{name} {100 * math.expm1(value):+.2f} %" for name, value in launch.log_ratios.items()
                         if name in launch.gated)  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rtxbench.records import Case
 
-__all__ = ["Device", "DeviceControls", "Engine", "Finding", "Noted", "TrainStep"]
+__all__ = ["Device", "DeviceControls", "Engine", "EngineFigure", "Noted", "TrainStep"]
 
 
-class Finding(NamedTuple):
+class EngineFigure(NamedTuple):
     """A figure an engine may not be able to give: the value or ``None``, and the method or the reason."""
 
     value: float | None
@@ -40,10 +40,10 @@ class TrainStep(Protocol):
     def loss(self) -> float | None:
         """Loss of the last step run; ``None`` where a step reports none."""
 
-    def flops(self) -> Finding:
+    def flops(self) -> EngineFigure:
         """Floating-point operations of one training step (forward, backward, update) over all devices."""
 
-    def state_bytes(self) -> Finding:
+    def state_bytes(self) -> EngineFigure:
         """Bytes of model variables and optimizer slots on one device."""
 
 
@@ -80,17 +80,17 @@ class Engine(Protocol):
             MeasurementError: out of device memory.
         """
 
-    def matmul_error(self, case: Case) -> Finding:
+    def matmul_error(self, case: Case) -> EngineFigure:
         """Relative error of a matrix product in the case's precision on its device, against float64.
 
         This is the proof that a precision switch was really thrown: about 1e-7 for float32, 3e-4 for TF32 and
         float16, 2e-3 for bfloat16.
         """
 
-    def convolution_error(self, case: Case) -> Finding:
+    def convolution_error(self, case: Case) -> EngineFigure:
         """The same for a convolution, which libraries compute by kernels of their own."""
 
-    def peak_memory(self) -> Finding:
+    def peak_memory(self) -> EngineFigure:
         """Read the allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
 
     def reset_peak_memory(self) -> None:
