@@ -5,8 +5,10 @@ runs one whole, synchronised step each time it is called.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any, cast
 
 from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
@@ -36,6 +38,11 @@ class _PythonStep:
         """Call the step so often; it returns when its device has finished."""
         for _ in range(steps):
             self._result = self._step()
+        if isawaitable(self._result) or isinstance(self._result, Future):
+            raise MeasurementError(
+                f"the step returned {type(self._result).__name__}, which is still to be awaited.",
+                next_step="Return when the work is done: asyncio.run(…), or result() of the future.",
+            )
 
     def loss(self) -> float | None:
         """Return what the step returned, if that is a number."""

@@ -9,6 +9,7 @@ import sys
 import time
 
 from rtxbench.engines.contract import Engine, EngineFigure, Noted, TrainStep
+from rtxbench.engines.waiting import refuse_unfinished
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
 from rtxbench.workers.protocol import (
@@ -23,6 +24,7 @@ from rtxbench.workers.protocol import (
     Timed,
 )
 from rtxbench.workers.serving import serve
+from rtxbench.workloads.own import is_own
 
 __all__ = ["Worker", "main"]
 
@@ -60,6 +62,8 @@ class Worker:
         self._built[request.arm] = step
         peak = peak_alone(self._engine, step, request.case, self._idle_bytes) if alone else NOT_ALONE
         self._peaks[request.arm] = peak
+        if self._engine.name == "python" or is_own(request.case.workload):  # somebody else's code takes part
+            refuse_unfinished(step.run, request.case.workload)
         return Built(build_s=built - start, first_step_s=first - built)
 
     def _block(self, request: Block) -> Timed:

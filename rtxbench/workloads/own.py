@@ -108,7 +108,7 @@ def call_build(case: Case, seed: int, environ: Mapping[str, str] = os.environ) -
             f"{Path(path).name}:{function} changes the process it runs in: {'; '.join(changed)}.",
             next_step="rtxbench sets these itself, and other cases share the process: leave them out of the function.",
         )
-    return _checked(returned, f"{Path(path).name}:{function}")
+    return _checked(returned, f"{Path(path).name}:{function}", case.batch_size)
 
 
 def _seed_everything(seed: int) -> None:
@@ -180,7 +180,7 @@ def _line_in(path: Path, error: BaseException) -> str:
     return "" if line is None else f" (line {line})"
 
 
-def _checked(returned: Any, name: str) -> OwnModel:
+def _checked(returned: Any, name: str, batch_size: int) -> OwnModel:
     if not isinstance(returned, tuple) or len(returned) not in _FORMS:
         what = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
         raise MeasurementError(f"{name} returned {what}.", next_step=_CONTRACT)
@@ -190,7 +190,22 @@ def _checked(returned: Any, name: str) -> OwnModel:
             f"{name} returned no loss.",
             next_step="Only a batch that is a dict may go without: the model's output must then have a `loss`.",
         )
+    lengths = sorted({len(leaf) for leaf in _leaves(own.batch) if getattr(leaf, "shape", ())})
+    if lengths and batch_size not in lengths:
+        raise MeasurementError(
+            f"{name} was asked for a batch of {batch_size} and returned arrays of {' and '.join(map(str, lengths))}.",
+            next_step="Make the first axis of inputs and labels as long as the batch_size it is given.",
+        )
     return own
+
+
+def _leaves(batch: Any) -> list[Any]:
+    """List what a batch of dicts, tuples and lists holds."""
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if not isinstance(batch, tuple | list):
+        return [batch]
+    return [leaf for part in batch for leaf in _leaves(part)]
 
 
 def own_workload(case: Case, seed: int = 0, sample: OwnModel | None = None) -> Workload:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rtxbench.errors import MeasurementError
-from rtxbench.measure.first_steps import LEAK_BYTES, first_steps, leak_bytes_per_step
+from rtxbench.own.first_steps import LEAK_BYTES, first_steps, leak_bytes_per_step
 from rtxbench.records import Case
 from rtxbench.workloads.own import SOURCE_VARIABLE, own_name
 

@@ -115,7 +115,7 @@ def test_an_invalid_environment_is_measured_again_and_every_attempt_kept(
 
 def test_resume_leaves_out_only_what_an_earlier_run_finished(tmp_path: Path, arms: dict[str, Arm]) -> None:
     """Finished cases are known by group and case; a pair cut short by an interrupt is measured again."""
-    from rtxbench.cli.running import _finished_cases
+    from rtxbench.cli.groups import finished_cases
 
     environment = describe()
     with Session(
@@ -126,7 +126,7 @@ def test_resume_leaves_out_only_what_an_earlier_run_finished(tmp_path: Path, arm
         tmp_path / "r", profile(launches_min=1, launches_max=1), ("t",), record_hardware=False, environment=environment
     ) as session:
         session.measure_arms({"cut": [arms["quick"]]})["cut"]
-    done = _finished_cases(tmp_path / "r", environment, profile(launches_min=3, launches_max=8))
+    done = finished_cases(tmp_path / "r", environment, profile(launches_min=3, launches_max=8))
     assert done == {("whole", arms["quick"].case)}
 
 

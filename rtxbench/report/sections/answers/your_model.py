@@ -30,6 +30,20 @@ class OwnResults(NamedTuple):
     ratios: tuple[RatioRecord, ...]
     observations: tuple[Observation, ...]
 
+    def with_later(
+        self, cases: Sequence[CaseRecord], ratios: Sequence[RatioRecord], observations: Sequence[Observation]
+    ) -> OwnResults:
+        """Add what a later run found; where both answer one question, the later one counts."""
+        return OwnResults(
+            tuple({r.case: r for r in (*self.cases, *cases)}.values()),
+            tuple({(r.group, r.baseline, r.candidate): r for r in (*self.ratios, *ratios)}.values()),
+            tuple({(o.metric, o.case): o for o in (*self.observations, *observations)}.values()),
+        )
+
+    def largest_batch(self, case: Case) -> Observation | None:
+        """Find what the search of the case's largest batch found."""
+        return next((o for o in self.observations if o.metric == "largest_batch_size" and o.case == case), None)
+
     def losses(self, case: Case) -> tuple[float, ...]:
         """Give the losses of the case's first steps, as far as they were finite."""
         return next((o.values for o in self.observations if o.metric == "first_loss" and o.case == case), ())
@@ -41,15 +55,16 @@ class OwnResults(NamedTuple):
 
 
 def own_results(runs: Iterable[LoadedRun]) -> dict[tuple[str, str], OwnResults]:
-    """Map (machine, workload) to the records of the latest run that measured it."""
+    """Map (machine, workload) to its records, of each question the latest: a resumed run completes an earlier one."""
     found: dict[tuple[str, str], OwnResults] = {}
     for loaded in runs:
         cases = [record for record in loaded.of_kind(CaseRecord) if is_own(record.case.workload)]
         for workload in dict.fromkeys(record.case.workload for record in cases):
-            found[loaded.run.environment.machine, workload] = OwnResults(
-                tuple({r.case: r for r in cases if r.case.workload == workload}.values()),
-                tuple(r for r in loaded.of_kind(RatioRecord) if r.candidate.workload == workload),
-                tuple(o for o in loaded.of_kind(Observation) if o.case is not None and o.case.workload == workload),
+            key = loaded.run.environment.machine, workload
+            found[key] = found.get(key, OwnResults((), (), ())).with_later(
+                [r for r in cases if r.case.workload == workload],
+                [r for r in loaded.of_kind(RatioRecord) if r.candidate.workload == workload],
+                [o for o in loaded.of_kind(Observation) if o.case is not None and o.case.workload == workload],
             )
     return found
 
@@ -88,6 +103,7 @@ def findings(results: OwnResults, diagnoser: Diagnoser) -> list[str]:
         for record in results.cases
         if (leak := results.leak_bytes(record.case)) is not None
     ]
+    said += _batch_sentences(results)
     said += _limits(results, diagnoser)
     failed = (record for record in results.cases if record.measurement is None)
     return said + [f"{_short(record.case)} was not measured: {record.reason}" for record in failed]
@@ -153,6 +169,22 @@ def largest_difference(reference: Sequence[float], losses: Sequence[float]) -> f
     return max(abs(a - b) for a, b in zip(reference, losses, strict=False)) / scale
 
 
+def _batch_sentences(results: OwnResults) -> Iterator[str]:
+    """Say of each precision how large a batch fits, what it needs, and whether larger ones may fit."""
+    for record in results.cases:
+        found = results.largest_batch(record.case)
+        if found is None or not found.values:
+            continue
+        peak, limit = found.labels.get("peak_bytes"), found.labels.get("limit_bytes")
+        there = f" of {format_bytes(float(limit))} free" if limit is not None else ""
+        needs = f", which needs {format_bytes(float(peak))}{there}" if peak is not None else ""
+        batch = f"{found.values[0]:.0f}{needs}"
+        if found.labels.get("ended") == "memory":
+            yield f"{_short(record.case)}: the largest batch that trains is {batch}."
+        else:
+            yield f"{_short(record.case)}: a batch of {batch} trains; larger ones were not tried ({_ended(found)})."
+
+
 def _limits(results: OwnResults, diagnoser: Diagnoser) -> Iterator[str]:
     """Name what holds each case back; cases with one cause and one next step share a sentence."""
     grouped: dict[tuple[str, str], list[str]] = {}
@@ -180,15 +212,16 @@ def _table(results: OwnResults) -> Table:
         Column("Step", numeric=True),
         Column("First step", numeric=True),
         Column("Peak memory", numeric=True),
+        Column("Largest batch", numeric=True),
     )
-    rows = tuple(_row(record) for record in results.cases)
+    rows = tuple(_row(record, results) for record in results.cases)
     return Table(caption="Every setting that was tried", columns=columns, rows=rows)
 
 
-def _row(record: CaseRecord) -> tuple[Cell | str, ...]:
+def _row(record: CaseRecord, results: OwnResults) -> tuple[Cell | str, ...]:
     measured = record.measurement
     if measured is None:
-        return (Cell(_short(record.case), note=record.reason or ""), record.status, "–", "–", "–")
+        return (Cell(_short(record.case), note=record.reason or ""), record.status, "–", "–", "–", "–")
     peak = measured.peak_memory_bytes
     return (
         Cell(_short(record.case), note=f"batch {record.case.batch_size}"),
@@ -196,4 +229,19 @@ def _row(record: CaseRecord) -> tuple[Cell | str, ...]:
         format_duration(measured.step_time_s.value),
         format_duration(_median(launch.first_step_s for launch in measured.launches)),
         format_bytes(peak) if peak is not None else Cell("–", note=record.missing.get("peak_memory_bytes", "")),
+        _batch_cell(results.largest_batch(record.case)),
     )
+
+
+def _batch_cell(found: Observation | None) -> Cell | str:
+    if found is None:
+        return "–"
+    if not found.values:
+        return Cell("–", note=found.reason or "")
+    known = found.labels.get("ended") == "memory"
+    return f"{found.values[0]:.0f}" if known else Cell(f"at least {found.values[0]:.0f}", note=_ended(found))
+
+
+def _ended(found: Observation) -> str:
+    ended = found.labels.get("ended", "")
+    return "the search's time was up" if ended == "time" else ended

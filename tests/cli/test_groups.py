@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rtxbench.cli.running import _finished_cases, _finished_trials, _raise_if_nothing_came
+from rtxbench.cli.groups import finished_cases, finished_trials, raise_if_nothing_came
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.measure.profiles import profile_named
 from rtxbench.printable import without_home
@@ -61,26 +61,26 @@ def stored(folder: Path, *records: Record) -> Path:
 def test_resume_measures_again_what_was_interrupted_or_died(tmp_path: Path, record: CaseRecord, finished: bool) -> None:
     """Ctrl-C and an out-of-memory kill leave a record without figures: `--resume` must not call that measured."""
     stored(tmp_path, record)
-    assert bool(_finished_cases(tmp_path, HERE, PROFILE)) is finished
+    assert bool(finished_cases(tmp_path, HERE, PROFILE)) is finished
 
 
 def test_a_trial_counts_as_finished_by_its_mark_only(tmp_path: Path) -> None:
     """A trial that was killed between two of its records is measured again."""
     stored(tmp_path / "half", observed("validation_loss", 0.5))
-    assert _finished_trials(tmp_path / "half", HERE, PROFILE) == set()
+    assert finished_trials(tmp_path / "half", HERE, PROFILE) == set()
     stored(tmp_path / "whole", observed("validation_loss", 0.5), observed(TRIAL_FINISHED, 1.0))
-    assert _finished_trials(tmp_path / "whole", HERE, PROFILE) == {"tuning"}
+    assert finished_trials(tmp_path / "whole", HERE, PROFILE) == {"tuning"}
 
 
 def test_a_run_without_a_single_figure_fails(tmp_path: Path) -> None:
     """Every worker killed: exit 4 with the reason, never a success; nothing this machine can do: exit 3."""
     with pytest.raises(MeasurementError, match="killed by SIGKILL"):
-        _raise_if_nothing_came(stored(tmp_path / "killed", ended("failed", "the worker was killed by SIGKILL")))
+        raise_if_nothing_came(stored(tmp_path / "killed", ended("failed", "the worker was killed by SIGKILL")))
     with pytest.raises(UnavailableError, match="no GPU"):
-        _raise_if_nothing_came(stored(tmp_path / "skipped", ended("skipped", "no GPU")))
+        raise_if_nothing_came(stored(tmp_path / "skipped", ended("skipped", "no GPU")))
     with pytest.raises(MeasurementError, match="no case came to an end"):
-        _raise_if_nothing_came(tmp_path / "no-such-file")
-    _raise_if_nothing_came(stored(tmp_path / "measured", ended("failed", "out of memory"), case_record(CASE)))
+        raise_if_nothing_came(tmp_path / "no-such-file")
+    raise_if_nothing_came(stored(tmp_path / "measured", ended("failed", "out of memory"), case_record(CASE)))
 
 
 def test_a_stored_command_names_no_person() -> None:

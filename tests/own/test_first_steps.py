@@ -3,7 +3,7 @@
 import os
 import random
 
-from rtxbench.measure.first_steps import LEAK_BYTES, first_steps, leak_bytes_per_step
+from rtxbench.own.first_steps import LEAK_BYTES, first_steps, leak_bytes_per_step
 from rtxbench.records import Case
 from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
 

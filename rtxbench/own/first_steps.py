@@ -6,15 +6,13 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from rtxbench.errors import RtxbenchError
 from rtxbench.measure.paired.arms import BUILD_LIMIT_S
-from rtxbench.records import Case, Observation
-from rtxbench.results.store import new_record_id, now
+from rtxbench.records import Case
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import WorkerProcess
 from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
 
-__all__ = ["FIRST_STEPS", "LEAK_BYTES", "FirstSteps", "first_steps", "leak_bytes_per_step", "step_records"]
+__all__ = ["FIRST_STEPS", "LEAK_BYTES", "FirstSteps", "first_steps", "leak_bytes_per_step"]
 
 FIRST_STEPS: Final = 20
 """Few enough to cost little, enough for a step that trains something else to show."""
@@ -65,32 +63,3 @@ def leak_bytes_per_step(memory_bytes: Sequence[float]) -> float | None:
         return None
     mean = sum(grown) / len(grown)
     return mean if mean >= LEAK_BYTES else None
-
-
-def step_records(run_id: str, topic: str, case: Case, labels: dict[str, str]) -> list[Observation]:
-    """Run a case's first steps and put what was seen into records; what fails is a record with its reason."""
-    try:
-        seen = first_steps(case)
-    except RtxbenchError as error:
-        return [_record(run_id, topic, "first_loss", (), case, labels, str(error))]
-    leak = leak_bytes_per_step(seen.memory_bytes)
-    reason = None if seen.losses else "the step reports no finite loss"
-    records = [_record(run_id, topic, "first_loss", seen.losses, case, labels, reason)]
-    return records if leak is None else [*records, _record(run_id, topic, "leak_bytes", (leak,), case, labels, None)]
-
-
-def _record(
-    run_id: str, topic: str, metric: str, values: tuple[float, ...], case: Case, labels: dict[str, str], why: str | None
-) -> Observation:
-    return Observation(
-        record_id=new_record_id(),
-        run_id=run_id,
-        topic=topic,
-        metric=metric,
-        values=values,
-        replicate="step",
-        finished_at=now(),
-        case=case,
-        labels=labels,
-        reason=why,
-    )

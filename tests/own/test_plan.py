@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rtxbench.errors import UsageError
-from rtxbench.planning.own_model import plan_own_model, target_of
+from rtxbench.own.plan import plan_own_model, target_of
 from rtxbench.workloads.own import is_own
 from tests.synthetic import BIG_GPU, CPU_ONLY
 

@@ -4,7 +4,7 @@ The file is read here, never run: that happens in worker processes (`rtxbench.wo
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ from rtxbench.precision import PRECISIONS, reduced_precision_of
 from rtxbench.records import Case, Environment
 from rtxbench.workloads.own import own_name
 
-__all__ = ["CLAIM", "Target", "plan_own_model", "target_of"]
+__all__ = ["CLAIM", "Target", "plain_case", "plan_own_model", "short_name", "target_of"]
 
 CLAIM: Final = "your-model"
 """First part of the groups' names, where the suite's groups have a claim's."""
@@ -123,20 +123,36 @@ def _modules(node: ast.AST) -> Iterator[str]:
             yield module
 
 
-def plan_own_model(target: Target, environment: Environment) -> list[Group]:
-    """List the groups: every precision against float32, the engine's other compiler, all devices against one."""
-    kind = "gpu" if environment.gpus else "cpu"
-    plain = Case(
+def plain_case(target: Target, environment: Environment) -> Case:
+    """Make the case that everything else of the model is held against: float32, one device, the engine's usual way."""
+    return Case(
         workload=own_name(target.path, target.function),
         batch_size=target.batch_size,
-        placement=kind,
+        placement="gpu" if environment.gpus else "cpu",
         engine=target.engine,
         compiler=default_compiler(target.engine),
     )
-    name = plain.workload.partition("@")[0].partition(":")[2]
+
+
+def plan_own_model(
+    target: Target, environment: Environment, compilers: Sequence[str] = (), logical_devices: int = 0
+) -> list[Group]:
+    """List the groups: every precision against float32, the engine's other compilers, all devices against one.
+
+    Args:
+        target: the model.
+        environment: of this machine.
+        compilers: that were asked for; none for all that the engine has.
+        logical_devices: above 1, also train on so many logical devices of the CPU, as a functional check.
+
+    Raises:
+        UsageError: the engine has no such compiler.
+    """
+    plain = plain_case(target, environment)
+    name = short_name(plain)
     groups = [_group("precision", name, plain, [replace(plain, precision=p) for p in PRECISIONS], environment)]
-    for compiler in COMPILERS[target.engine][1:] if plain.compiler == "none" else ():
-        precisions = ("float32", reduced_precision_of(kind).name)
+    for compiler in _compilers_beside(plain, compilers):
+        precisions = ("float32", reduced_precision_of(plain.placement).name)
         compiled = [replace(plain, precision=precision, compiler=compiler) for precision in precisions]
         groups.append(_group(f"compiler-{compiler}", name, plain, compiled, environment))
     count = len(environment.gpus)
@@ -145,7 +161,34 @@ def plan_own_model(target: Target, environment: Environment) -> list[Group]:
         shared = replace(many, batch_size=plain.batch_size // count * count or count)
         larger = replace(many, batch_size=plain.batch_size * count)
         groups.append(_group("devices", name, plain, [shared, larger], environment))
+    if logical_devices > 1:
+        groups.append(_logical_check(name, plain, logical_devices))
     return groups
+
+
+def short_name(case: Case) -> str:
+    """File, function and version of a case's model: ``train.build``."""
+    return case.workload.partition("@")[0].partition(":")[2]
+
+
+def _compilers_beside(plain: Case, wanted: Sequence[str]) -> list[str]:
+    """List the compilers to hold against the plain case's own."""
+    there = COMPILERS[plain.engine]
+    for compiler in wanted:
+        if compiler not in there:
+            raise UsageError(
+                f"{plain.engine} has no compiler {compiler!r}.", next_step=f"Choose one of: {', '.join(there)}."
+            )
+    unasked = there if plain.compiler == "none" else ()  # uncompiled JAX is nobody's training
+    return [compiler for compiler in wanted or unasked if compiler != plain.compiler]
+
+
+def _logical_check(name: str, plain: Case, count: int) -> Group:
+    """Check data parallelism on logical devices of one CPU: proof that the code runs, never evidence of speed."""
+    one = replace(plain, placement="cpu")
+    placement = batch_sharing_placement(plain.engine, functional_check=True)
+    many = replace(one, placement=placement, device_count=count, batch_size=plain.batch_size // count * count or count)
+    return Group(f"{CLAIM}-check/{name}", CLAIM, plain.workload, one, (many,))
 
 
 def _group(what: str, name: str, baseline: Case, cases: list[Case], environment: Environment) -> Group:

@@ -1,0 +1,8 @@
+"""A model of the user's own: what is asked of it beyond the suite's pairs.
+
+Here lives what only such a model is asked: its plan, its first steps, its largest batch, and the search for its fastest
+setting, with what ``rtxbench run --model`` stores of them.
+
+Not here: how a file becomes a model (`rtxbench.workloads.own`), how its step is made (`rtxbench.engines`), what is said
+of the records (`rtxbench.report.sections.answers.your_model`).
+"""
