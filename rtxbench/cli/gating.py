@@ -74,11 +74,12 @@ selftest = typer.Typer(help="Does rtxbench itself keep its promises on this mach
 def selftest_gate(
     gates: Annotated[
         list[str] | None,
-        typer.Option(metavar="[PLANTED=]N", help="Gates to run, for example 20 (unplanted) or 5%=10; repeatable."),
+        typer.Option(
+            metavar="[PLANTED=]N",
+            help="Gates to run: 20 (unplanted), 5%=10, peak-memory=5%=3, first-step=50%=3; repeatable.",
+        ),
     ] = None,
-    case: Annotated[
-        str, typer.Option(help="module:function to gate against itself.")
-    ] = "rtxbench.gate.steps:numpy_mlp",
+    case: Annotated[str | None, typer.Option(help="module:function to gate against itself.")] = None,
     profile: Annotated[str, typer.Option(help="Length of a launch: standard, gpu, quick or smoke.")] = "standard",
     replay: Annotated[list[Path] | None, typer.Option(help="Measure nothing: sum up these results.")] = None,
     replayed: Annotated[int, typer.Option(min=1, help="Gates to replay from the launches on record.")] = 1000,

@@ -11,7 +11,7 @@ from rtxbench.gate.statistics.bimodality import two_speeds
 from rtxbench.gate.statistics.decision import EXIT_CODES, GateOutcome, combined_outcome
 from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
-from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope
+from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope, trimmed_mean
 from rtxbench.units import format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _EXPLANATIONS = {
     "margin-excluded": "every increase is below its margin",
     "evidence-of-slow-down": "the evidence of an increase is beyond chance",
     "noise-too-large-for-margin": "the machine is too noisy for this margin",
+    "launches-at-two-speeds": "launches lie so far apart that a state of the machine explains the increase; pin the "
+    "BLAS threads (OMP_NUM_THREADS=1) or give the gate a quiet core",
     "budget-spent": "the time budget was spent before a decision",
 }
 _SYMBOLS: dict[str, str] = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️", "error": "💥"}
@@ -221,7 +223,8 @@ def _cautions(result: CaseResult) -> tuple[str, ...]:
 def _two_speeds(result: CaseResult) -> list[str]:
     """An arm whose blocks run at two speeds makes a ratio of modes, not of code."""
     for role in ("baseline", "candidate"):
-        blocks = [np.log(step_times_s(getattr(launch, role))).ravel() for launch in result.launches]
+        pairs = [pair for launch in result.launches for pair in launch.pairs]
+        blocks = [np.log(step_times_s(getattr(pair, role))).ravel() for pair in pairs]
         found = two_speeds(np.concatenate(blocks)) if blocks else None
         if found is not None:
             return [
@@ -235,8 +238,9 @@ def _trend(result: CaseResult) -> list[str]:
     """Does the ratio itself still move within a launch? Only said where the launches agree on it."""
     slopes = []
     for launch in result.launches:
-        rounds = log_ratio_per_round(step_times_s(launch.baseline), step_times_s(launch.candidate))
-        slopes += [theil_sen_slope(rounds) * len(rounds)] if len(rounds) > 2 else []
+        own = [log_ratio_per_round(step_times_s(pair.baseline), step_times_s(pair.candidate)) for pair in launch.pairs]
+        moves = [theil_sen_slope(rounds) * len(rounds) for rounds in own if len(rounds) > 2]
+        slopes += [trimmed_mean(moves)] if moves else []
     moved = launch_estimate(slopes, 0.99) if len(slopes) > 2 else None
     if moved is None or moved.low is None or moved.high is None or moved.low <= 0.0 <= moved.high:
         return []
@@ -249,7 +253,10 @@ def _trend(result: CaseResult) -> list[str]:
 
 def _interference(result: CaseResult) -> list[str]:
     """Does the baseline alone run at another speed than interleaved? Only said where the launches agree on it."""
-    logs = [math.log(launch.baseline.solo_ratio) for launch in result.launches if launch.baseline.solo_ratio]
+    logs = []
+    for launch in result.launches:
+        alone = [math.log(pair.baseline.solo_ratio) for pair in launch.pairs if pair.baseline.solo_ratio]
+        logs += [trimmed_mean(alone)] if alone else []
     solo = launch_estimate(logs) if len(logs) > 1 else None
     if solo is None or solo.low is None or solo.high is None or not (solo.low > 0.01 or solo.high < -0.01):
         return []

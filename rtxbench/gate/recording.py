@@ -44,7 +44,8 @@ def watching(trace_path: Path | None, environment: Environment) -> Iterator[Watc
 
 
 def _flags(trace: Trace, launch: GateLaunch, uuids: list[str]) -> tuple[Flag, ...]:
-    baseline, candidate = launch.baseline.blocks_ns, launch.candidate.blocks_ns
+    baseline = [block for pair in launch.pairs for block in pair.baseline.blocks_ns]
+    candidate = [block for pair in launch.pairs for block in pair.candidate.blocks_ns]
     windows = sorted([*baseline, *candidate])
     used = [uuid for uuid in uuids if _is_used(trace, uuid, windows)]
     flags = [*window_flags(trace, windows, used), *(pair_flags(trace, baseline, candidate, used) if used else ())]

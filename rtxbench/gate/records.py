@@ -20,22 +20,26 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from rtxbench import __version__
-from rtxbench.gate.session import CaseResult, GateLaunch, step_times_s
+from rtxbench.gate.session import CaseResult, GateLaunch, ProcessPair, step_times_s
 from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import GATE_TOPIC, SCHEMA_VERSION, Environment, Estimate, Observation, Run
 from rtxbench.results.store import RunWriter, disk_errors
+from rtxbench.units import format_percent
 
 __all__ = [
+    "NOTHING",
+    "Planting",
     "append_history",
     "case_observations",
     "launch_observation",
     "now",
     "open_journal",
+    "planted_in",
 ]
 
 _SIGNIFICANT_DIGITS: Final = 7
@@ -44,6 +48,33 @@ _METRICS: Final = {
     "peak memory": "peak_memory_log_ratio",
     "first step": "first_step_log_ratio",
 }
+
+
+class Planting(NamedTuple):
+    """An increase of one quantity.
+
+    Of step time by step duplication, of peak memory by bytes held at the peak, of the first step by waiting in it.
+    """
+
+    quantity: str = "step time"
+    ratio: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """``none``, ``5 %``, ``5 % peak memory``."""
+        if not self.ratio:
+            return "none"
+        share = format_percent(self.ratio, 0)
+        return share if self.quantity == "step time" else f"{share} {self.quantity}"
+
+
+NOTHING: Final = Planting()
+
+
+def planted_in(observation: Observation) -> Planting:
+    """Read from a self-test's record what was planted; before there was a choice, it was step time."""
+    labels = observation.labels
+    return Planting(labels.get("planted_quantity", "step time"), float(labels["planted_ratio"]))
 
 
 def now() -> str:
@@ -96,9 +127,11 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
         labels: added to the launch's own.
 
     Returns:
-        Seconds per step to seven digits; shape (rounds, 2 arms, 2 blocks), flat.
+        Seconds per step to seven digits; shape (rounds of all pairs, 2 arms, 2 blocks), flat.
     """
-    times = np.stack([step_times_s(launch.baseline), step_times_s(launch.candidate)], axis=1)
+    times = np.concatenate(
+        [np.stack([step_times_s(pair.baseline), step_times_s(pair.candidate)], axis=1) for pair in launch.pairs]
+    )
     return Observation(
         record_id=uuid.uuid4().hex,
         run_id=run.run_id,
@@ -112,10 +145,11 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
             "case": launch.case,
             "launch": str(launch.number),
             "rounds": str(len(times)),
-            "baseline_steps_per_block": str(launch.baseline.steps_per_block),
-            "candidate_steps_per_block": str(launch.candidate.steps_per_block),
-            **_other_figures(launch),
-            "warmup_ok": str(launch.baseline.warmup_ok and launch.candidate.warmup_ok).lower(),
+            "rounds_per_pair": " ".join(str(len(pair.baseline.blocks_ns) // 2) for pair in launch.pairs),
+            "baseline_steps_per_block": str(launch.pairs[0].baseline.steps_per_block),
+            "candidate_steps_per_block": str(launch.pairs[0].candidate.steps_per_block),
+            **_other_figures(launch.pairs[0]),
+            "warmup_ok": str(all(one.warmup_ok for pair in launch.pairs for one in pair[1:])).lower(),
             **labels,
         },
         flags=launch.flags,
@@ -158,9 +192,9 @@ def case_observations(
     ]
 
 
-def _other_figures(launch: GateLaunch) -> dict[str, str]:
-    """List what else the launch measured of each arm, for readers of the records."""
-    arms = {"baseline": launch.baseline, "candidate": launch.candidate}
+def _other_figures(pair: ProcessPair) -> dict[str, str]:
+    """List what else a pair of processes measured of each arm, for readers of the records."""
+    arms = {"baseline": pair.baseline, "candidate": pair.candidate}
     return {f"{arm}_first_step_s": f"{one.first_step_s:.4g}" for arm, one in arms.items()} | {
         f"{arm}_peak_memory_bytes": str(one.peak_memory_bytes) for arm, one in arms.items() if one.peak_memory_bytes
     }

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rtxbench.gate.records import NOTHING, Planting, planted_in
 from rtxbench.gate.statistics.decision import LAUNCHES_MOST, replay
 from rtxbench.gate.statistics.operating_characteristics import compare_min_alarm
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
@@ -27,9 +28,19 @@ _BOOTSTRAP: Final = 400
 
 
 class SelftestRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One planted slow-down (0: an A/A test). Shares carry 95 % intervals over gates that share no launch."""
+    """One planted increase (0: an A/A test). Shares carry 95 % intervals over gates that share no launch.
+
+    Only gates of step time are replayed: other quantities have no stored baseline to stand beside.
+    """
 
     planted_ratio: float
+    planted_quantity: str = "step time"
+
+    @property
+    def planted(self) -> Planting:
+        """What was planted."""
+        return Planting(self.planted_quantity, self.planted_ratio)
+
     gates: int
     """Gates really run, from launch to outcome."""
     regression: Estimate | None
@@ -59,17 +70,17 @@ def selftest_rows(observations: Iterable[Observation], replayed: int = 1000, see
         seed: of the draws.
     """
     chosen = sorted((o for o in observations if o.topic == GATE_SELFTEST_TOPIC), key=lambda o: o.finished_at)
-    levels = sorted({_planted(o) for o in chosen})
+    levels = sorted({planted_in(o) for o in chosen}, key=lambda one: (-len(one.quantity), one.ratio))
     pools = {
-        level: [_launch(o) for o in chosen if o.metric == "step_time_s" and _planted(o) == level] for level in levels
+        level: [_launch(o) for o in chosen if o.metric == "step_time_s" and planted_in(o) == level] for level in levels
     }
-    gates = {level: [o for o in chosen if o.metric == "log_ratio" and _planted(o) == level] for level in levels}
+    gates = {level: [o for o in chosen if o.metric == "log_ratio" and planted_in(o) == level] for level in levels}
     generator = np.random.default_rng(seed)
-    return [_row(level, gates[level], pools[level], pools.get(0.0, []), replayed, generator) for level in levels]
+    return [_row(level, gates[level], pools[level], pools.get(NOTHING, []), replayed, generator) for level in levels]
 
 
 def _row(
-    level: float,
+    level: Planting,
     gates: Sequence[Observation],
     own: list[_Launch],
     unplanted: list[_Launch],
@@ -78,10 +89,12 @@ def _row(
 ) -> SelftestRow:
     outcomes = [gate.labels["outcome"] for gate in gates]
     enough = len(own) >= LAUNCHES_MOST or len(own) >= len(unplanted)
-    pool = own if enough else [_shifted(launch, level) for launch in unplanted]
+    pool = own if enough else [_shifted(launch, level.ratio) for launch in unplanted]
+    pool = pool if level.quantity == "step time" else []
     share = _replayed_regressions(pool, replayed, generator) if len(pool) >= LAUNCHES_MOST else None
     return SelftestRow(
-        planted_ratio=level,
+        planted_ratio=level.ratio,
+        planted_quantity=level.quantity,
         gates=len(gates),
         regression=clopper_pearson(outcomes.count("regression"), len(gates)) if gates else None,
         inconclusive=outcomes.count("inconclusive"),
@@ -136,7 +149,3 @@ def _launch(observation: Observation) -> _Launch:
     times_s = np.asarray(observation.values).reshape(-1, 2, 2)
     assert observation.estimate is not None
     return _Launch(observation.estimate.value, float(times_s[:, 0].min()), float(times_s[:, 1].min()))
-
-
-def _planted(observation: Observation) -> float:
-    return float(observation.labels["planted_ratio"])

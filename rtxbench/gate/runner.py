@@ -20,9 +20,9 @@ from rtxbench.gate import environments, trees
 from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
 from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
 from rtxbench.gate.recording import watching
-from rtxbench.gate.records import append_history, case_observations, launch_observation, open_journal
+from rtxbench.gate.records import NOTHING, Planting, append_history, case_observations, launch_observation, open_journal
 from rtxbench.gate.session import CaseResult, GateLaunch, Settings, run_session
-from rtxbench.gate.settings import Asked, parse_margins, parse_ratio, settings_of
+from rtxbench.gate.settings import Asked, parse_margins, settings_of
 from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, CaseDecision
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
@@ -83,18 +83,22 @@ def gate(request: GateRequest, folder: Path | None = None) -> int:
         ) from error
 
 
-def parse_plan(texts: Sequence[str]) -> dict[float, int]:
-    """``["20", "5%=10"]`` → ``{0.0: 20, 0.05: 10}``: planted slow-down → gates.
+def parse_plan(texts: Sequence[str]) -> dict[Planting, int]:
+    """``["20", "5%=10", "peak-memory=5%=3"]``: what is planted → gates.
 
     Raises:
         UsageError: not of that form.
     """
-    plan: dict[float, int] = {}
+    plan: dict[Planting, int] = {}
     for text in texts:
         planted, _, count = text.rpartition("=")
         if not re.fullmatch(r"\s*[0-9]{1,6}\s*", count):
             raise UsageError(f"{text!r} is no number of gates.", next_step="Write for example 20, or 5%=10.")
-        plan[parse_ratio(planted) if planted and planted.strip("0.% ") else 0.0] = int(count)
+        if not planted.strip("0.% "):
+            plan[NOTHING] = int(count)
+            continue
+        ((_case, quantities),) = parse_margins([planted]).items()
+        plan |= {Planting(quantity, ratio): int(count) for quantity, ratio in quantities.items()}
     return plan
 
 

@@ -1,8 +1,9 @@
 """``rtxbench selftest gate``: does this machine's gate cry wolf, and what does it find?
 
 Whole gates are run on code compared with itself: unplanted (A/A), and with a slow-down planted by step duplication
-(the candidate runs k(1 + δ) steps and reports k: exact under any noise, no change of code). Every launch and every
-outcome is appended to ``<machine>/gate-selftest.jsonl``, so that an interrupted self-test goes on where it stopped.
+(the candidate runs k(1 + δ) steps and reports k: exact under any noise, no change of code), with memory held at the
+peak, or with a first step that waits. Every launch and every outcome is appended to ``<machine>/gate-selftest.jsonl``,
+so that an interrupted self-test goes on where it stopped.
 """
 
 import contextlib
@@ -16,28 +17,37 @@ from typing import Final, NamedTuple
 import rtxbench
 from rtxbench.errors import UsageError
 from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
-from rtxbench.gate.records import case_observations, launch_observation, open_journal
+from rtxbench.gate.records import NOTHING, Planting, case_observations, launch_observation, open_journal, planted_in
 from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.gate.session import Settings, run_session
 from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_SELFTEST_TOPIC, Observation
 from rtxbench.results.store import LoadedRun, RunWriter, disk_errors, load_results, load_run
-from rtxbench.units import format_duration, format_percent
+from rtxbench.units import format_duration
 
 __all__ = ["DEFAULT_PLAN", "SelftestRequest", "replay_files", "run_selftest", "schedule"]
 
-DEFAULT_PLAN: Final[dict[float, int]] = {0.0: 40, 0.05: 20}
-"""Planted slow-down → gates to run."""
-_EDITION: Final = "e-process"
+DEFAULT_PLAN: Final[dict[Planting, int]] = {
+    NOTHING: 40,
+    Planting("step time", 0.05): 20,
+    Planting("peak memory", 0.05): 3,
+    Planting("first step", 0.5): 3,
+}
+"""What is planted → gates to run."""
+_CASES: Final = {"first step": "rtxbench.gate.steps:numpy_whitening"}
+_CASE: Final = "rtxbench.gate.steps:numpy_mlp"
+"""What is gated unless another case is named; its first step is too short to be gated."""
+_EDITION: Final = "process-pairs"
 """Of the decision rule: gates of another rule or another length of launch do not count as done."""
 
 
 class SelftestRequest(NamedTuple):
     """The self-test that was asked for."""
 
-    plan: dict[float, int]
-    case: str = "rtxbench.gate.steps:numpy_mlp"
+    plan: dict[Planting, int]
+    case: str | None = None
+    """``module:function``; ``None``: steps of rtxbench's own."""
     root: Path = Path(rtxbench.__file__).parent.parent
     """Folder the case is imported from."""
     results_dir: Path = Path("results")
@@ -54,14 +64,14 @@ def run_selftest(request: SelftestRequest, say: Callable[[str], None]) -> tuple[
     Raises:
         MeasurementError: the case cannot be measured, or the disk is full; what is on record stays.
     """
-    case = request.case.rpartition(":")[2]
+    case = (request.case or _CASE).rpartition(":")[2]
     name = f"gate-selftest-{case}-{request.profile.name}-{_EDITION}".replace("_", "-")
     environment = describe()
     with (
         _alone(request.results_dir / environment.machine / f"{name}.lock", say),
         open_journal(request.results_dir, environment, "gate-selftest", name=name) as journal,
     ):
-        done = Counter(float(line.labels["planted_ratio"]) for line in _gates(journal.path))
+        done = Counter(planted_in(line) for line in _gates(journal.path))
         jobs = schedule(request.plan, done)
         began_s = time.monotonic()
         for number, planted in enumerate(jobs):
@@ -70,7 +80,7 @@ def run_selftest(request: SelftestRequest, say: Callable[[str], None]) -> tuple[
             spent_s = time.monotonic() - began_s
             left_s = spent_s / (number + 1) * (len(jobs) - number - 1)
             say(
-                f"gate {number + 1} of {len(jobs)}  planted {format_percent(planted, 0)}  → {outcome}"
+                f"gate {number + 1} of {len(jobs)}  planted {planted.text}  → {outcome}"
                 f"  ({format_duration(spent_s)} so far, about {format_duration(left_s)} to go)"
             )
         path = journal.path
@@ -117,25 +127,25 @@ def _of_selftest(run: LoadedRun) -> list[Observation]:
     return [record for record in run.of_kind(Observation) if record.topic == GATE_SELFTEST_TOPIC]
 
 
-def schedule(plan: dict[float, int], done: Counter[float]) -> list[float]:
+def schedule(plan: dict[Planting, int], done: Counter[Planting]) -> list[Planting]:
     """The gates still to run, levels spread evenly over time so that none meets only the machine's quiet hour.
 
     Args:
-        plan: planted slow-down (0.05 for 5 %) → gates wanted.
-        done: planted slow-down → gates already in the records.
+        plan: what is planted → gates wanted.
+        done: what is planted → gates already in the records.
 
     Returns:
-        The planted slow-down of each gate to run, in order.
+        What to plant in each gate to run, in order.
     """
     missing = {level: max(0, wanted - done[level]) for level, wanted in plan.items()}
     places = [((i + 0.5) / count, level) for level, count in missing.items() for i in range(count)]
     return [level for _place, level in sorted(places)]
 
 
-def _one_gate(request: SelftestRequest, planted: float, number: int, journal: RunWriter) -> str:
+def _one_gate(request: SelftestRequest, planted: Planting, number: int, journal: RunWriter) -> str:
     arm = ArmSource(sys.executable, request.root, (request.root,))
-    settings = Settings((request.case,), budget_s=float("inf"))
-    labels = {"planted_ratio": repr(planted), "gate": str(number)}
+    settings = Settings((request.case or _CASES.get(planted.quantity, _CASE),), budget_s=float("inf"))
+    labels = {"planted_ratio": repr(planted.ratio), "planted_quantity": planted.quantity, "gate": str(number)}
     (result,) = run_session(
         settings,
         lambda case, launch: measure_launch(arm, arm, request.profile, case, launch, planted),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rtxbench.errors import MeasurementError
 from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE, CaseDecision, GateOutcome, decide_cases
 from rtxbench.records import Flag, Launch
+from rtxbench.stats import trimmed_mean
 
-__all__ = ["CaseResult", "GateLaunch", "LaunchPair", "Settings", "run_session", "step_times_s"]
+__all__ = ["CaseResult", "GateLaunch", "ProcessPair", "Settings", "run_session", "step_times_s"]
 
 _LEAST: Final = {"peak memory": 16.0 * 2**20, "first step": 0.05}
 """Bytes and seconds below which both arms' figures are an interpreter's, not the step's: they are not gated."""
@@ -36,45 +37,53 @@ class Settings(NamedTuple):
         return {**self.margins, **self.case_margins.get(case, {})}
 
 
-class LaunchPair(NamedTuple):
-    """Measurements of one launch of one case."""
+class ProcessPair(NamedTuple):
+    """One fresh process of each arm: what their interleaved blocks say."""
 
     log_ratio: float
     """ln(candidate ÷ baseline) of step time; above zero the candidate is slower."""
     baseline: Launch
     candidate: Launch
 
+    @property
+    def figures(self) -> dict[str, tuple[float, float]]:
+        """Quantity → (baseline, candidate), of those beside step time that both arms have."""
+        both = {
+            "peak memory": (self.baseline.peak_memory_bytes, self.candidate.peak_memory_bytes),
+            "first step": (self.baseline.first_step_s, self.candidate.first_step_s),
+        }
+        return {name: (old, new) for name, (old, new) in both.items() if old and new}
+
 
 class GateLaunch(NamedTuple):
-    """One finished launch of one case."""
+    """One finished launch of one case: as many pairs of processes as its time allows, and the number they agree on."""
 
     case: str
     number: int
     """From 1, within the case."""
-    log_ratio: float
-    """ln(candidate ÷ baseline) of step time; above zero the candidate is slower."""
-    baseline: Launch
-    candidate: Launch
+    pairs: tuple[ProcessPair, ...]
+    """At least one."""
     flags: tuple[Flag, ...] = ()
 
     @property
+    def log_ratio(self) -> float:
+        """ln(candidate ÷ baseline) of step time, trimmed mean over the pairs; above zero the candidate is slower."""
+        return trimmed_mean([pair.log_ratio for pair in self.pairs])
+
+    @property
     def log_ratios(self) -> dict[str, float]:
-        """Quantity → ln(candidate ÷ baseline), of those that both arms have."""
-        arms = {
-            "peak memory": (self.baseline.peak_memory_bytes, self.candidate.peak_memory_bytes),
-            "first step": (self.baseline.first_step_s, self.candidate.first_step_s),
-        }
-        others = {name: math.log(new / old) for name, (old, new) in arms.items() if old and new}
+        """Quantity → ln(candidate ÷ baseline), of those that both arms of every pair have."""
+        figures = [pair.figures for pair in self.pairs]
+        names = [name for name in figures[0] if all(name in one for one in figures)]
+        others = {name: trimmed_mean([math.log(one[name][1] / one[name][0]) for one in figures]) for name in names}
         return {"step time": self.log_ratio, **others}
 
     @property
     def gated(self) -> set[str]:
         """The quantities that are large enough in either arm to be the step's own."""
-        largest = {
-            "peak memory": max(self.baseline.peak_memory_bytes or 0, self.candidate.peak_memory_bytes or 0),
-            "first step": max(self.baseline.first_step_s, self.candidate.first_step_s),
-        }
-        return {"step time", *(name for name, value in largest.items() if value >= _LEAST[name])}
+        figures = [pair.figures for pair in self.pairs]
+        large = (name for one in figures for name, both in one.items() if max(both) >= _LEAST[name])
+        return {"step time", *large}
 
 
 class CaseResult(NamedTuple):
@@ -95,7 +104,7 @@ class CaseResult(NamedTuple):
 
 LaunchDone = Callable[[GateLaunch, CaseDecision], None]
 Watch = Callable[[GateLaunch], tuple[Flag, ...]]
-MeasureLaunch = Callable[[str, int], LaunchPair]
+MeasureLaunch = Callable[[str, int], Sequence[ProcessPair]]
 
 
 def step_times_s(launch: Launch) -> NDArray[np.float64]:
@@ -115,7 +124,7 @@ def run_session(
 
     Args:
         settings: cases, margins, budget.
-        measure: (case, launch number) → log-ratio and both launches.
+        measure: (case, launch number) → the pairs of processes of that launch.
         launch_done: told of each finished launch and what follows from it.
         watch: the environment's flags of a launch; an invalid one is measured again, twice at most.
         clock: seconds.
@@ -169,7 +178,7 @@ def _valid_launch(case: str, number: int, measure: MeasureLaunch, watch: Watch) 
     """A launch whose environment was valid, tried three times."""
     flags: tuple[Flag, ...] = ()
     for _attempt in range(3):
-        launch = GateLaunch(case, number, *measure(case, number))
+        launch = GateLaunch(case, number, tuple(measure(case, number)))
         flags = watch(launch)
         if not any(flag.severity == "invalid" for flag in flags):
             return launch._replace(flags=flags)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-__all__ = ["gate_decisions", "numpy_mlp", "tensorflow_mlp"]
+__all__ = ["gate_decisions", "numpy_mlp", "numpy_whitening", "tensorflow_mlp"]
 
 
 def numpy_mlp() -> Callable[[], float]:
@@ -25,6 +25,22 @@ def numpy_mlp() -> Callable[[], float]:
         output[:] -= 0.01 * (activation.T @ gradient)
         hidden[:] -= 0.01 * (images.T @ back)
         return -float(np.log((share * labels).sum(axis=1)).mean())
+
+    return step
+
+
+def numpy_whitening() -> Callable[[], float]:
+    """Whiten batches in plain numpy; the first step computes the transform and takes a hundred times as long."""
+    import numpy as np
+
+    images = np.random.default_rng(0).normal(size=(2048, 784))
+    transform: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+
+    def step() -> float:
+        if not transform:
+            variances, axes = np.linalg.eigh(images.T @ images / len(images))
+            transform.append(axes / np.sqrt(variances))
+        return float((images[:64] @ transform[0]).std())
 
     return step
 

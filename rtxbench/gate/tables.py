@@ -65,7 +65,7 @@ def render_rows(rows: Sequence[SelftestRow]) -> "Table":
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            format_percent(row.planted_ratio, 0) if row.planted_ratio else "none",
+            row.planted.text,
             str(row.gates),
             share_text(row.regression),
             "–" if row.launches_mean is None else f"{row.launches_mean:.1f}",
@@ -113,10 +113,11 @@ def render_rules(gates: int) -> "Table":
 
     title = f"simulated, {gates:,} gates each: regression / pass / inconclusive %, launches"
     table = Table(title=title, title_justify="left")
-    for heading in ("noise of a launch's ratio", "slow-down", "first edition", "this gate"):
+    for heading in ("noise of a process", "slow-down", "first edition", "this gate", "one pair a launch"):
         table.add_column(heading, justify="left" if heading.startswith("noise") else "right")
     for row in rule_table(gates):
-        table.add_row(row.regime, format_percent(row.slowdown_ratio, 0), row.former.text, row.present.text)
+        rates = (rate.text for rate in (row.former, row.present, row.slow_start))
+        table.add_row(row.regime, format_percent(row.slowdown_ratio, 0), *rates)
     return table
 
 

@@ -23,6 +23,9 @@ FOREIGN_ROOT = "RTXBENCH_FOREIGN_ROOT"
 SEARCH_PATH = "RTXBENCH_SEARCH_PATH"
 """Variable that holds the folders this arm's code is imported from."""
 
+PLANTED = "RTXBENCH_PLANTED"
+"""Variable that holds what a self-test plants in this arm: ``peak memory=0.05`` or ``first step=0.5``."""
+
 _INSTALLED = {"site-packages", "dist-packages"}
 _MAX_MESSAGE = 600
 
@@ -70,6 +73,7 @@ def _build(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
     arm = _Built(request["case"]["workload"])
     built = time.monotonic()
     arm.run(1)
+    time.sleep(_planted("first step") * (time.monotonic() - built))
     first_step_s = time.monotonic() - built
     foreign = _foreign_modules(os.environ.get(FOREIGN_ROOT, ""))
     if foreign:
@@ -94,7 +98,10 @@ def _describe(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any
     finite = isinstance(result, int | float) and math.isfinite(result)
     missing = {} if finite else {"loss": f"the step returned {result!r}"[:_MAX_MESSAGE]}
     loss = float(result) if finite else None
-    return {"type": "Described", "loss": loss, "peak_memory_bytes": _peak_memory_bytes(), "missing": missing}
+    extra = _held_at_the_peak(_planted("peak memory"))
+    described = {"type": "Described", "loss": loss, "peak_memory_bytes": _peak_memory_bytes(), "missing": missing}
+    del extra
+    return described
 
 
 def _peak_memory_bytes() -> float:
@@ -105,14 +112,32 @@ def _peak_memory_bytes() -> float:
     return max(0.0, _peak_resident_bytes() - _IDLE_BYTES)
 
 
+def _planted(quantity: str) -> float:
+    """Return the share to plant of that quantity; 0 outside a self-test."""
+    name, _, ratio = os.environ.get(PLANTED, "").partition("=")
+    return float(ratio) if name == quantity else 0.0
+
+
+def _held_at_the_peak(ratio: float) -> bytes:
+    """Allocate so much that the arm's peak rises by that share, as if the step had held it all along."""
+    if not ratio:
+        return b""
+    below_peak = _peak_resident_bytes() - _status_bytes("VmRSS:")
+    return b"\x01" * int(below_peak + ratio * _peak_memory_bytes())
+
+
+def _status_bytes(field: str) -> float:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 (pathlib's is slower)
+        return next(1024.0 * float(line.split()[1]) for line in status if line.startswith(field))
+
+
 def _peak_resident_bytes() -> float:
     """Largest resident set of this program.
 
     Linux counts it from the program's start (VmHWM); its ``ru_maxrss`` also remembers the parent it was forked from.
     """
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 (pathlib's is slower)
-            return next(1024.0 * float(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+        return _status_bytes("VmHWM:")
     except (OSError, StopIteration):
         import resource
 

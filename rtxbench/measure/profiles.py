@@ -47,6 +47,9 @@ class Profile:
     """Aimed-at length of one block, seconds."""
     timed_budget_s: float = math.inf
     """A launch makes fewer rounds, though at least three, where they would take longer than this."""
+    timed_share: float = 0.0
+    """Rounds go on for at least this share of what starting, building and warm-up took: a launch that was long in
+    coming is not timed for a moment."""
     warm_up: WarmUpRule | ShortWarmUp
     group_budget_s: float
     """No launch of a group is started that would not end within it, by the longest so far (the first always is)."""

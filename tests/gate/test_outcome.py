@@ -18,6 +18,7 @@ from rtxbench.gate.outcome import (
     render_markdown,
     render_table,
 )
+from rtxbench.gate.records import NOTHING, Planting
 from rtxbench.gate.statistics.decision import PASS_EVIDENCE, decide
 from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
@@ -150,7 +151,9 @@ def test_parsers_answer_or_refuse(text: str) -> None:
 
 def test_plan_of_a_selftest() -> None:
     """A plain number is unplanted, ``5%=10`` is planted; nonsense is refused."""
-    assert runner.parse_plan(["20", "5%=10", "0%=3"]) == {0.0: 3, 0.05: 10}
+    memory = Planting("peak memory", 0.05)
+    slow = Planting("step time", 0.05)
+    assert runner.parse_plan(["20", "5%=10", "0%=3", "peak-memory=5%=2"]) == {NOTHING: 3, slow: 10, memory: 2}
     with pytest.raises(UsageError, match="no number of gates"):
         runner.parse_plan(["5%=many"])
     with pytest.raises(UsageError, match="no number of gates"):

@@ -13,15 +13,23 @@ from rtxbench.gate.statistics.operating_characteristics import former_replay, ru
 
 
 def test_half_the_launches_of_the_first_edition() -> None:
-    """At 1 % per process: no false alarm, every 5 % slow-down found, in at most 7 launches and fewer than before."""
+    """No false alarm, every 5 % slow-down found, in at most 7 launches and fewer than before, up to 2 % per process."""
     rows = {(row.regime, row.slowdown_ratio): row for row in rule_table(200, slowdowns=(0.0, 0.05))}
-    mild, slow = rows["1 % per process", 0.0], rows["1 % per process", 0.05]
-    assert mild.present.regression == 0.0
-    assert slow.present.regression == 1.0
-    assert slow.present.launches_mean <= 7 < slow.former.launches_mean
+    for name in ("1 % per process", "2 % per process"):
+        clean, slow = rows[name, 0.0], rows[name, 0.05]
+        assert clean.present.regression == 0.0
+        assert slow.present.regression >= max(0.99, slow.former.regression - 0.005)
+        assert slow.present.launches_mean <= 7 < slow.former.launches_mean
     rough = rows["2 % per process", 0.05]
-    assert rough.present.regression > rough.former.regression
-    assert rough.present.passed < rough.former.passed
+    assert rough.slow_start.regression > rough.former.regression
+    assert rough.slow_start.passed < rough.former.passed
+
+
+def test_false_alarms_are_those_of_the_first_edition_or_fewer() -> None:
+    """In every regime, also those that break the e-value's promise, within 0.5 points (and the simulation's error)."""
+    for row in rule_table(1000, slowdowns=(0.0,)):
+        for rate in (row.present, row.slow_start):
+            assert rate.regression <= row.former.regression + 0.005 + 2 * (row.former.regression / 1000) ** 0.5
 
 
 def test_the_former_rule_is_the_one_it_is_compared_with() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from rtxbench.errors import UsageError
 from rtxbench.gate import selftest
+from rtxbench.gate.records import NOTHING, Planting
 from rtxbench.gate.replay import selftest_rows
 from rtxbench.gate.statistics.noise import REGIMES, paired_log_ratios, simulate_blocks
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
@@ -84,10 +85,11 @@ def test_too_few_launches_to_replay() -> None:
 
 def test_schedule_mixes_levels_and_leaves_out_what_is_done() -> None:
     """Levels are spread over time; finished gates are not run again."""
-    jobs = selftest.schedule({0.0: 4, 0.05: 2}, Counter({0.0: 2}))
-    assert Counter(jobs) == {0.0: 2, 0.05: 2}
-    assert jobs[:2] in ([0.0, 0.05], [0.05, 0.0])
-    assert selftest.schedule({0.0: 4}, Counter({0.0: 9})) == []
+    slow = Planting("step time", 0.05)
+    jobs = selftest.schedule({NOTHING: 4, slow: 2}, Counter({NOTHING: 2}))
+    assert Counter(jobs) == {NOTHING: 2, slow: 2}
+    assert jobs[:2] in ([NOTHING, slow], [slow, NOTHING])
+    assert selftest.schedule({NOTHING: 4}, Counter({NOTHING: 9})) == []
 
 
 def test_replay_needs_a_selftest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rtxbench.gate.launching import GATE_PROFILES
+from rtxbench.gate.records import NOTHING
 from rtxbench.gate.selftest import SelftestRequest, run_selftest
 from rtxbench.records import Observation
 from rtxbench.results.store import load_results
@@ -28,7 +29,7 @@ def selftest(folder: Path, gates: int) -> tuple[int, int]:
     """Run a self-test of a sleeping step; (rows' gates, launches on record)."""
     (folder / "sleeping.py").write_text(SLEEPING.format(step_s=0.001))
     request = SelftestRequest(
-        plan={0.0: gates},
+        plan={NOTHING: gates},
         case="sleeping:case",
         root=folder,
         results_dir=folder / "results",

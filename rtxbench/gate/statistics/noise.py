@@ -68,7 +68,8 @@ class LaunchRegime(NamedTuple):
     mode_size: float = 0.15
     """How much slower it is, log scale."""
     persistence: float = 0.0
-    """Chance that a process is in the mode of the one before it rather than in one of its own."""
+    """Chance that an arm keeps its mode from one launch to the next rather than draws one; then all processes of a
+    launch are in it. At 0 each process draws its own."""
     session_sd: float = 0.0
     """Of the ratio itself, one draw for all launches of a gate: no gate can see it."""
 
@@ -85,7 +86,11 @@ LAUNCH_REGIMES: Final = (
 
 
 def simulate_log_ratios(
-    regime: LaunchRegime, shape: tuple[int, int], slowdown_ratio: float, generator: np.random.Generator
+    regime: LaunchRegime,
+    shape: tuple[int, int],
+    slowdown_ratio: float,
+    generator: np.random.Generator,
+    pairs: int = 1,
 ) -> NDArray[np.float64]:
     """Log-ratios of launches, shape (gates, launches).
 
@@ -94,15 +99,17 @@ def simulate_log_ratios(
         shape: (gates, launches).
         slowdown_ratio: true slow-down of the candidate, 0.05 for 5 %.
         generator: source of randomness.
+        pairs: of processes in a launch, whose trimmed mean is its log-ratio.
     """
     gates, launches = shape
-    fresh = generator.random((gates, launches, 2)) < regime.mode_share
-    stays = generator.random((gates, launches, 2)) < regime.persistence
+    processes = generator.normal(0.0, regime.process_sd, (gates, launches, pairs, 2))
+    slow = generator.random((gates, launches, 1 if regime.persistence else pairs, 2)) < regime.mode_share
+    stays = generator.random((gates, launches, 1, 2)) < regime.persistence
     for launch in range(1, launches):
-        fresh[:, launch] = np.where(stays[:, launch], fresh[:, launch - 1], fresh[:, launch])
-    arms = generator.normal(0.0, regime.process_sd, fresh.shape) + regime.mode_size * fresh
+        slow[:, launch] = np.where(stays[:, launch], slow[:, launch - 1], slow[:, launch])
     session = generator.normal(0.0, regime.session_sd, (gates, 1))
-    return np.asarray(np.log1p(slowdown_ratio) + session + arms[..., 1] - arms[..., 0])
+    arms = processes + regime.mode_size * slow
+    return np.asarray(np.log1p(slowdown_ratio) + session + _trimmed(arms[..., 1] - arms[..., 0], 0.2))
 
 
 def simulate_blocks(
@@ -140,9 +147,13 @@ def paired_log_ratios(logs: NDArray[np.float64], proportion: float = 0.2) -> NDA
     Returns:
         Shape (gates, launches). The vectorised form of `rtxbench.stats.log_ratio_per_round` and ``trimmed_mean``.
     """
-    per_round = np.sort(logs[..., 1, :].mean(axis=-1) - logs[..., 0, :].mean(axis=-1), axis=-1)
-    cut = int(proportion * per_round.shape[-1])
-    return np.asarray(per_round[..., cut : per_round.shape[-1] - cut].mean(axis=-1))
+    return _trimmed(logs[..., 1, :].mean(axis=-1) - logs[..., 0, :].mean(axis=-1), proportion)
+
+
+def _trimmed(values: NDArray[np.float64], proportion: float) -> NDArray[np.float64]:
+    """Trimmed mean over the last axis."""
+    cut = int(proportion * values.shape[-1])
+    return np.asarray(np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1))
 
 
 def _machine(regime: NoiseRegime, shape: tuple[int, int, int], generator: np.random.Generator) -> NDArray[np.float64]:

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 ROUNDS: Final = 16
+PAIRS: Final = 5
+"""Of processes in a launch of a step that starts quickly; six where the machine is idle."""
 _FORMER_MOST: Final = 17
 """Launches the first edition's rule took at most."""
 
@@ -75,12 +77,16 @@ class RuleRate(NamedTuple):
 
 
 class RuleRow(NamedTuple):
-    """The present rule beside the first edition's on the same simulated launches."""
+    """The present rule beside the first edition's in the same simulated noise."""
 
     regime: str
     slowdown_ratio: float
     former: RuleRate
+    """Of launches that are one pair of processes, as the first edition's were."""
     present: RuleRate
+    """Of launches of `PAIRS` pairs."""
+    slow_start: RuleRate
+    """The present rule on the former's launches: what a step that starts slowly gets."""
 
 
 def coverage(log_ratios: NDArray[np.float64], truth: float, confidence: float = 0.95) -> Estimate:
@@ -168,11 +174,15 @@ def rule_table(
     rows = []
     for regime in LAUNCH_REGIMES:
         for slowdown in slowdowns:
-            launches = simulate_log_ratios(regime, (gates, _FORMER_MOST), slowdown, generator).tolist()
-            former = _rule_rate([former_replay(row) for row in launches])
-            present = [(decision.outcome, used) for decision, used in map(replay, launches)]
-            rows.append(RuleRow(regime.name, slowdown, former, _rule_rate(present)))
+            single = simulate_log_ratios(regime, (gates, _FORMER_MOST), slowdown, generator).tolist()
+            several = simulate_log_ratios(regime, (gates, LAUNCHES_MOST), slowdown, generator, PAIRS).tolist()
+            former = _rule_rate([former_replay(row) for row in single])
+            rows.append(RuleRow(regime.name, slowdown, former, _present(several), _present(single)))
     return rows
+
+
+def _present(launches: Sequence[Sequence[float]]) -> RuleRate:
+    return _rule_rate([(decision.outcome, used) for decision, used in map(replay, launches)])
 
 
 def former_replay(

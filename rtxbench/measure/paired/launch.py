@@ -123,10 +123,12 @@ def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> 
     round_s = sum(2 * arm.step_s * (arm.steps_per_block + arm.lead_in()) for arm in live)
     longer = _OPEN_QUESTION_FACTOR if pairing.launches >= profile.launches_min else 1
     affordable = longer * profile.timed_budget_s / round_s if round_s > 0 else math.inf
-    wanted = profile.rounds
-    if profile.rounds_max and round_s > 0:
+    wanted: float = profile.rounds
+    if round_s > 0:
         start_s = sum(arm.built.build_s + arm.built.first_step_s + arm.warmup_s for arm in live)
-        wanted = rounds_that_pay(pairing, start_s, round_s, profile)
+        wanted = max(wanted, profile.timed_share * start_s / round_s)
+        if profile.rounds_max:
+            wanted = rounds_that_pay(pairing, start_s, round_s, profile)
     return max(_LEAST_ROUNDS if profile.rounds >= _LEAST_ROUNDS else 1, int(min(affordable, wanted)))
 
 

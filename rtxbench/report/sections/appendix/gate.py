@@ -72,7 +72,7 @@ def rates_figure(rows: Sequence[SelftestRow]) -> Drawing:
     for arm in _ARMS:
         points = [(index + arm.offset, getattr(row, arm.field)) for index, row in enumerate(rows)]
         _draw(axes, [(place, share) for place, share in points if share is not None], arm)
-    axes.set_xticks(range(len(rows)), [_planted(row) for row in rows])
+    axes.set_xticks(range(len(rows)), [row.planted.text for row in rows])
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_ylim(-5, 109)
     axes.set_xlabel("planted slow-down of the candidate")
@@ -119,7 +119,7 @@ def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], arm: _Plotted) -
 
 
 def _figure(machine: str, title: str, rows: Sequence[SelftestRow]) -> Figure:
-    said = "; ".join(f"{_planted(row)}: gate {_share(row.regression)}, stored baseline {_share(row.stored_baseline)}"
+    said = "; ".join(f"{row.planted.text}: gate {_share(row.regression)}, stored baseline {_share(row.stored_baseline)}"
                      for row in rows)  # fmt: skip
     return Figure(
         name=anchor(f"gate-selftest-{machine}"),
@@ -146,7 +146,7 @@ def _table(title: str, rows: Sequence[SelftestRow]) -> Table:
         ),
         rows=tuple(
             (
-                _planted(row),
+                row.planted.text,
                 f"{row.gates}",
                 _cell(row.regression),
                 f"{row.inconclusive}",
@@ -158,10 +158,6 @@ def _table(title: str, rows: Sequence[SelftestRow]) -> Table:
             for row in rows
         ),
     )
-
-
-def _planted(row: SelftestRow) -> str:
-    return format_percent(row.planted_ratio, 0) if row.planted_ratio else "none"
 
 
 def _share(share: Estimate | None) -> str:
