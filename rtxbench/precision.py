@@ -1,7 +1,7 @@
 """The precisions a case can train in, and what a device can do with each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -15,105 +15,108 @@ class Precision:
     """One row of `PRECISIONS`: everything in which one precision differs from another."""
 
     name: str
-    policy: str
-    """Keras dtype policy of the model's layers."""
+    """The name a user types; it is also the Keras dtype policy of the model's layers, unless the row is ``tf32``."""
     tf32: bool = False
-    """Whether float32 matrix products may round their inputs to TF32's 10-bit mantissa. The layers of a mixed policy
-    that stay in float32 must not silently run in TF32 either."""
+    """Allows float32 matrix products to round their inputs to TF32's 10-bit mantissa. The layers of a mixed policy that
+    stay in float32 must not silently run in TF32 either."""
     loss_scaling: bool = False
-    """Whether gradients underflow without a scaled loss."""
+    """Gradients underflow without a scaled loss."""
     product_error: tuple[float, float]
     """Least and greatest relative error of a matrix product in this format against float64: the proof that it was one.
     Measured on this project's machines, and simulated for TF32 (2.9e-4 rounded, 7.7e-4 truncated)."""
-    convolution_error: tuple[float, float]
-    """The same for a convolution. A library may compute one allowed to round to TF32 without rounding, and a strict
-    one by Winograd's method, which loses a digit."""
-    products: Literal["vector", "matrix"]
-    """Unit that computes the matrix products on an NVIDIA GPU: CUDA cores, or Tensor Cores."""
+    convolution_error: tuple[float, float] | None = None
+    """The same for a convolution, where it differs. A library may compute one allowed to round to TF32 without
+    rounding, and a strict one by Winograd's method, which loses a digit."""
     compute_capability: float = 0.0
-    """Least compute capability of a GPU whose Tensor Cores take this format."""
-    format: str
-    """The number format in words, for the sentence about a GPU that lacks it."""
+    """Least compute capability of a GPU whose Tensor Cores take this format; 0: CUDA cores compute the products."""
     not_on_cpu: str = ""
     """Why no CPU trains in it; empty where one can."""
     not_on_cpu_uncompiled: str = ""
     """Why a CPU cannot train in it without a compiler; empty where it can."""
     usual_on: str = ""
     """Kind of device (cpu or gpu) whose users turn to this precision first when they leave float32."""
-    peak: str
-    """Field of `rtxbench.catalog.cards.Card` with the paper peak of its matrix products."""
-    color: str
-    """Of its marks in every figure: one per precision, apart from all others for colour-blind readers."""
     term: str
-    """What a reader must know of it, as the report's glossary says it."""
+    """The sentence of the report's glossary."""
+    color: str = ""
+    """Of its marks in every figure; `PRECISIONS` gives each row the next of the colours below."""
+
+    @property
+    def policy(self) -> str:
+        """Keras dtype policy of the model's layers."""
+        return "float32" if self.tf32 else self.name
 
     @property
     def dtype(self) -> str:
         """Type of the operands of matrix products."""
         return self.policy.removeprefix("mixed_")
 
+    @property
+    def format(self) -> str:
+        """The number format in words, for the sentence about a GPU that lacks it."""
+        return "TF32" if self.tf32 else self.dtype
+
+    @property
+    def peak(self) -> str:
+        """Field of `rtxbench.catalog.cards.Card` with the paper peak of its matrix products."""
+        return f"{self.format.lower().replace('float', 'fp').replace('bfp', 'bf')}_flop_per_s"
+
+    @property
+    def products(self) -> Literal["vector", "matrix"]:
+        """Unit that computes the matrix products on an NVIDIA GPU: CUDA cores, or Tensor Cores."""
+        return "matrix" if self.compute_capability else "vector"
+
+    def error_range(self, metric: str) -> tuple[float, float]:
+        """Least and greatest error of ``matmul_relative_error`` or ``convolution_relative_error``."""
+        other = self.convolution_error if metric == "convolution_relative_error" else None
+        return other or self.product_error
+
+
+_COLORS: Final = ("#0072b2", "#56b4e9", "#e69f00", "#009e73", "#882255", "#cc79a7", "#d55e00", "#000000")
+"""Apart from each other also for colour-blind readers (Okabe and Ito 2008; the fifth is Tol's wine)."""
+
+
+def _coloured(rows: Iterable[Precision]) -> dict[str, Precision]:
+    return {row.name: replace(row, color=_COLORS[position]) for position, row in enumerate(rows)}
+
 
 PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
+    _coloured(
+        (
             Precision(
                 name="float32",
-                policy="float32",
                 product_error=(0.0, 2e-6),
                 convolution_error=(0.0, 2e-5),
-                products="vector",
-                format="float32",
-                peak="fp32_flop_per_s",
-                color="#0072b2",
                 term="Strict single precision: TF32 is switched off, which is not the default of TensorFlow on recent "
                 "GPUs.",
             ),
             Precision(
                 name="tf32",
-                policy="float32",
                 tf32=True,
                 product_error=(5e-5, 1e-3),
                 convolution_error=(0.0, 1e-3),
-                products="matrix",
                 compute_capability=8.0,
-                format="TF32",
                 not_on_cpu="TF32 is a number format of NVIDIA Tensor Cores (Ampere and newer); a CPU has none.",
-                peak="tf32_flop_per_s",
-                color="#56b4e9",
                 term="Single-precision storage; matrix products on Tensor Cores with a 10-bit mantissa.",
             ),
             Precision(
                 name="mixed_float16",
-                policy="mixed_float16",
                 loss_scaling=True,
                 product_error=(1e-4, 1e-3),
-                convolution_error=(1e-4, 1e-3),
-                products="matrix",
                 compute_capability=7.0,
-                format="float16",
                 not_on_cpu_uncompiled="mixed_float16 on a CPU without XLA falls back to reference kernels, about 200 "
                 "times slower than float32; not waited for. Use mixed_bfloat16, or compiler xla.",
                 usual_on="gpu",
-                peak="fp16_flop_per_s",
-                color="#e69f00",
                 term="16-bit float arithmetic with 32-bit master weights and loss scaling.",
             ),
             Precision(
                 name="mixed_bfloat16",
-                policy="mixed_bfloat16",
                 product_error=(1e-3, 1e-2),
-                convolution_error=(1e-3, 1e-2),
-                products="matrix",
                 compute_capability=8.0,
-                format="bfloat16",
                 usual_on="cpu",
-                peak="bf16_flop_per_s",
-                color="#009e73",
                 term="As above with bfloat16, which has float32's range and needs no loss scaling.",
             ),
         )
-    }
+    )
 )
 
 _ARCHITECTURES: Final = {7.0: "Volta", 8.0: "Ampere", 8.9: "Ada", 9.0: "Hopper", 10.0: "Blackwell"}
@@ -169,10 +172,8 @@ def why_unproven(precision: str, numerics: Mapping[str, float]) -> str | None:
     row = PRECISIONS.get(precision)
     if row is None:
         return None
-    for what, key, (least, greatest) in (
-        ("matrix product", "matmul_relative_error", row.product_error),
-        ("convolution", "convolution_relative_error", row.convolution_error),
-    ):
+    for what, key in (("matrix product", "matmul_relative_error"), ("convolution", "convolution_relative_error")):
+        least, greatest = row.error_range(key)
         error = numerics.get(key)
         if error is not None and not least <= error <= greatest:
             looks = " or ".join(other.format for other in PRECISIONS.values() if _fits(other, key, error)) or "none"
@@ -184,5 +185,5 @@ def why_unproven(precision: str, numerics: Mapping[str, float]) -> str | None:
 
 
 def _fits(row: Precision, key: str, error: float) -> bool:
-    least, greatest = row.product_error if key == "matmul_relative_error" else row.convolution_error
+    least, greatest = row.error_range(key)
     return least <= error <= greatest

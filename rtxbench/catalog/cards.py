@@ -97,6 +97,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """Accumulating in FP32, which is what training does."""
     fp16_accumulate_fp16_flop_per_s: float | None
     bf16_flop_per_s: float | None
+    fp8_flop_per_s: float | None
     int8_op_per_s: float | None
     sm_count: int | None
     boost_clock_hz: float | None
@@ -267,6 +268,7 @@ def _from_numbers(row: Mapping[str, str], numbers: Mapping[str, float | None]) -
         fp16_flop_per_s=rates[1],
         fp16_accumulate_fp16_flop_per_s=rates[2],
         bf16_flop_per_s=_scaled(numbers["bf16_tensor_tflops_dense"], 1e12) or (rates[1] if derived else None),
+        fp8_flop_per_s=_scaled(numbers["fp8_tensor_tflops_dense"], 1e12),
         int8_op_per_s=rates[3],
         sm_count=_integer(numbers["sm_count"]),
         boost_clock_hz=_scaled(numbers["boost_clock_mhz"], 1e6),

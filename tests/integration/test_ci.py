@@ -171,7 +171,10 @@ def test_the_runner_takes_no_command_from_the_gate_s_output(project: Path, tools
 
 def test_actions_are_pinned_and_keep_no_token() -> None:
     """Every foreign action is named by its commit, checkout keeps no credentials, and no index supplies rtxbench."""
-    files = [ACTION / "action.yml", PROJECT / ".github" / "workflows" / "gate.yml"]
+    files = [
+        ACTION / "action.yml",
+        *((PROJECT / ".github" / "workflows" / f"{name}.yml") for name in ("gate", "tests")),
+    ]
     texts = [path.read_text() for path in files] + [DOCS.read_text()]
     for text in texts:
         used = re.findall(r"uses: ([\w./-]+)@(\S+)", text)
@@ -200,6 +203,19 @@ def test_action_declares_what_its_script_reads() -> None:
     used = set(re.findall(r"inputs\.([\w-]+)", (ACTION / "action.yml").read_text()))
     assert used == set(action["inputs"])
     assert not any("${{" in step.get("run", "") for step in steps)
+
+
+def test_a_workflow_runs_every_tox_environment_that_checks_something() -> None:
+    """An environment that no workflow runs decays unseen; measuring and writing a report check nothing."""
+    written = (PROJECT / "tox.ini").read_text()
+    environments = set(re.findall(r"^\[testenv:(.+)\]", written, re.MULTILINE)) - {"bench", "bench-cuda", "report"}
+    run = set()
+    for path in (PROJECT / ".github" / "workflows").glob("*.yml"):
+        for job in loaded(path)["jobs"].values():
+            named = job.get("strategy", {}).get("matrix", {}).get("environment", [])
+            commands = " ".join(step.get("run", "") for step in job["steps"])
+            run |= {*named, *re.findall(r"tox -e ([\w-]+)", commands)}
+    assert run == environments
 
 
 def test_the_project_gates_itself() -> None:
