@@ -17,13 +17,14 @@ from rtxbench.report.sections.cards.published_cards import published_section
 from rtxbench.report.sections.cards.purchase import purchase_section
 from rtxbench.report.sections.evidence.ratios import ratios_section
 from rtxbench.report.sections.evidence.side_by_side import side_by_side_section
+from rtxbench.report.sections.evidence.spread import spread_section
 from rtxbench.report.sections.evidence.trials import claims_section
 from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.report.sections.evidence.why import why_section
 
 __all__ = ["APPENDIX", "EVIDENCE", "SECTIONS", "VIEWS"]
 
-EVIDENCE: Final = (verdicts_section, ratios_section, side_by_side_section, claims_section, why_section)
+EVIDENCE: Final = (verdicts_section, ratios_section, side_by_side_section, spread_section, claims_section, why_section)
 APPENDIX: Final = (
     throughput_section,
     engines_section,
