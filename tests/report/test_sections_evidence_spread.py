@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import structs
-from rtxbench.report.base import Context, Paragraph, Table
 
 from rtxbench.records import CaseRecord
+from rtxbench.report.parts import Context, Paragraph, Table
 from rtxbench.report.sections.evidence.spread import spread_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.machine import Environment
 from rtxbench.placement import is_functional_check
-from rtxbench.report.base import Block, Cell, Column, Context, Paragraph, Section, Table
+from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.titles import device_title
 from rtxbench.results.frames import rows
 from rtxbench.stats import student_t
