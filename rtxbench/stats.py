@@ -28,6 +28,7 @@ __all__ = [
     "smallest_effect",
     "student_t",
     "theil_sen_slope",
+    "theil_sen_slopes",
     "trimmed_mean",
     "two_window_steady",
     "upper_bound",
@@ -164,9 +165,13 @@ def _effect_factor(launches: int) -> float:
 
 def theil_sen_slope(values: ArrayLike) -> float:
     """Median of the slopes between all pairs, per index step (Sen 1968)."""
-    y = np.asarray(values, dtype=float)
-    i, j = np.triu_indices(y.size, k=1)
-    return float(np.median((y[j] - y[i]) / (j - i)))
+    return float(theil_sen_slopes(np.asarray(values, dtype=float)))
+
+
+def theil_sen_slopes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`theil_sen_slope` of each series, shape (…, n) → (…)."""
+    i, j = np.triu_indices(values.shape[-1], k=1)
+    return np.asarray(np.median((values[..., j] - values[..., i]) / (j - i), axis=-1))
 
 
 def two_window_steady(

@@ -111,6 +111,7 @@ def _analytic(name: str, method: str, question: Question, asked_batch: int | Non
     network = NETWORKS.get(name)
     model = None if network is not None else _model(name)
 
+    @cache  # every card of one size asks for the same batches
     def need(batch: int) -> Need:
         setup = Setup(
             batch_size=batch,

@@ -9,7 +9,7 @@ import csv
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -179,7 +179,7 @@ def match_device(device_name: str, memory_bytes: int | None, cards: Mapping[str,
     if "max-q" in device_name.lower() and "blackwell" not in device_name.lower():
         return None
     wanted = _key(device_name)
-    hits = [c for c in cards.values() if re.fullmatch(re.escape(wanted) + r"(\d+gb)?", _key(c.name))]
+    hits = [card for card in cards.values() if _is_of_that_name(_key(card.name), wanted)]
     if len(hits) == 1 and (memory_bytes is None or _same_memory(hits[0], memory_bytes)):
         return hits[0]
     fitting = [card for card in hits if memory_bytes is not None and _same_memory(card, memory_bytes)]
@@ -334,6 +334,12 @@ def _integer(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
+def _is_of_that_name(key: str, wanted: str) -> bool:
+    """Compare keys; the catalogue tells cards of one name apart by their memory."""
+    return key.startswith(wanted) and re.fullmatch(r"(\d+gb)?", key[len(wanted) :]) is not None
+
+
+@lru_cache(maxsize=4096)
 def _key(name: str) -> str:
     """Letters and digits only, without the words every card shares: ``NVIDIA GeForce RTX 3090`` → ``3090``."""
     text = re.sub(r"\b(nvidia|geforce|rtx|quadro|generation)\b", " ", name.lower().replace("rtx", "rtx "))

@@ -7,7 +7,6 @@ people's machines, software and years; predicted ones carry a range; what fits i
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ from rtxbench.advice.basis import Basis, choose_basis, published_figure
 from rtxbench.advice.memory.models import MODELS
 from rtxbench.advice.memory_basis import memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
-from rtxbench.advice.prediction.forecast import Forecaster, NoForecast
+from rtxbench.advice.prediction.forecast import NoForecast, published_forecaster
 from rtxbench.advice.question import Question
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import WORKLOAD_MODELS, curated
@@ -89,11 +88,6 @@ def known_elsewhere(claims: Iterable[Claim], runs: Sequence[LoadedRun]) -> dict[
     return {claim.id: found for claim in claims if (found := statements(claim, runs))}
 
 
-@cache
-def _forecaster() -> Forecaster:
-    return Forecaster(curated().kept, load_cards())
-
-
 def is_about(wanted: Elsewhere, card: str) -> bool:
     """Return whether the claim is about the card of that name."""
     return any(fnmatchcase(card, pattern) for pattern in wanted.cards)
@@ -155,7 +149,7 @@ def _published_statement(pair: PublishedPair) -> Statement:
 def card_figures(wanted: Elsewhere) -> tuple[str, list[CardFigure]]:
     """Name one example's unit, and the first model's throughput on every card of the claim, fastest first."""
     question = Question(workload=wanted.models[0], precision=wanted.precision)
-    basis = choose_basis(question, curated().kept, _forecaster(), ())
+    basis = choose_basis(question, curated().kept, published_forecaster(), ())
     if basis is None:
         return "examples", []
     found = [_card_figure(card, basis) for card in _cards(wanted)]
@@ -171,7 +165,7 @@ def _card_figure(card: Card, basis: Basis) -> CardFigure:
     if _too_large(card, basis):
         why = "by its dimensions the model does not fit in this card's memory"
         return CardFigure(card, None, None, None, None, why)
-    forecaster = _forecaster()
+    forecaster = published_forecaster()
     forecast = forecaster.predict(card, basis.case, None, forecaster.anchors(basis.case, card.card_class))
     if isinstance(forecast, NoForecast):
         return CardFigure(card, None, None, None, None, forecast.reason)

@@ -69,14 +69,17 @@ class MachineEvidence:
     runs: tuple[LoadedRun, ...]
     _cases: dict[str, CaseRecord] = field(default_factory=dict)
     _observations: dict[str, Observation] = field(default_factory=dict)
-    _ratios: list[tuple[Environment, RatioRecord]] = field(default_factory=list)
+    _ratios: dict[tuple[str, str, Case, Case], list[tuple[Environment, RatioRecord]]] = field(default_factory=dict)
+    """What was compared → its records: one comparison is matched once, however often it was measured."""
     _profiles: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for run in self.runs:
             self._cases.update({record.record_id: record for record in run.of_kind(CaseRecord)})
             self._observations.update({record.record_id: record for record in run.of_kind(Observation)})
-            self._ratios.extend((run.run.environment, record) for record in run.of_kind(RatioRecord))
+            for record in run.of_kind(RatioRecord):
+                pair = (record.metric, record.replicate, record.baseline, record.candidate)
+                self._ratios.setdefault(pair, []).append((run.run.environment, record))
             self._profiles[run.run.run_id] = run.run.profile
 
     def profile_of(self, record: RatioRecord) -> str:
@@ -92,10 +95,10 @@ class MachineEvidence:
         """Matching ratio records, oldest first."""
         found = [
             PairedEvidence(record, self._problem(record, comparison), self._trends(record))
-            for environment, record in self._ratios
-            if matches(record, comparison)
-            and lacks(environment, claim) is None
-            and _enough_gpus(record.candidate, environment)
+            for records in self._ratios.values()
+            if matches(records[0][1], comparison)
+            for environment, record in records
+            if lacks(environment, claim) is None and _enough_gpus(record.candidate, environment)
         ]
         return sorted(found, key=lambda evidence: evidence.record.finished_at)
 
@@ -127,7 +130,8 @@ class MachineEvidence:
         found = [
             comparison.metric
             for comparison in claim.comparisons
-            if comparison.was_metric and any(matches(r, comparison, comparison.was_metric) for _, r in self._ratios)
+            if comparison.was_metric
+            and any(matches(known[0][1], comparison, comparison.was_metric) for known in self._ratios.values())
         ]
         if not found:
             return ""

@@ -11,6 +11,7 @@ any law: the card is then predicted from it (`ratios`).
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +29,10 @@ from rtxbench.advice.prediction.scaling_laws import (
     points_of,
     training_points,
 )
-from rtxbench.catalog.cards import Card
-from rtxbench.catalog.published import Published
+from rtxbench.catalog.cards import Card, load_cards
+from rtxbench.catalog.published import Published, curated
 
-__all__ = ["Forecast", "Forecaster", "NoForecast"]
+__all__ = ["Forecast", "Forecaster", "NoForecast", "published_forecaster"]
 
 
 class Forecast(NamedTuple):
@@ -160,3 +161,9 @@ def _forecast(log_value: float, half_width: float, batch: int, names: tuple[str,
 
 def _spelled(card: Card) -> str:
     return "GeForce" if card.card_class == "geforce" else card.card_class
+
+
+@cache
+def published_forecaster() -> Forecaster:
+    """The method fitted to the package's own catalogue and figures, once a process: its cross-validation takes time."""
+    return Forecaster(curated().kept, load_cards())

@@ -312,9 +312,11 @@ def conformal_log_half_width(errors: Floats, coverage: float = 0.90) -> float:
 
 def _within(values: Floats, groups: Labels) -> Floats:
     """``values`` (…, n) less the mean of their group (n labels)."""
-    names, inverse = np.unique(groups, return_inverse=True)
-    membership = np.eye(len(names))[inverse]
-    return np.asarray(values - (values @ membership / membership.sum(axis=0))[..., inverse], dtype=np.float64)
+    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(values[..., order], starts, axis=-1)
+    return np.asarray(values - (sums / counts)[..., inverse], dtype=np.float64)
 
 
 def _joined(*columns: Labels) -> Labels:

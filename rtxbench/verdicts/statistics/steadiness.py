@@ -4,12 +4,14 @@ An arm that still warms up says nothing against a ratio whose arms move together
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtxbench.records import Launch, Measurement
-from rtxbench.stats import log_ratio_per_round, theil_sen_slope
+from rtxbench.stats import theil_sen_slopes
 
 __all__ = ["ratio_trend_p_value", "ratio_trends"]
 
@@ -34,8 +36,7 @@ def ratio_trend_p_value(baseline: Measurement, candidate: Measurement) -> float 
 
     if len(baseline.launches) != len(candidate.launches):
         return None
-    pairs = zip(baseline.launches, candidate.launches, strict=True)
-    slopes = np.array([slope for a, b in pairs if (slope := _slope(a, b)) is not None])
+    slopes = _slopes(baseline.launches, candidate.launches)
     if slopes.size < _LEAST_LAUNCHES:
         return None
     error = float(slopes.std(ddof=1)) / math.sqrt(slopes.size)
@@ -44,16 +45,23 @@ def ratio_trend_p_value(baseline: Measurement, candidate: Measurement) -> float 
     return float(2 * stdtr(slopes.size - 1, -abs(float(slopes.mean())) / error))
 
 
-def _slope(baseline: Launch, candidate: Launch) -> float | None:
-    """Change of ln(candidate ÷ baseline) of step time per round; ``None`` where the launches share too few rounds."""
-    times = [_block_times_s(launch) for launch in (baseline, candidate)]
-    if times[0].shape != times[1].shape or len(times[0]) < _LEAST_ROUNDS:
-        return None
-    return theil_sen_slope(log_ratio_per_round(times[0], times[1]))
+def _slopes(baselines: Sequence[Launch], candidates: Sequence[Launch]) -> NDArray[np.float64]:
+    """Change of ln(candidate ÷ baseline) of step time per round, one a launch; those of too few rounds left out.
+
+    Launches of equally many blocks are computed together: results of a hundred thousand records hold as many.
+    """
+    by_count: dict[int, list[tuple[Launch, Launch]]] = {}
+    for pair in zip(baselines, candidates, strict=True):
+        count = len(pair[0].blocks_ns)
+        if count == len(pair[1].blocks_ns) and count // 2 >= _LEAST_ROUNDS:
+            by_count.setdefault(count, []).append(pair)
+    slopes = [theil_sen_slopes(_log_steps(pairs, 1) - _log_steps(pairs, 0)) for pairs in by_count.values()]
+    return np.concatenate(slopes) if slopes else np.empty(0)
 
 
-def _block_times_s(launch: Launch) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Seconds per step of the two blocks of every round, shape (rounds, 2)."""
-    blocks = np.array(launch.blocks_ns, dtype=np.float64).reshape(-1, 2)
-    seconds = (blocks[:, 1] - blocks[:, 0]) / 1e9 / launch.steps_per_block
-    return seconds[: len(seconds) // 2 * 2].reshape(-1, 2)
+def _log_steps(pairs: Sequence[tuple[Launch, Launch]], arm: int) -> NDArray[np.float64]:
+    """Mean log seconds per step of the two blocks of every round, shape (launches, rounds)."""
+    blocks = np.array([pair[arm].blocks_ns for pair in pairs], dtype=np.float64)
+    steps = np.array([pair[arm].steps_per_block for pair in pairs])
+    logs = np.log((blocks[..., 1] - blocks[..., 0]) / 1e9 / steps[:, None])
+    return np.asarray(logs[:, : logs.shape[1] // 2 * 2].reshape(len(pairs), -1, 2).mean(axis=2))

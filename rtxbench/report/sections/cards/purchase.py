@@ -64,14 +64,14 @@ _LOSES_NOTHING: Final = (
 def purchase_section(context: Context) -> Section | None:
     """Advice from the package's published data, joined by the machines of this report."""
     from rtxbench.advice.options import advise
-    from rtxbench.advice.prediction.forecast import Forecaster
+    from rtxbench.advice.prediction.forecast import published_forecaster
     from rtxbench.advice.question import Question
     from rtxbench.catalog.cards import load_cards
     from rtxbench.catalog.prices import load_prices
     from rtxbench.catalog.published import curated
 
     cards, rows = load_cards(), curated().kept
-    forecaster, prices = Forecaster(rows, cards), load_prices(None, cards)
+    forecaster, prices = published_forecaster(), load_prices(None, cards)
 
     def asked(workload: str, rank_by: str | None) -> Advice:
         question = Question(workload=workload, precision=_PRECISION, rank_by=rank_by, max_devices=1)
