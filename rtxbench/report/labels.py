@@ -24,9 +24,15 @@ __all__ = [
 
 
 def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:
-    """Yield each wanted machine, the reader's first, with its heading; none where the report has only one machine."""
+    """Yield each wanted machine that is shown in full (`Context.in_full`) with its heading; none for a machine alone.
+
+    Where the reader's machine has nothing to show, the wanted machine of the most recent run stands for the others.
+    """
     several = len(context.machines) > 1
-    for machine in sorted(context.machines, key=lambda machine: machine != context.focus):
+    shown = context.in_full
+    if not any(machine in wanted for machine in shown):
+        shown = tuple(machine for machine in reversed(context.machines) if machine in wanted)[:1]
+    for machine in shown:
         if machine in wanted:
             yield machine, (Subheading(context.titles[machine]),) if several else ()
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,9 @@ __all__ = [
 ]
 
 
+_MOST_IN_FULL: Final = 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """Everything a section may draw on. One object per report; sections read it and change nothing."""
@@ -93,6 +96,16 @@ class Context:
         for loaded in self.runs:
             counts[loaded.run.environment.machine] += len(loaded.records)
         return max(counts, key=lambda machine: counts[machine])
+
+    @property
+    def in_full(self) -> tuple[str, ...]:
+        """The machines that sections show one by one, the reader's first; of three or more it alone.
+
+        The others stand side by side, in one table a section: a page that repeats itself for each machine is not read.
+        """
+        if len(self.machines) > _MOST_IN_FULL:
+            return (self.focus,)
+        return tuple(sorted(self.machines, key=lambda machine: machine != self.focus))
 
     @cached_property
     def diagnoser(self) -> Diagnoser:

@@ -17,7 +17,7 @@ from rtxbench.report.drawing.pool import Drawing, Drawn, drawing_processes
 from rtxbench.report.drawing.purchase import FitCell, fit_matrix
 from rtxbench.report.parts import Figure
 from rtxbench.report.sections.table import SECTIONS
-from tests.synthetic import write_results
+from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 from tests.synthetic_report import context_of
 from tests.waiting import gone, wait_until
 
@@ -76,7 +76,7 @@ def test_killed_processes_lose_no_figure(at_once: bool) -> None:
 
 def test_every_figure_can_go_to_another_process(tmp_path: Path) -> None:
     """No section's figure holds what cannot be pickled."""
-    context = context_of(write_results(tmp_path))
+    context = context_of(write_results(tmp_path, (BIG_GPU, CPU_ONLY)))
     figures = [figure for make in SECTIONS if (section := make(context)) for figure in section.figures]
     assert len(figures) > 5
     for figure in figures:

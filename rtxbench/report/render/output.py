@@ -15,6 +15,7 @@ from rtxbench.records import Verdict
 from rtxbench.report.drawing.pool import Drawing
 from rtxbench.report.labels import plural
 from rtxbench.report.parts import Context, View, ViewPlan
+from rtxbench.report.render.bounds import bounded
 from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
@@ -160,7 +161,8 @@ def make_views(context: Context, plans: Sequence[ViewPlan], drawing: Drawing | N
     for plan in plans:
         sections = []
         for make in plan.sections:
-            if (section := make(context)) is not None:
+            if (made := make(context)) is not None:
+                section = bounded(made)
                 sections.append(section)
                 if drawing is not None:
                     drawing.begin(section.figures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Final, NamedTuple
 
 from rtxbench.placement import is_functional_check
@@ -78,6 +79,8 @@ def ratios_section(context: Context) -> Section | None:
         blocks += heading
         blocks += [Intervals(caption="", groups=tuple(groups), better=_BETTER)] if groups else []
         blocks.append(_table(title, records, thresholds, plain=plain))
+    if len(latest) > len(context.in_full):
+        blocks.append(_on_every_machine(context, latest))
     return Section(id="ratios", title="Comparisons", blocks=tuple(blocks))
 
 
@@ -189,4 +192,41 @@ def _table_row(record: RatioRecord, threshold: float | None, *, plain: bool) -> 
         "" if threshold is None else format_ratio(threshold),
         "" if smallest is None else format_percent(smallest),
         _cautions(record),
+    )
+
+
+def _on_every_machine(context: Context, latest: Mapping[str, Sequence[RatioRecord]]) -> Table:
+    """One row a comparison, over all machines that made it: on how many the first is better, and how the ratios lie."""
+    ratios: dict[tuple[str, str], dict[str, float]] = {}
+    for machine, records in latest.items():
+        for record in records:
+            if record.ratio.value > 0 and not _is_check(record):
+                said = say_pair(record.candidate, record.baseline)
+                ratios.setdefault((said, record.metric), {})[machine] = record.ratio.value
+    shared = sorted(ratios.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows = tuple(_spread_row(*key, values, values.get(context.focus)) for key, values in shared if len(values) > 1)
+    columns = (
+        Column("Comparison"),
+        Column("Better on", numeric=True),
+        Column("Lowest", numeric=True),
+        Column("Median", numeric=True),
+        Column("Highest", numeric=True),
+        Column("This machine", numeric=True),
+    )
+    caption = f"The same comparisons on {len(latest)} machines: each machine's latest ratio"
+    return Table(caption=caption, columns=columns, rows=rows, folded=len(rows) > _ROWS_OPEN)
+
+
+_ROWS_OPEN: Final = 12
+
+
+def _spread_row(said: str, metric: str, values: Mapping[str, float], own: float | None) -> tuple[Cell | str, ...]:
+    found = sorted(values.values())
+    return (
+        Cell(said, note="" if metric == "throughput" else say_metric(metric)),
+        f"{sum(value > 1 for value in found)} of {len(found)}",
+        format_ratio(found[0]),
+        format_ratio(median(found)),
+        format_ratio(found[-1]),
+        "" if own is None else format_ratio(own),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -44,14 +45,21 @@ def why_section(context: Context) -> Section | None:
             "shapes or counted traffic, not from a sensor."
         )
     ]
-    found = {m: _machine(context.machines[m], records, context.runs, diagnoser) for m, records in latest.items()}
-    if not any(found.values()):
+    shown = context.in_full if any(machine in latest for machine in context.in_full) else tuple(latest)[-1:]
+    found = {
+        machine: _machine(context.machines[machine], latest[machine], context.runs, diagnoser)
+        for machine in shown
+        if machine in latest
+    }
+    everywhere = _causes_everywhere(latest, diagnoser) if len(latest) > len(context.in_full) else []
+    if not any(found.values()) and not everywhere:
         return None
     for machine, heading in machine_headings(context, [machine for machine in found if found[machine]]):
         blocks += [*heading, *found[machine]]
     silent = [context.titles[machine] for machine in found if not found[machine]]
     if silent:
         blocks.append(Paragraph(f"On {' and '.join(silent)} {_NO_EVIDENCE}", tone="muted"))
+    blocks += everywhere
     return Section(id="why", title="Why it is not faster", blocks=tuple(blocks))
 
 
@@ -91,6 +99,25 @@ def _machine(
     blocks += _ceiling_blocks(title, observations)
     blocks += _energy_blocks(title, records)
     return blocks
+
+
+def _causes_everywhere(latest: Mapping[str, Sequence[CaseRecord]], diagnoser: Diagnoser) -> list[Block]:
+    """One row per cause over all machines: on how many, and in how many of their cases. Empty without evidence."""
+    cases: Counter[str] = Counter()
+    machines: dict[str, set[str]] = {}
+    for machine, records in latest.items():
+        for record in records:
+            found = diagnoser.case(record)
+            if found is not None and found.code != "undetermined":
+                cases[found.title] += 1
+                machines.setdefault(found.title, set()).add(machine)
+    rows = tuple(
+        (f"{title[0].upper()}{title[1:]}", f"{len(machines[title])}", f"{count}")
+        for title, count in cases.most_common()
+    )
+    columns = (Column("Limited by"), Column("Machines", numeric=True), Column("Cases", numeric=True))
+    caption = f"What limits {plural(sum(cases.values()), 'measured case')} on {plural(len(latest), 'machine')}"
+    return [Table(caption=caption, columns=columns, rows=rows)] if rows else []
 
 
 def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
