@@ -8,9 +8,9 @@ import msgspec
 from rtxbench.report.parts import Column, Interval, IntervalGroup, Intervals, Section, Table, VerdictCards
 from rtxbench.report.render.bounds import MOST_INTERVALS, MOST_ROWS, bounded
 from rtxbench.report.render.output import build_context, load_runs
-from rtxbench.report.sections.ratios import ratios_section
-from rtxbench.report.sections.verdicts import verdicts_section
-from rtxbench.report.sections.why import why_section
+from rtxbench.report.sections.evidence.ratios import ratios_section
+from rtxbench.report.sections.evidence.verdicts import verdicts_section
+from rtxbench.report.sections.evidence.why import why_section
 from rtxbench.verdicts.claims import load_claims
 from tests.synthetic import write_results
 
