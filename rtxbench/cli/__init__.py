@@ -15,7 +15,7 @@ from rtxbench.cli.checkup import doctor
 from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
-from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_promises
+from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_load, selftest_promises
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
@@ -227,6 +227,7 @@ app.command(name="advise")(advise)
 selftest.callback()(selftest_promises)
 selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
+selftest.command("load")(selftest_load)
 app.add_typer(selftest, name="selftest")
 app.add_typer(fleet, name="fleet")
 app.command(name="history")(history)

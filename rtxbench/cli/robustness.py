@@ -1,10 +1,10 @@
-"""``rtxbench selftest hostile`` and ``kills``: mutated files through every reader, and kills of every process."""
+"""``rtxbench selftest hostile``, ``kills`` and ``load``: mutated files, killed processes, many records."""
 
 from typing import Annotated
 
 import typer
 
-__all__ = ["selftest_hostile", "selftest_kills", "selftest_promises"]
+__all__ = ["selftest_hostile", "selftest_kills", "selftest_load", "selftest_promises"]
 
 
 def selftest_promises(context: typer.Context) -> None:
@@ -101,3 +101,40 @@ def selftest_kills(
         typer.echo(f"{len(trials)} commands, {hit} of them killed before they ended; {bad} with a problem")
     if bad:
         raise typer.Exit(FAULT)
+
+
+def selftest_load(
+    size: Annotated[
+        list[int] | None, typer.Option(min=1, help="Records (repeatable). Default: 1,000, 10,000 and 100,000.")
+    ] = None,
+    machines: Annotated[int, typer.Option(min=1, help="How many machines they are of.")] = 4,
+    command: Annotated[list[str] | None, typer.Option(help="Only this command (repeatable): claims, report.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line a measurement.")] = False,
+) -> None:
+    """Measure how judging and the report grow with the number of records: time, memory, size of the page.
+
+    The records are made up, in a temporary folder. Wall time counts where nothing else runs; compare processor time.
+    """
+    import tempfile
+    from pathlib import Path
+
+    import msgspec
+
+    from rtxbench.lookup import named
+    from rtxbench.robustness.load import COMMANDS, load_curve
+
+    chosen = tuple(command or COMMANDS)
+    for name in chosen:
+        named(COMMANDS, name, "command")
+    if not as_json:
+        typer.echo("command     records machines  input MB   wall s    CPU s  peak MiB  page kB")
+    with tempfile.TemporaryDirectory() as folder:
+        for point in load_curve(size or (1_000, 10_000, 100_000), chosen, Path(folder), machines):
+            if as_json:
+                typer.echo(msgspec.json.encode(point).decode())
+                continue
+            page = "" if point.page_bytes is None else f"{point.page_bytes / 1e3:.0f}"
+            typer.echo(
+                f"{point.command:8} {point.records:10} {point.machines:8} {point.input_bytes / 1e6:9.1f} "
+                f"{point.wall_s:8.1f} {point.cpu_s:8.1f} {point.peak_bytes / 2**20:9.0f} {page:>8}"
+            )
