@@ -15,6 +15,7 @@ from rtxbench.cli.checkup import doctor
 from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
+from rtxbench.cli.querying import export, query
 from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_load, selftest_promises
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
@@ -222,6 +223,8 @@ app.command()(doctor)
 app.command()(health)
 app.command()(diff)
 app.command()(share)
+app.command()(export)
+app.command()(query)
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
 selftest.callback()(selftest_promises)

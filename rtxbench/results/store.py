@@ -45,6 +45,7 @@ __all__ = [
     "new_record_id",
     "now",
     "one_file_per_run",
+    "read_header",
 ]
 
 PLANTED_SLOWDOWN_RATIO: Final = 0.05
@@ -308,6 +309,16 @@ def load_run(path: Path) -> LoadedRun:
             records.append(_with_purpose(value))
     header = _header(path, header)
     return LoadedRun(header, _last_editions(path, records), path, truncated)
+
+
+def read_header(path: Path) -> Run:
+    """Read the header of a results file, and nothing more of it.
+
+    Raises:
+        RecordError: it has none.
+    """
+    lines = decoded_lines(path, lambda raw: _decode(path, raw), _MAX_LINE_BYTES)
+    return _header(path, next((value for _, value in lines), None))
 
 
 def _header(path: Path, line: Line | None) -> Run:
