@@ -85,7 +85,7 @@ def table_columns(name: str) -> tuple[FrameColumn, ...]:
 
 
 class Exported(NamedTuple):
-    """What an export wrote."""
+    """Counts of one export, and the files it left out."""
 
     records: int
     """Records in the tables that were written anew."""
@@ -154,7 +154,7 @@ def export(
 
 
 def _manifest(out: Path) -> dict[str, dict[str, tuple[int, int]]]:
-    """What the last export read; empty for a new folder."""
+    """Read what the last export read; empty for a new folder."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / _MANIFEST
     if not path.exists():

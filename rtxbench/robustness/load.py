@@ -1,4 +1,4 @@
-"""How long judging and the report take, and how much memory, as results grow: ``rtxbench selftest load``.
+"""Measure the time and memory that judging and the report take as results grow: ``rtxbench selftest load``.
 
 The results are made up and alike in form to real ones (cases of five launches with twelve blocks, paired ratios,
 observations: about 2 kB a record); they are for this measurement alone and lie in a temporary folder. A few runs are
