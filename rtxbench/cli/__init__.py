@@ -11,6 +11,7 @@ import typer
 
 from rtxbench import __version__
 from rtxbench.cli.buying import advise
+from rtxbench.cli.card import selftest_gpu
 from rtxbench.cli.checkup import doctor
 from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
@@ -231,6 +232,7 @@ selftest.callback()(selftest_promises)
 selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
 selftest.command("load")(selftest_load)
+selftest.command("gpu")(selftest_gpu)
 app.add_typer(selftest, name="selftest")
 app.add_typer(fleet, name="fleet")
 app.command(name="history")(history)

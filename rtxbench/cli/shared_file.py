@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from rtxbench.records import CaseRecord, Observation, RatioRecord, Record, Run
+from rtxbench.records import CaseRecord, Observation, RatioRecord, Run
 from rtxbench.results.store import LoadedRun
 
-__all__ = ["anonymous", "describe_shared", "issue_address", "shared_name"]
+__all__ = ["anonymous", "anonymous_json", "describe_shared", "issue_address", "shared_name"]
 
 _PATH: Final = re.compile(r"(?<![\w.:/])(?:~|[A-Za-z]:\\|/)(?:[^\s'\",;:()|]*[\\/])[^\s'\",;:()|]*")
 """A path with at least one folder in it: of a home, a project, a temporary file."""
@@ -31,7 +31,12 @@ def anonymous(loaded: LoadedRun) -> bytes:
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
-def _cleaned(value: Run | Record, numbers: dict[str, str]) -> Any:
+def anonymous_json(document: msgspec.Struct) -> bytes:
+    """Encode one document, cleaned as `anonymous` cleans a run, as a line of JSON."""
+    return msgspec.json.encode(_cleaned(document, {})) + b"\n"
+
+
+def _cleaned(value: msgspec.Struct, numbers: dict[str, str]) -> Any:
     return _walk(msgspec.to_builtins(value), numbers)
 
 

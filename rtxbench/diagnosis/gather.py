@@ -18,7 +18,7 @@ from rtxbench.results.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import RestartingWorker, WorkerSpec, threads_of
 
-__all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "explain", "step_observations"]
+__all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "evidence_spec", "explain", "step_observations"]
 
 CEILING: Final = "ceiling"
 STEP_EVIDENCE: Final = "step-evidence"
@@ -63,20 +63,29 @@ def ceiling_observations(
 def step_observations(run_id: str, cases: Sequence[Case]) -> list[Observation]:
     """Count and profile one step of each case.
 
-    Cases of one engine and device kind share a process; on the CPU two processes, since most of the time goes into
-    tracing on one core, and what is kept of the profile are shares of its own time.
+    On the CPU the cases of one engine share two processes, since most of the time goes into tracing on one core, and
+    what is kept of the profile are shares of its own time. On a GPU each workload has a process of its own.
     """
-    groups: dict[tuple[str, str, str], list[Case]] = {}
-    for case in cases:
-        placement = placement_named(case.placement)
-        own = case.label if placement.isolated else ""
-        groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
     found: dict[Case, FiguresReply | str] = {}
-    for (engine, kind, _own), members in groups.items():
+    for engine, kind, members in _in_processes(cases):
         shares = [share for share in (members[::2], members[1::2]) if share] if kind == "cpu" else [members]
         for share, answers in zip(shares, _run([_step_errand(engine, kind, share) for share in shares]), strict=True):
             found |= zip(share, answers, strict=True)
     return [record for case in cases for record in _observations(run_id, STEP_EVIDENCE, found[case], case, {})]
+
+
+def _in_processes(cases: Sequence[Case]) -> list[tuple[str, str, list[Case]]]:
+    """Engine, device kind and cases of each process.
+
+    No framework gives a GPU's memory back: in one process the models of a whole run would not fit beside each other.
+    """
+    groups: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        placement = placement_named(case.placement)
+        shared = case.workload if placement.device_kind == "gpu" else ""
+        own = case.label if placement.isolated else shared
+        groups.setdefault((case.engine, placement.device_kind, own), []).append(case)
+    return [(engine, kind, members) for (engine, kind, _own), members in groups.items()]
 
 
 class _Errand(NamedTuple):
@@ -95,15 +104,16 @@ def _step_errand(engine: str, kind: str, cases: Sequence[Case]) -> _Errand:
 
 def _run(errands: Sequence[_Errand]) -> list[list[FiguresReply | str]]:
     """Carry out every errand in a process of its own, all at once; answers in the order of its requests."""
-    workers = [RestartingWorker(_spec(errand), EVIDENCE_REPLIES) for errand in errands]
+    workers = [RestartingWorker(evidence_spec(errand.engine, errand.variables), EVIDENCE_REPLIES) for errand in errands]
     with threads_of(workers) as pool:
         return list(pool.map(_answers, workers, errands))
 
 
-def _spec(errand: _Errand) -> WorkerSpec:
-    spec = worker_spec(errand.engine)
-    command = ("-m", "rtxbench.diagnosis.worker", errand.engine)
-    return replace(spec, environment={**spec.environment, **errand.variables}, command=command)
+def evidence_spec(engine: str, variables: Mapping[str, str] | None = None) -> WorkerSpec:
+    """Describe how to start an evidence process of an engine, with variables on top of its workers' own."""
+    spec = worker_spec(engine)
+    command = ("-m", "rtxbench.diagnosis.worker", engine)
+    return replace(spec, environment={**spec.environment, **(variables or {})}, command=command)
 
 
 def _answers(worker: RestartingWorker, errand: _Errand) -> list[FiguresReply | str]:

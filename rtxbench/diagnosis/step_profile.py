@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from rtxbench.diagnosis.kernels import kernel_shares, onednn_shares, parse_onednn
 from rtxbench.diagnosis.xplane import device_kernels
 from rtxbench.engines.contract import TrainStep
-from rtxbench.errors import RecordError
+from rtxbench.errors import RecordError, UnavailableError
 
-__all__ = ["ProfileFinding", "capture_onednn", "profile_gpu"]
+__all__ = ["ProfileFinding", "capture_onednn", "kernels_of", "profile_gpu"]
 
 _STEPS: Final = 3
 
@@ -32,13 +32,11 @@ class ProfileFinding(NamedTuple):
 
 def profile_gpu(engine: str, step: TrainStep, precision: str) -> list[ProfileFinding]:
     """Shares of kernel time by arithmetic unit, and kernels per step, from three steps under the profiler."""
-    step.activate()
-    step.run(1)
     start = time.perf_counter()
     try:
-        kernels = _PROFILERS[engine](lambda: step.run(_STEPS))
-    except (RuntimeError, RecordError, KeyError, OSError) as error:
-        return [ProfileFinding("matrix_unit_time_ratio", None, f"the profiler gave no kernels: {error}")]
+        kernels = kernels_of(engine, step)
+    except UnavailableError as error:
+        return [ProfileFinding("matrix_unit_time_ratio", None, error.message)]
     wall_s = time.perf_counter() - start
     shares = kernel_shares(kernels, precision)
     if shares is None:
@@ -51,6 +49,22 @@ def profile_gpu(engine: str, step: TrainStep, precision: str) -> list[ProfileFin
         ProfileFinding("device_busy_ratio", min(shares.busy_s / wall_s, 1.0), "kernel time ÷ time under the profiler"),
         ProfileFinding("kernels_per_step", shares.kernels / _STEPS, "kernels counted by the profiler"),
     ]
+
+
+def kernels_of(engine: str, step: TrainStep) -> list[tuple[str, float]]:
+    """Profile three steps: (name, seconds) of every kernel the device ran, in the profiler's order.
+
+    Raises:
+        UnavailableError: the profiler gave none; the reason is the framework's.
+    """
+    step.activate()
+    step.run(1)
+    try:
+        return _PROFILERS[engine](lambda: step.run(_STEPS))
+    except (RuntimeError, RecordError, KeyError, OSError) as error:
+        raise UnavailableError(
+            f"the profiler gave no kernels: {error}", next_step="Check that the process may use CUPTI."
+        ) from error
 
 
 def _tensorflow_kernels(run: Callable[[], None]) -> list[tuple[str, float]]:

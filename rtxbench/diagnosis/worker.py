@@ -1,7 +1,7 @@
 """The process that gathers evidence: ``python -m rtxbench.diagnosis.worker ENGINE``.
 
-It answers two requests: measure the ceilings of a device, or profile one step of a case. Apart from the measuring
-workers, because profilers and ``ONEDNN_VERBOSE=1`` would slow what those time.
+It answers three requests: measure the ceilings of a device, profile one step of a case, or name that step's kernels.
+Apart from the measuring workers, because profilers and ``ONEDNN_VERBOSE=1`` would slow what those time.
 """
 
 import sys
@@ -11,17 +11,27 @@ from typing import Final, TypeAlias
 import msgspec
 
 from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
-from rtxbench.diagnosis.step_profile import capture_onednn, profile_gpu
+from rtxbench.diagnosis.step_profile import capture_onednn, kernels_of, profile_gpu
 from rtxbench.engines.contract import Engine
 from rtxbench.engines.controls import device_controls
 from rtxbench.engines.step_work import KnowsItsGradients, KnowsItsWork, StepWork
+from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 from rtxbench.workers.protocol import Close, Failed, Ready
 from rtxbench.workers.serving import serve
 
-__all__ = ["EVIDENCE_REPLIES", "CaseRequest", "CeilingRequest", "EvidenceFigure", "FiguresReply", "main"]
+__all__ = [
+    "EVIDENCE_REPLIES",
+    "CaseRequest",
+    "CeilingRequest",
+    "EvidenceFigure",
+    "FiguresReply",
+    "KernelNames",
+    "KernelRequest",
+    "main",
+]
 
 
 class CeilingRequest(msgspec.Struct, frozen=True, kw_only=True, tag="ceilings"):
@@ -36,6 +46,18 @@ class CaseRequest(msgspec.Struct, frozen=True, kw_only=True, tag="case"):
     """Count and profile one step of a case."""
 
     case: Case
+
+
+class KernelRequest(msgspec.Struct, frozen=True, kw_only=True, tag="kernels"):
+    """Name the kernels of one step of a case."""
+
+    case: Case
+
+
+class KernelNames(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The kernels of three profiled steps: name, calls, seconds of all calls."""
+
+    kernels: tuple[tuple[str, int, float], ...]
 
 
 class EvidenceFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +75,10 @@ class FiguresReply(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     figures: tuple[EvidenceFigure, ...]
 
 
-EvidenceRequest: TypeAlias = CeilingRequest | CaseRequest
+EvidenceRequest: TypeAlias = CeilingRequest | CaseRequest | KernelRequest
 _REQUESTS: Final[msgspec.json.Decoder[EvidenceRequest | Close]] = msgspec.json.Decoder(EvidenceRequest | Close)
-EVIDENCE_REPLIES: Final[msgspec.json.Decoder[FiguresReply | Ready | Failed]] = msgspec.json.Decoder(
-    FiguresReply | Ready | Failed
+EVIDENCE_REPLIES: Final[msgspec.json.Decoder[FiguresReply | KernelNames | Ready | Failed]] = msgspec.json.Decoder(
+    FiguresReply | KernelNames | Ready | Failed
 )
 
 
@@ -101,8 +123,25 @@ def _figure(metric: str, value: float | None, how: str) -> EvidenceFigure:
     return EvidenceFigure(metric=metric, values=(value,), labels={"method": how})
 
 
-def _answerer(engine: Engine) -> Callable[[EvidenceRequest], FiguresReply]:
-    def answer(request: EvidenceRequest) -> FiguresReply:
+def _kernels(engine: Engine, case: Case) -> KernelNames:
+    """The kernels of a case's step, the one that took longest first.
+
+    Raises:
+        UnavailableError: a processor runs no kernels that a profiler would name.
+    """
+    if placement_named(case.placement).device_kind != "gpu":
+        raise UnavailableError("kernel names are asked of a GPU alone.", next_step="Run it where there is one.")
+    seconds: dict[str, list[float]] = {}
+    for name, duration_s in kernels_of(engine.name, engine.build(case, 0)):
+        seconds.setdefault(name, []).append(duration_s)
+    longest_first = sorted(seconds.items(), key=lambda entry: -sum(entry[1]))
+    return KernelNames(kernels=tuple((name, len(calls), sum(calls)) for name, calls in longest_first))
+
+
+def _answerer(engine: Engine) -> Callable[[EvidenceRequest], FiguresReply | KernelNames]:
+    def answer(request: EvidenceRequest) -> FiguresReply | KernelNames:
+        if isinstance(request, KernelRequest):
+            return _kernels(engine, request.case)
         if isinstance(request, CaseRequest):
             return FiguresReply(figures=_case(engine, request))
         return FiguresReply(figures=_ceilings(engine, request))

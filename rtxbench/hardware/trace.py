@@ -30,10 +30,13 @@ __all__ = [
     "ProbeResult",
     "Samples",
     "Trace",
+    "TraceLine",
     "energy_in",
     "load_trace",
     "sampling_jitter_s",
     "summarize",
+    "trace_lines",
+    "trace_of",
     "values_in",
 ]
 
@@ -143,8 +146,8 @@ class End(_Line, frozen=True, tag="end"):
     reason: str
 
 
-_AnyLine: TypeAlias = Header | ProbeResult | _Sample | Failure | Mark | Event | End
-_decoder: msgspec.json.Decoder[_AnyLine] = msgspec.json.Decoder(_AnyLine)
+TraceLine: TypeAlias = Header | ProbeResult | _Sample | Failure | Mark | Event | End
+_decoder: msgspec.json.Decoder[TraceLine] = msgspec.json.Decoder(TraceLine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +195,20 @@ def load_trace(path: Path) -> Trace:
         RecordError: unreadable, not a trace, malformed before its last line, or of a newer version.
     """
     lines, truncated = _decoded(path)
+    return trace_of(lines, path, truncated=truncated)
+
+
+def trace_of(lines: Sequence[TraceLine], path: Path, *, truncated: bool = False) -> Trace:
+    """Put the lines of a recording together.
+
+    Args:
+        lines: the header first, in the order they were written.
+        path: the file they are from, for messages.
+        truncated: the last line was cut off.
+
+    Raises:
+        RecordError: not a trace, or of a newer version.
+    """
     header = lines[0] if lines else None
     if not isinstance(header, Header):
         raise RecordError(f"{path} does not start with a trace header.", next_step="Pass a *.trace.jsonl file.")
@@ -213,7 +230,16 @@ def load_trace(path: Path) -> Trace:
     )
 
 
-def _decoded(path: Path) -> tuple[list[_AnyLine], bool]:
+def trace_lines(path: Path) -> list[TraceLine]:
+    """Read the lines of a trace file as they were written; a last line that was cut off is left out.
+
+    Raises:
+        RecordError: unreadable, or malformed before its last line.
+    """
+    return _decoded(path)[0]
+
+
+def _decoded(path: Path) -> tuple[list[TraceLine], bool]:
     lines = [line for _, line in decoded_lines(path, _decoder.decode, _MAX_LINE_BYTES)]
     return [line for line in lines if line is not None], None in lines
 

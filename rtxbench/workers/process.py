@@ -239,9 +239,14 @@ class RestartingWorker:
 
 
 @contextmanager
-def threads_of(workers: Sequence[RestartingWorker]) -> Iterator[ThreadPoolExecutor]:
-    """Yield a thread per worker to ask them from; at the end, also after Ctrl-C, no thread and no process is left."""
-    pool = ThreadPoolExecutor(max(1, len(workers)))
+def threads_of(workers: Sequence[RestartingWorker], most: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads to ask workers from; at the end, also after Ctrl-C, no thread and no process is left.
+
+    Args:
+        workers: that are asked.
+        most: as many threads; by default one per worker.
+    """
+    pool = ThreadPoolExecutor(max(1, most or len(workers)))
     try:
         yield pool
     finally:

@@ -16,13 +16,13 @@ from rtxbench.stats import two_window_steady
 from rtxbench.workers.process import WorkerProcess
 from rtxbench.workers.protocol import Block, Built, Timed
 
-__all__ = ["LastBusy", "LiveArm", "run_stretch", "survives", "warm_up"]
+__all__ = ["GPU_LEAD_IN_S", "LastBusy", "LiveArm", "run_stretch", "survives", "warm_up"]
 
 _BLOCK_LIMIT_S: Final = 120.0
 _BLOCK_LIMIT_FACTOR: Final = 20.0
 _GPU_IDLE_NS: Final = 100_000_000
 """A card left alone for longer has begun to lower its clocks."""
-_GPU_LEAD_IN_S: Final = 0.5
+GPU_LEAD_IN_S: Final = 0.5
 """Untimed work after that: the clocks are up again (an H200 goes from 345 to 1980 MHz within it)."""
 _STRETCH_BLOCK_S: Final = 1.0
 
@@ -70,7 +70,7 @@ class LiveArm:
         few = 1 if self.step_s > 0.05 else 2
         if self.device_kind != "gpu" or time.monotonic_ns() - self.last_busy.get("gpu", 0) < _GPU_IDLE_NS:
             return few
-        return max(few, math.ceil(_GPU_LEAD_IN_S / max(self.step_s, 1e-7)))
+        return max(few, math.ceil(GPU_LEAD_IN_S / max(self.step_s, 1e-7)))
 
     def step_times(self, blocks: Sequence[tuple[int, int]]) -> list[float]:
         """Divide each block's seconds by its counted steps."""
