@@ -101,7 +101,7 @@ class _State:
         return self.session
 
 
-_USUAL: Final[dict[str, object]] = {"profile": "quick", "engine": "tensorflow", "workload": [], "claim": []}
+_USUAL: Final = {"profile": "quick", "engine": "tensorflow", "form": "native", "workload": [], "claim": []}
 """What needs no check of its name before the bench suite is collected."""
 _STATE: Final = pytest.StashKey[_State]()
 _DEFAULTS_ON: Final = pytest.StashKey[bool]()
@@ -133,6 +133,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--claim", action="append", default=[], help="only this claim (repeatable)")
     group.addoption("--workload", action="append", default=[], help="only this workload (repeatable)")
     group.addoption("--compiler", action="append", default=[], help="none, xla or inductor (repeatable)")
+    group.addoption("--form", default=_USUAL["form"], help="on torch: native (default), or keras: Keras on PyTorch")
     group.addoption("--harness", action="store_true", help="also hold rtxbench against itself (bench_harness.py)")
     group.addoption(
         "--logical-devices",
@@ -212,6 +213,7 @@ def _request(config: pytest.Config, claims: Sequence[str]) -> "Request":
         claims=tuple(claims or config.getoption("--claim")),
         workloads=tuple(config.getoption("--workload")),
         compilers=tuple(config.getoption("--compiler")),
+        form=config.getoption("--form"),
         logical_devices=config.getoption("--logical-devices"),
     )
 

@@ -20,6 +20,7 @@ __all__ = [
     "GATE_LAUNCH_TOPIC",
     "GATE_SELFTEST_TOPIC",
     "GATE_TOPIC",
+    "NATIVE",
     "SCHEMA_VERSION",
     "TRIAL_FINISHED",
     "Case",
@@ -48,6 +49,8 @@ __all__ = [
 SCHEMA_VERSION = 1
 TRIAL_FINISHED: Final = "trial-finished"
 """Metric of the `Observation` that ends a trial: ``--resume`` measures a trial without it again."""
+NATIVE: Final = "native"
+"""Variant of a `Case`: the workload as the engine's own users write it, without Keras."""
 GATE_TOPIC: Final = "gate"
 """Topic of an `Observation` that holds one case's outcome in a gate; the history is drawn from these."""
 GATE_LAUNCH_TOPIC: Final = "gate-launch"
@@ -78,7 +81,12 @@ class Case(_Frozen, frozen=True, kw_only=True):
     device_count: Count = 1
     """Devices the step runs on."""
     variant: str = ""
-    """A named change to the workload, for example ``fused-norm``; empty is the workload as users get it."""
+    """A named change to the workload, for example ``fused-norm``; empty is its Keras form, `NATIVE` its native one."""
+
+    @property
+    def as_published(self) -> bool:
+        """Whether nothing about the workload was changed, in its Keras form or its native one."""
+        return self.variant in ("", NATIVE)
 
     @property
     def label(self) -> str:

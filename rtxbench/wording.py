@@ -8,9 +8,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rtxbench.records import Case, RatioRecord
+from rtxbench.records import NATIVE, Case, RatioRecord
 
-__all__ = ["NAMES", "name_of", "say", "say_change", "say_common", "say_headline", "say_metric", "say_pair"]
+__all__ = [
+    "NAMES",
+    "engine_name",
+    "name_of",
+    "say",
+    "say_change",
+    "say_common",
+    "say_headline",
+    "say_metric",
+    "say_pair",
+]
 
 NAMES: Final[Mapping[str, str]] = {
     # precisions
@@ -92,6 +102,12 @@ def name_of(name: str) -> str:
     return NAMES.get(name, name)
 
 
+def engine_name(case: Case) -> str:
+    """Name the framework of a case as its users would: Keras's layers on PyTorch are not PyTorch."""
+    keras_on_torch = case.engine == "torch" and case.variant != NATIVE and not case.workload.startswith(_OWN)
+    return "Keras on PyTorch" if keras_on_torch else name_of(case.engine)
+
+
 def say(case: Case) -> str:
     """One case: ``ResNet-14, bfloat16, batch 8, on the CPU``."""
     words = [name_of(case.workload), name_of(case.precision)]
@@ -108,12 +124,22 @@ def say_pair(candidate: Case, baseline: Case, metric: str = "throughput") -> str
 
 def say_change(candidate: Case, baseline: Case, metric: str = "throughput") -> str:
     """Name what changed between two cases, and in which figure: ``early stopping instead of all epochs (accuracy)``."""
-    changed = [field for field in _FIELDS if getattr(candidate, field) != getattr(baseline, field)]
+    changed = _changed(candidate, baseline)
     if "workload" in changed:  # a model's own name comes first, what else differs after it
         changed.insert(0, changed.pop(changed.index("workload")))
     over, under = (_side(changed, case) for case in (candidate, baseline))
     said = f"{over} instead of {under}" if changed else "the same case twice"
     return said if metric == "throughput" else f"{said} ({say_metric(metric)})"
+
+
+def _changed(candidate: Case, baseline: Case) -> list[str]:
+    """The fields that differ; a native form against a Keras form is told by the engine's name."""
+    changed = [field for field in _FIELDS if getattr(candidate, field) != getattr(baseline, field)]
+    if "variant" in changed and candidate.as_published and baseline.as_published:
+        changed.remove("variant")
+        if "engine" not in changed:
+            changed.insert(int("precision" in changed), "engine")
+    return changed
 
 
 def _side(changed: Sequence[str], case: Case) -> str:
@@ -129,7 +155,8 @@ def _side(changed: Sequence[str], case: Case) -> str:
 
 def say_common(candidate: Case, baseline: Case) -> str:
     """Name what both sides share, as far as it does not go without saying: ``ResNet-14, batch 8, on the CPU``."""
-    same = [field for field in _FIELDS if getattr(candidate, field) == getattr(baseline, field)]
+    changed = _changed(candidate, baseline)
+    same = [field for field in _FIELDS if field not in changed]
     order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
     return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))
 
@@ -160,11 +187,15 @@ def say_metric(metric: str) -> str:
 
 
 def _is_said(field: str, case: Case) -> bool:
+    if field == "variant" and case.variant == NATIVE:
+        return False  # the engine's name says it
     return bool(getattr(case, field) != _UNSAID.get(field, object()))
 
 
 def _word(field: str, case: Case) -> str:
     value = getattr(case, field)
+    if field == "engine":
+        return engine_name(case)
     if field == "batch_size":
         return f"batch {value}"
     if field == "device_count":

@@ -160,16 +160,17 @@ def _measured_line(question: Question, runs: Sequence[LoadedRun]) -> Line | None
     for run in runs:
         for record in run.of_kind(CaseRecord):
             case, measurement = record.case, record.measurement
-            same = case.workload == question.workload and case.precision == question.precision and not case.variant
+            same = case.workload == question.workload and case.precision == question.precision and case.as_published
             if not (same and case.placement == "gpu" and measurement and measurement.peak_memory_bytes):
                 continue
-            if measurement.peak_memory_method is None:
+            method = measurement.peak_memory_method
+            if method is None:
                 continue  # recorded before a peak was that of one arm alone
-            key = (run.run.environment.machine, case.engine, case.compiler, measurement.peak_memory_method)
+            key = (run.run.environment.machine, case.engine, case.compiler, case.variant, method)
             sets.setdefault(key, {})[case.batch_size] = float(measurement.peak_memory_bytes)
     if not sets:
         return None
-    (_, engine, compiler, _), peaks = max(sets.items(), key=lambda entry: len(entry[1]))
+    (_, engine, compiler, _, _), peaks = max(sets.items(), key=lambda entry: len(entry[1]))
     how = f"measured peaks at {len(peaks)} batch sizes ({engine}, compiler {compiler})"
     return line_through(peaks, how) if len(peaks) > 1 else None
 

@@ -68,7 +68,7 @@ def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
     """Weak scaling of the same precision: several cards at the same batch each, against one."""
     for record in parallel:
         case, count = record.case, record.case.device_count
-        same = case.precision == owned.precision and case.batch_size == count * owned.batch_size and not case.variant
+        same = case.precision == owned.precision and case.batch_size == count * owned.batch_size and case.as_published
         if same and count > 1 and record.measurement is not None:
             efficiency = _absolute(record.measurement).value / (count * owned.throughput_per_s)
             return f"{count} of them gave {efficiency:.0%} of {count} times one, measured here"
@@ -81,7 +81,7 @@ def _shares_batch(case: Case) -> bool:
 
 
 def _is_usable(record: CaseRecord) -> bool:
-    single = record.case.placement in ("cpu", "gpu") and record.case.device_count == 1 and not record.case.variant
+    single = record.case.placement in ("cpu", "gpu") and record.case.device_count == 1 and record.case.as_published
     return single and record.measurement is not None and all(flag.severity != "invalid" for flag in record.flags)
 
 

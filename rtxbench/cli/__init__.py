@@ -67,6 +67,9 @@ def run(
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
     engine: _Engine = None,
     compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
+    form: Annotated[
+        str, typer.Option(help="On torch: native (default), or keras: Keras's layers on PyTorch.")
+    ] = "native",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
     logical_devices: Annotated[
@@ -93,6 +96,7 @@ def run(
         claims_file=file,
         workloads=tuple(workload or ()),
         compilers=tuple(compiler or ()),
+        form=form,
         logical_devices=logical_devices,
         batch_size=batch_size,
     )

@@ -196,7 +196,7 @@ def _against_published(card: Card | None, runs: Sequence[LoadedRun]) -> list[Hea
         for record in loaded.of_kind(CaseRecord):
             case = record.case
             one_gpu = case.device_count == 1 and placement_named(case.placement).device_kind == "gpu"
-            if record.measurement is None or case.variant or not one_gpu:
+            if record.measurement is None or not case.as_published or not one_gpu:
                 continue
             rows = _published(case, record.measurement.tokens_per_example, card)
             if rows:

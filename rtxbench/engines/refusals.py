@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 from rtxbench.engines import ENGINES, FRAMEWORKS
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import PLACEMENTS, placement_named
-from rtxbench.records import Case
+from rtxbench.records import NATIVE, Case
 
 __all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse", "way_of"]
 
@@ -68,9 +68,14 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
         "rtxbench creates it inside.",
     ),
     Refusal(
-        lambda case: _strategy(case) == "ddp" and case.compiler == "inductor",
+        lambda case: _strategy(case) == "ddp" and case.compiler == "inductor" and case.variant != NATIVE,
         "torch.compile around a Keras model inside DistributedDataParallel was not shown to train the same model.",
         "Use compiler none with ddp.",
+    ),
+    Refusal(
+        lambda case: case.variant == NATIVE and case.engine != "torch",
+        "a workload's native form is PyTorch's.",
+        "Use --engine torch.",
     ),
     Refusal(
         lambda case: _strategy(case) == "model-parallel" and case.device_count < 2,

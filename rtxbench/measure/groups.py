@@ -8,12 +8,23 @@ from typing import Final
 
 from rtxbench.engines.refusals import COMPILERS, default_compiler
 from rtxbench.precision import why_not
-from rtxbench.records import Case, Environment
+from rtxbench.records import NATIVE, Case, Environment
 from rtxbench.workloads import workload_named
 
-__all__ = ["PROFILE_NAMES", "Group", "Request", "case_of", "compilers_of", "on_engine", "split_runnable"]
+__all__ = [
+    "FORMS",
+    "PROFILE_NAMES",
+    "Group",
+    "Request",
+    "case_of",
+    "compilers_of",
+    "forms_of",
+    "on_engine",
+    "split_runnable",
+]
 
 PROFILE_NAMES: Final = ("smoke", "quick", "standard", "full")
+FORMS: Final = (NATIVE, "keras")
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Request:
     profile: str = "quick"
     engine: str = "tensorflow"
     """tensorflow, jax, torch, or all: every group once per engine."""
+    form: str = NATIVE
+    """On the engine torch: ``native`` where a workload has that form, or ``keras``: Keras's layers on PyTorch."""
     claims: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ()
     compilers: tuple[str, ...] = ()
@@ -65,8 +78,13 @@ def compilers_of(request: Request) -> tuple[str, ...]:
 
     JAX has only one that trains at a speed anyone would use.
     """
+    return (default_compiler(request.engine),) if request.profile in ("smoke", "quick") else forms_of(request)
+
+
+def forms_of(request: Request) -> tuple[str, ...]:
+    """List the compilers by which an engine's users reach another speed without rewriting the model."""
     default = default_compiler(request.engine)
-    return (default,) if request.profile in ("smoke", "quick") or default == "xla" else COMPILERS[request.engine]
+    return (default,) if default == "xla" else COMPILERS[request.engine]
 
 
 def case_of(workload: str, request: Request, *, placement: str, kind: str, devices: int = 1, **changes: str) -> Case:
@@ -84,6 +102,7 @@ def case_of(workload: str, request: Request, *, placement: str, kind: str, devic
         UsageError: no such workload.
     """
     changes.setdefault("compiler", default_compiler(request.engine))
+    changes.setdefault("variant", _form_of(workload, request))
     batch_size = request.batch_size or workload_named(workload).batch_sizes[kind] * devices
     return Case(
         workload=workload,
@@ -93,6 +112,11 @@ def case_of(workload: str, request: Request, *, placement: str, kind: str, devic
         device_count=devices,
         **changes,
     )
+
+
+def _form_of(workload: str, request: Request) -> str:
+    native = request.engine == "torch" and request.form == NATIVE and workload_named(workload).native is not None
+    return NATIVE if native else ""
 
 
 def split_runnable(

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS, default_compiler
-from rtxbench.measure.groups import Group, Request, case_of, compilers_of, on_engine
+from rtxbench.measure.groups import Group, Request, case_of, compilers_of, forms_of, on_engine
 from rtxbench.placement import PLACEMENTS, batch_sharing_placement
 from rtxbench.precision import PRECISIONS
-from rtxbench.records import Case, Environment
+from rtxbench.records import NATIVE, Case, Environment
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.plan_rows import PlanRow
 from rtxbench.verdicts.selectors import selects
@@ -116,15 +116,19 @@ def _batches(task: Task) -> Iterator[Group]:
 
 
 def _engines(task: Task) -> Iterator[Group]:
-    """Hold every engine against the first, each compiled as its users run it, precision by precision."""
+    """Hold every engine against the first, precision by precision, in each form its users reach without rewriting.
+
+    On PyTorch Keras's layers stand beside the native model: what they cost is no property of PyTorch.
+    """
     requests = [on_engine(engine, task.request) for engine in COMPILERS]
     missing = {engine: why_engine_missing(engine) for engine in COMPILERS}
     for precision in task.row.precisions.of(task.request.profile, task.kind):
         wanted = [
             case_of(task.workload, own, placement=task.kind, kind=task.kind, precision=precision, compiler=compiler)
             for own in requests
-            for compiler in compilers_of(own)
+            for compiler in _forms(own)
         ]
+        wanted += [replace(case, variant="") for case in wanted if case.variant == NATIVE and case.compiler == "none"]
         run = tuple(case for case in wanted if missing[case.engine] is None)
         skipped = tuple((case, reason) for case in wanted if (reason := missing[case.engine]) is not None)
         name = f"{task.claim}/{task.workload}-{precision}"
@@ -132,6 +136,30 @@ def _engines(task: Task) -> Iterator[Group]:
             yield Group(name, task.claim, task.workload, run[0], run[1:], skipped)
         else:
             yield Group(name, task.claim, task.workload, None, (), skipped)
+
+
+def _forms(request: Request) -> Sequence[str]:
+    """The compilers asked for, else the default alone in a smoke run, else each by which users gain speed."""
+    if request.profile == "smoke":
+        return compilers_of(request)
+    asked = [name for name in forms_of(request) if name in request.compilers]
+    return asked or forms_of(request)
+
+
+def _native(task: Task) -> Iterator[Group]:
+    """Hold a model as PyTorch's users write it against its Keras form on PyTorch, precision by precision."""
+    request = on_engine("torch", task.request)
+    native = case_of(task.workload, request, placement=task.kind, kind=task.kind)
+    missing = why_engine_missing("torch")
+    if native.variant != NATIVE:
+        return
+    for precision in task.row.precisions.of(task.request.profile, task.kind):
+        cases = [replace(native, precision=precision, variant=variant) for variant in ("", NATIVE)]
+        name = f"{task.claim}/{task.workload}-{precision}"
+        if missing is None:
+            yield Group(name, task.claim, task.workload, cases[0], (cases[1],))
+        else:
+            yield Group(name, task.claim, task.workload, None, (), tuple((case, missing) for case in cases))
 
 
 def _variants(task: Task) -> Iterator[Group]:
@@ -154,4 +182,5 @@ DESIGNS: Final[dict[str, Callable[[Task], Iterator[Group]]]] = {
     "pair": _pair,
     "engines": _engines,
     "variants": _variants,
+    "native": _native,
 }

@@ -12,7 +12,7 @@ from typing import Final
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import UsageError
 from rtxbench.lookup import named, suggestion
-from rtxbench.measure.groups import PROFILE_NAMES, Group, Request, on_engine, split_runnable
+from rtxbench.measure.groups import FORMS, PROFILE_NAMES, Group, Request, on_engine, split_runnable
 from rtxbench.measure.profiles import profile_named
 from rtxbench.placement import PLACEMENTS
 from rtxbench.planning.arrange import arranged
@@ -77,6 +77,7 @@ def check(request: Request) -> None:
     for workload in request.workloads:
         workload_named(workload)
     named(dict.fromkeys(PROFILE_NAMES), request.profile, "profile")
+    named(dict.fromkeys(FORMS), request.form, "form")
 
 
 def _all(request: Request) -> list[Claim | Survey]:

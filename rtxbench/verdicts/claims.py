@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from rtxbench.errors import UsageError
+from rtxbench.records import NATIVE
 from rtxbench.verdicts.plan_rows import PlanRow, Survey
 
 __all__ = [
@@ -73,8 +74,8 @@ class CaseSelectors(_Strict, frozen=True, kw_only=True):
     placement: tuple[str, ...] = ()
     engine: tuple[str, ...] = ()
     compiler: tuple[str, ...] = ()
-    variant: tuple[str, ...] = ("",)
-    """By default only the workload as users get it."""
+    variant: tuple[str, ...] = ("", NATIVE)
+    """By default only the workload as users get it, in its Keras form or its native one."""
     minimum_devices: int = 1
 
 

@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["DesignName", "Levels", "PlanRow", "Survey"]
 
 DesignName: TypeAlias = Literal[
-    "precisions", "placements", "devices", "batches", "pair", "engines", "variants", "trial"
+    "precisions", "placements", "devices", "batches", "pair", "engines", "variants", "native", "trial"
 ]
 
 _Value = TypeVar("_Value")
@@ -53,7 +53,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     batches: Levels[int] = Levels()
     """For ``batches``: sizes in examples over all devices; the first is the baseline."""
     precisions: Levels[str] = Levels()
-    """For ``engines``: each compared on its own."""
+    """For ``engines`` and ``native``: each compared on its own."""
     variants: tuple[str, ...] = ()
     """For ``variants``: rows of `rtxbench.workloads.variants.VARIANTS`."""
     batch_of: Literal["cpu", "gpu"] = "gpu"

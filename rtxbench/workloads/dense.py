@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.workloads import native
 from rtxbench.workloads.workload import Batch, Workload
 
 __all__ = ["DENSE"]
@@ -54,6 +55,7 @@ DENSE: Final = (
         batch=lambda batch_size, rng: _features(784, batch_size, rng),
         batch_sizes={"cpu": 128, "gpu": 128},
         from_logits=False,
+        native=native.MLP,
     ),
     Workload(
         name="mlp-wide",
@@ -61,5 +63,6 @@ DENSE: Final = (
         build=_mlp_wide,
         batch=lambda batch_size, rng: _features(_WIDTH, batch_size, rng),
         batch_sizes={"cpu": 64, "gpu": 4096},
+        native=native.MLP_WIDE,
     ),
 )

@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.workloads.native_language import bert_form, gpt2_form, llama_lora_form
 from rtxbench.workloads.workload import Batch, Workload
 
 __all__ = ["LANGUAGE"]
@@ -163,6 +164,7 @@ def _lora(
         tokens_per_example=tokens,
         scaled_down_from="llama-1b-lora" if mini else None,
         least_memory_bytes=least_gib * 2**30,
+        native=None if int8 else llama_lora_form(**asdict(size), rank=_LORA_RANK),  # int8 would need a further package
     )
 
 
@@ -176,6 +178,7 @@ def _bert(name: str, size: _Transformer, *, cpu: int, gpu: int, stands_for: str 
         learning_rate=2e-5,
         tokens_per_example=128,
         scaled_down_from=stands_for,
+        native=bert_form(_BERT_VOCABULARY, 512, **asdict(size)),
     )
 
 
@@ -207,6 +210,7 @@ LANGUAGE: Final = (
         batch_sizes={"cpu": 2, "gpu": 16},
         learning_rate=2e-5,
         tokens_per_example=256,
+        native=gpt2_form(_GPT2_VOCABULARY, 1024, **asdict(_GPT2)),
     ),
     Workload(
         name="gpt2-mini",
@@ -217,6 +221,7 @@ LANGUAGE: Final = (
         learning_rate=2e-5,
         tokens_per_example=64,
         scaled_down_from="gpt2",
+        native=gpt2_form(_GPT2_VOCABULARY, 1024, **asdict(_GPT2_MINI)),
     ),
     _lora("llama-mini-lora", _LLAMA_MINI, 64, mini=True),
     _lora(

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.workloads import native
 from rtxbench.workloads.workload import Batch, Workload
 
 __all__ = ["COMPACT", "digits_cnn"]
@@ -65,6 +66,7 @@ COMPACT: Final = (
         batch=_digit_images,
         batch_sizes={"cpu": 32, "gpu": 32},
         from_logits=False,
+        native=native.DIGITS_CNN,
     ),
     Workload(
         name="conv-full",
@@ -72,6 +74,7 @@ COMPACT: Final = (
         build=lambda: _convolutions(separable=False),
         batch=_feature_maps,
         batch_sizes={"cpu": 16, "gpu": 256},
+        native=native.CONV_FULL,
     ),
     Workload(
         name="conv-separable",
@@ -79,5 +82,6 @@ COMPACT: Final = (
         build=lambda: _convolutions(separable=True),
         batch=_feature_maps,
         batch_sizes={"cpu": 16, "gpu": 256},
+        native=native.CONV_SEPARABLE,
     ),
 )

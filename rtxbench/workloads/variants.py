@@ -1,10 +1,12 @@
-"""Named changes to a workload's model. The empty name is the workload as users get it."""
+"""Named forms of a workload's Keras model. The empty name is the workload as Keras's users get it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rtxbench.errors import UsageError
 from rtxbench.lookup import named
+from rtxbench.records import NATIVE
 from rtxbench.workloads.fused_norm import with_fused_normalization
 
 __all__ = ["VARIANTS", "Variant", "variant_named"]
@@ -24,6 +26,12 @@ class Variant:
     """
 
 
+def _no_keras_model(model: Any) -> Any:
+    raise UsageError(
+        "the native form is a plain PyTorch module, not a Keras model.", next_step="Use it with --engine torch."
+    )
+
+
 VARIANTS: Final[dict[str, Variant]] = {
     row.name: row
     for row in (
@@ -32,6 +40,11 @@ VARIANTS: Final[dict[str, Variant]] = {
             name="fused-norm",
             description="batch normalisation through TensorFlow's fused kernel in training",
             apply=with_fused_normalization,
+        ),
+        Variant(
+            name=NATIVE,
+            description="the same model as PyTorch's own users write it, without Keras",
+            apply=_no_keras_model,
         ),
     )
 }

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rtxbench.workloads import native
 from rtxbench.workloads.workload import Batch, Workload, as_float32
 
 __all__ = ["VISION"]
@@ -87,6 +88,7 @@ VISION: Final = (
         batch=_images_of(224, 10),
         batch_sizes={"cpu": 8, "gpu": 64},
         from_logits=False,
+        native=native.CNN,
     ),
     Workload(
         name="resnet50",
@@ -94,6 +96,7 @@ VISION: Final = (
         build=partial(_application, "ResNet50", 224),
         batch=_images_of(224, 1000),
         batch_sizes={"cpu": 8, "gpu": 64},
+        native=native.RESNET50,
     ),
     Workload(
         name="resnet50-64px",
@@ -102,6 +105,7 @@ VISION: Final = (
         batch=_images_of(64, 1000),
         batch_sizes={"cpu": 8, "gpu": 256},
         scaled_down_from="resnet50",
+        native=native.RESNET50,
     ),
     Workload(
         name="resnet14-64px",
@@ -110,6 +114,7 @@ VISION: Final = (
         batch=_images_of(64, 1000),
         batch_sizes={"cpu": 4, "gpu": 256},
         scaled_down_from="resnet50",
+        native=native.RESNET14,
     ),
     Workload(
         name="mobilenetv3",

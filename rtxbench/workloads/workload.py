@@ -2,15 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Workload", "as_float32"]
+__all__ = ["Batch", "NativeForm", "Workload", "as_float32"]
 
 Batch: TypeAlias = tuple[dict[str, NDArray[Any]] | NDArray[Any], NDArray[Any]]
 """(inputs, integer labels) as numpy arrays with the batch axis first."""
+
+
+class NativeForm(NamedTuple):
+    """A workload as PyTorch's users write it: the same model, batch and loss as its Keras form, without Keras."""
+
+    build: Callable[[], Any]
+    """Returns a fresh ``torch.nn.Module`` with float32 parameters and imports PyTorch inside."""
+    batch: Callable[[Batch], Any]
+    """Turns the workload's batch into tensors: (inputs, labels), or the model's keyword arguments."""
+    loss: Callable[[Any, Any], Any] | None
+    """(outputs, labels) → mean loss; ``None`` where the model's output has a ``loss``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +48,8 @@ class Workload:
     """The workload this one stands in for on slow devices: a selector of a family leaves it out of the plan."""
     least_memory_bytes: int = 0
     """Device memory below which ``largest:PATTERN`` does not choose it."""
+    native: NativeForm | None = None
+    """The form that ``--engine torch`` trains; ``None`` where only the Keras form exists."""
     loss: Callable[[], Any] | None = None
     """A user's own loss, (labels, outputs) → loss, called once the model is built."""
     optimizer: Callable[[], Any] | None = None

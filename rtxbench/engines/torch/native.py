@@ -7,21 +7,26 @@ user's own model (`rtxbench.workloads.own`) and the suite's native models alike.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.engines.step_work import StepWork
 from rtxbench.engines.torch.tf32 import set_tf32
-from rtxbench.errors import MeasurementError, OutOfMemoryError, RtxbenchError
+from rtxbench.errors import MeasurementError, OutOfMemoryError, RtxbenchError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
-from rtxbench.records import Case
+from rtxbench.records import NATIVE, Case
+from rtxbench.workloads import workload_named
 from rtxbench.workloads.own import OwnModel
 
-__all__ = ["NativeStep"]
+__all__ = ["NativeStep", "native_parts"]
 
 _DEFAULT_LEARNING_RATE = 1e-4
+_KERAS_EPSILON = 1e-7  # of Keras's Adam; PyTorch's own is 1e-8
 
 
 class NativeStep:
@@ -63,11 +68,13 @@ class NativeStep:
     def wrap(self, wrapper: Callable[[Any], Any]) -> None:
         """Train through ``wrapper(model)`` from now on. The count comes first: a wrapper's hooks wait for all ranks."""
         self._flops = self.flops()
-        self._forward = wrapper(self._model)
+        wrapped = wrapper(self._model)
+        self._forward = self._torch.compile(wrapped) if self._case.compiler == "inductor" else wrapped
 
     def activate(self) -> None:
-        """Set the process-wide TF32 switches of this case."""
+        """Set the process-wide switches of this case: TF32, and cuDNN's search for the fastest convolution."""
         set_tf32(self._torch, precision_named(self._case.precision).tf32)
+        self._torch.backends.cudnn.benchmark = self._case.variant == NATIVE  # as torchvision's own training does
 
     def run(self, steps: int) -> None:
         """Run ``steps`` steps; returns when the device has finished the last one."""
@@ -162,6 +169,31 @@ class NativeStep:
         }
         attention = getattr(getattr(self._model, "config", None), "_attn_implementation", None)
         return notes if attention is None else notes | {"attention": str(attention)}
+
+
+def native_parts(torch: Any, case: Case, seed: int) -> OwnModel:
+    """Build a workload of the suite in its native form, with the batch, loss and optimizer of its Keras twin.
+
+    Raises:
+        UsageError: no such workload.
+        UnavailableError: only its Keras form exists, or a package it needs is not installed.
+    """
+    workload = workload_named(case.workload)
+    if workload.native is None:
+        raise UnavailableError(
+            f"{case.workload} has no native PyTorch form, only that of Keras.", next_step="Use --form keras."
+        )
+    batch = workload.native.batch(workload.batch(case.batch_size, np.random.default_rng(seed)))
+    torch.manual_seed(seed)
+    try:
+        model = workload.native.build()
+    except ImportError as error:
+        raise UnavailableError(
+            f"{case.workload} needs a package that is not installed: {error}.",
+            next_step="`pip install 'rtxbench[torch]'`, or use --form keras.",
+        ) from error
+    adam = partial(torch.optim.Adam, lr=workload.learning_rate, eps=_KERAS_EPSILON, fused=True)
+    return OwnModel(model, batch, workload.native.loss, adam)
 
 
 def _bytes_of(torch: Any, tensors: Any) -> float:

@@ -10,13 +10,13 @@ from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
-from rtxbench.engines.torch.native import NativeStep
+from rtxbench.engines.torch.native import NativeStep, native_parts
 from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.errors import MeasurementError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
-from rtxbench.records import Case
-from rtxbench.workloads import Workload, workload_of
+from rtxbench.records import NATIVE, Case
+from rtxbench.workloads import WORKLOADS, Workload, workload_of
 from rtxbench.workloads.own import OwnModel, call_build, is_own
 
 __all__ = ["ReplicaStep", "build_replica", "translated_errors"]
@@ -48,8 +48,9 @@ class ReplicaStep:
         return lambda inputs, labels: loss_of(labels, model(inputs, training=True)).mean()
 
     def activate(self) -> None:
-        """Set the process-wide TF32 switches of this case."""
+        """Set the process-wide switches of this case: TF32, and cuDNN's as Keras leaves them."""
         set_tf32(self._torch, precision_named(self._case.precision).tf32)
+        self._torch.backends.cudnn.benchmark = False
 
     def run(self, steps: int) -> None:
         """Run ``steps`` steps; returns when the device has finished the last one."""
@@ -128,8 +129,10 @@ class ReplicaStep:
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
-        """Note the kernel of the model's attention."""
-        return self._parts.notes("torch")
+        """Say that these are Keras's layers, and note the kernel of the model's attention."""
+        known = WORKLOADS.get(self._case.workload)
+        only = "; no native form of this workload exists" if known is not None and known.native is None else ""
+        return {"model": f"Keras's layers on PyTorch{only}"} | self._parts.notes("torch")
 
 
 def build_replica(
@@ -140,7 +143,7 @@ def build_replica(
     share: slice = slice(None),
     index: int = 0,
 ) -> ReplicaStep | NativeStep:
-    """Build a case on one device of this process: a Keras model, or a plain PyTorch module.
+    """Build a case on one device of this process: a workload's native or Keras form, or a user's own model.
 
     Args:
         torch: the module.
@@ -152,6 +155,8 @@ def build_replica(
     Raises:
         MeasurementError: out of device memory.
     """
+    if case.variant == NATIVE:
+        return _native(torch, case, native_parts(torch, case, seed), share, index)
     own = call_build(case, seed) if is_own(case.workload) else None
     if own is not None and not own.is_keras:
         return _native(torch, case, own, share, index)

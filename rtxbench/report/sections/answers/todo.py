@@ -14,7 +14,7 @@ from rtxbench.records import Observation, RatioRecord
 from rtxbench.report.parts import Context, Todo
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent, format_ratio
-from rtxbench.wording import name_of, say_change
+from rtxbench.wording import engine_name, name_of, say_change
 
 __all__ = ["todos_of"]
 
@@ -100,19 +100,20 @@ def _precision(own: _Machine) -> Iterable[_Found]:
 
 def _engine(own: _Machine) -> Iterable[_Found]:
     """Another engine where it is clearly faster, with the models on which it is not."""
-    pairs = [r for r in own.ratios if "engine" in _differ(r) and r.baseline.workload == r.candidate.workload]
+    pairs = [r for r in own.ratios if engine_name(r.candidate) != engine_name(r.baseline)]
+    pairs = [r for r in pairs if r.baseline.workload == r.candidate.workload]
     pairs = [r for r in pairs if r.metric == "throughput" and r.baseline.precision == r.candidate.precision]
-    for engine in dict.fromkeys(r.candidate.engine for r in pairs):
-        members = [r for r in pairs if r.candidate.engine == engine]
+    for engine in dict.fromkeys(engine_name(r.candidate) for r in pairs):
+        members = [r for r in pairs if engine_name(r.candidate) == engine]
         faster = [r for r in members if _clear(r, gain=True)]
         if not faster:
             continue
         best = max(faster, key=lambda r: r.ratio.value)
         worst = min(members, key=lambda r: r.ratio.value)
-        why = f"it trains {format_ratio(best.ratio.value)} as fast as {name_of(best.baseline.engine)}"
+        why = f"it trains {format_ratio(best.ratio.value)} as fast as {engine_name(best.baseline)}"
         if worst.ratio.value < 1:
             why += f"; not for {name_of(worst.candidate.workload)}, where it is only {format_ratio(worst.ratio.value)}"
-        text = f"Use {name_of(engine)} for {name_of(best.candidate.workload)}"
+        text = f"Use {engine} for {name_of(best.candidate.workload)}"
         yield _Found(best.ratio.value, Todo(text=text, why=why, target="engine"))
 
 
@@ -146,6 +147,7 @@ def _one_change(field: str, text: str, target: str) -> Callable[[_Machine], Iter
 
     def rule(own: _Machine) -> Iterable[_Found]:
         pairs = [r for r in own.ratios if _differ(r) == {field} and r.metric == "throughput" and _clear(r, gain=True)]
+        pairs = [r for r in pairs if engine_name(r.candidate) == engine_name(r.baseline)]
         if pairs:
             best = max(pairs, key=lambda r: r.ratio.value)
             change = say_change(best.candidate, best.baseline)

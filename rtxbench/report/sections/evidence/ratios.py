@@ -22,7 +22,7 @@ from rtxbench.report.parts import (
     Table,
 )
 from rtxbench.units import format_percent, format_ratio
-from rtxbench.wording import name_of, say_metric, say_pair
+from rtxbench.wording import engine_name, name_of, say_metric, say_pair
 
 __all__ = ["case_words", "differing", "ratios_section"]
 
@@ -112,6 +112,8 @@ def _question(record: RatioRecord) -> _Question:
     if record.metric != "throughput":
         return _QUALITY
     changed = differing(record)
+    if engine_name(record.candidate) != engine_name(record.baseline):
+        changed = {*changed, "engine"}
     return next((question for question in _QUESTIONS if changed & question.fields), _QUALITY)
 
 
@@ -147,7 +149,7 @@ def _row(record: RatioRecord, thresholds: Mapping[str, float], *, plain: bool) -
         tone=case.precision,
         weak=void or not record.warmup_ok or record.ratio.low is None,
         caution=_cautions(record),
-        facets=(name_of(case.workload), name_of(case.precision), name_of(case.engine)),
+        facets=(name_of(case.workload), name_of(case.precision), engine_name(case)),
     )
 
 

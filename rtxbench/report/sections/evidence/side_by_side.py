@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from rtxbench.catalog.cards import load_cards, match_device
 from rtxbench.placement import is_functional_check
+from rtxbench.records import NATIVE, Case
 from rtxbench.report.labels import plural
 from rtxbench.report.parts import (
     Block,
@@ -29,7 +30,7 @@ from rtxbench.report.parts import (
 from rtxbench.report.titles import device_title, distinctions
 from rtxbench.results.frames import rows
 from rtxbench.units import format_quantity, format_ratio
-from rtxbench.wording import name_of
+from rtxbench.wording import engine_name, name_of
 
 __all__ = ["side_by_side_section"]
 
@@ -81,8 +82,13 @@ def side_by_side_section(context: Context) -> Section | None:
 
 
 def _is_usable(row: dict[str, Any]) -> bool:
-    plain = row["status"] == "measured" and not row["variant"] and not row["invalid"]
+    plain = row["status"] == "measured" and row["variant"] in (None, NATIVE) and not row["invalid"]
     return plain and row["throughput_per_s"] > 0 and not is_functional_check(row["placement"])
+
+
+def _engine_of(row: dict[str, Any]) -> str:
+    fields = ("workload", "batch_size", "engine")
+    return engine_name(Case(**{name: row[name] for name in fields}, variant=row["variant"] or ""))
 
 
 def _entries(context: Context, measured: Sequence[dict[str, Any]]) -> list[_Machine]:
@@ -216,5 +222,5 @@ def _cell(standing: _Standing, workload: str) -> Cell | str:
     if workload not in standing.ratios:
         return ""
     case = standing.entry.cases[workload]
-    note = f"{format_quantity(case['throughput_per_s'], '/s')}, {name_of(case['engine'])}, batch {case['batch_size']}"
+    note = f"{format_quantity(case['throughput_per_s'], '/s')}, {_engine_of(case)}, batch {case['batch_size']}"
     return Cell(format_ratio(standing.ratios[workload]), note=note)

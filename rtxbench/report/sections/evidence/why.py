@@ -19,7 +19,7 @@ from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofl
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
-from rtxbench.wording import name_of, say
+from rtxbench.wording import engine_name, name_of, say
 
 __all__ = ["why_section"]
 
@@ -201,8 +201,8 @@ def _roofline_points(cases: Sequence[tuple[CaseRecord, Evidence]]) -> tuple[Roof
 def _point_label(case: Case, alike: Sequence[Case]) -> str:
     """``ResNet-14, JAX, 8``: the model, and engine, variant and batch as far as they differ among its points."""
     words = [name_of(case.workload)]
-    words += [name_of(case.engine)] if len({other.engine for other in alike}) > 1 else []
-    words += [case.variant] if case.variant else []
+    words += [engine_name(case)] if len({engine_name(other) for other in alike}) > 1 else []
+    words += [name_of(case.variant)] if not case.as_published else []
     words += [str(case.batch_size)] if len({other.batch_size for other in alike}) > 1 else []
     return ", ".join(words)
 
