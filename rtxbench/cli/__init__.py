@@ -58,6 +58,9 @@ _Engine = Annotated[
 ]
 
 
+_Form = Annotated[str, typer.Option(help="On torch: native, or keras for Keras's layers on it.")]
+
+
 @app.command()
 def run(
     claim: Annotated[list[str] | None, typer.Option(help="Only this claim (repeatable).")] = None,
@@ -67,9 +70,7 @@ def run(
     profile: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
     engine: _Engine = None,
     compiler: Annotated[list[str] | None, typer.Option(help="none, xla or inductor (repeatable).")] = None,
-    form: Annotated[
-        str, typer.Option(help="On torch: native (default), or keras: Keras's layers on PyTorch.")
-    ] = "native",
+    form: _Form = "native",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
     logical_devices: Annotated[

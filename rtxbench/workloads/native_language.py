@@ -4,6 +4,7 @@ Weights are random and nothing is downloaded. Attention is ``scaled_dot_product_
 keys and values. Depths, widths, dropout and vocabularies are those of the Keras twins.
 """
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -65,7 +66,9 @@ def _llama_lora(sizes: dict[str, int], rank: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model = LlamaForCausalLM(LlamaConfig(**sizes, use_cache=False, attn_implementation=_SDPA))
-    return get_peft_model(model, LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], lora_dropout=0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers will rename
+        return get_peft_model(model, LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], lora_dropout=0.0))
 
 
 def _sentences(batch: Batch) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def case(**changes: object) -> Case:
         (MIRRORED | {"variant": "steps-per-execution"}, "steps_per_execution"),
         (MIRRORED | {"variant": "optimizer-outside-scope"}, "once per replica"),
         ({"engine": "torch", "placement": "ddp", "device_count": 2, "compiler": "inductor"}, "DistributedDataParallel"),
+        (MIRRORED | {"variant": "native"}, "native form is PyTorch's"),
         ({"engine": "jax", "placement": "model-parallel", "compiler": "xla"}, "fewer than two"),
     ],
 )
@@ -36,7 +37,7 @@ def test_every_known_broken_form_is_refused_with_its_reason(changes: dict[str, o
 
 def test_every_row_of_the_table_is_tested_above() -> None:
     """A new refusal needs its case here."""
-    assert len(REFUSALS) == 7
+    assert len(REFUSALS) == 8
 
 
 @pytest.mark.parametrize("engine", COMPILERS)
