@@ -113,7 +113,7 @@ def _question(record: RatioRecord) -> _Question:
         return _QUALITY
     changed = differing(record)
     if engine_name(record.candidate) != engine_name(record.baseline):
-        changed = {*changed, "engine"}
+        changed |= {"engine"}
     return next((question for question in _QUESTIONS if changed & question.fields), _QUALITY)
 
 
