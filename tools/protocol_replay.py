@@ -73,9 +73,15 @@ def _state(values: Sequence[float], *, adaptive: bool) -> str | None:
     """Decide the question on these launches; ``None`` while it is open."""
     estimate: Estimate = ratio_estimate(values, adaptive=adaptive)
     plain = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    ratio = LogRatio(math.log(estimate.value), plain * (1.1 if adaptive else 1.0), len(values) - 1.0, len(values))
+    ratio = LogRatio(
+        math.log(estimate.value), plain * (1.1 if adaptive else 1.0), len(values) - 1.0, len(values), _step(values)
+    )
     decision = decide(ratio, _QUESTION, doubtful=adaptive)
     return decision.state if decision.state != "inconclusive" else _settled(decision.reason)
+
+
+def _step(values: Sequence[float]) -> float:
+    return float(np.diff(np.sort(values)).max())
 
 
 def _settled(reason: str) -> str | None:

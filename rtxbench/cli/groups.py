@@ -8,8 +8,8 @@ from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.measure.groups import Group
 from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import Board
-from rtxbench.measure.session import GroupOutcome, Session
-from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation
+from rtxbench.measure.session import GroupOutcome, Question, Session
+from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation, RatioRecord
 from rtxbench.results.store import LoadedRun, load_readable, load_run
 
 __all__ = [
@@ -21,9 +21,15 @@ __all__ = [
 ]
 
 
-def open_groups(groups: Sequence[Group], results_dir: Path, environment: Environment, profile: Profile) -> list[Group]:
-    """Leave out the groups that earlier runs of this machine, profile and commit have finished."""
-    done = finished_cases(results_dir, environment, profile)
+def open_groups(
+    groups: Sequence[Group],
+    results_dir: Path,
+    environment: Environment,
+    profile: Profile,
+    question: Question = lambda ratios: None,
+) -> list[Group]:
+    """Leave out the groups that earlier runs of this machine, profile and commit have finished, and decided."""
+    done = finished_cases(results_dir, environment, profile, question)
     return [group for group in groups if not done.issuperset(_wanted(group))]
 
 
@@ -63,12 +69,26 @@ def _wanted(group: Group) -> set[tuple[str, Case]]:
     return {(group.name, case) for case in (*group.cases, *(case for case, _ in group.skipped))}
 
 
-def finished_cases(results_dir: Path, environment: Environment, profile: Profile) -> set[tuple[str, Case]]:
-    """(group, case) of every record that an interrupt did not cut short."""
-    earlier = _earlier(results_dir, environment, profile)
-    records = [record for loaded in earlier for record in loaded.of_kind(CaseRecord)]
-    least = profile.launches_min
-    return {(r.group, r.case) for r in records if r.status == "skipped" or _launches(r) >= least}
+def finished_cases(
+    results_dir: Path,
+    environment: Environment,
+    profile: Profile,
+    question: Question = lambda ratios: None,
+) -> set[tuple[str, Case]]:
+    """(group, case) of every record that an interrupt did not cut short and whose group's question is not open.
+
+    A group that had its most launches is finished though it is open: the next profile, not this one, decides it.
+    """
+    finished = set()
+    for loaded in _earlier(results_dir, environment, profile):
+        ratios = loaded.of_kind(RatioRecord)
+        for record in loaded.of_kind(CaseRecord):
+            standing = question([ratio for ratio in ratios if ratio.group == record.group])
+            is_open = standing is not None and not standing.decided
+            wanted = profile.launches_max if is_open else profile.launches_min
+            if record.status == "skipped" or _launches(record) >= wanted:
+                finished.add((record.group, record.case))
+    return finished
 
 
 def _launches(record: CaseRecord) -> int:

@@ -61,7 +61,8 @@ def run_plan(
     environment, refused = usable_gpus(describe(), engines)
     groups = plan(request, environment, refused)
     if resume:
-        groups = open_groups(groups, results_dir, environment, profile)
+        question = Questions(load_claims(request.claims_file), environment)
+        groups = open_groups(groups, results_dir, environment, profile, question)
     engine = next(name for name in engines if name not in refused)  # a trial runs on one engine
     trials = list(trials_of(request))
     if request.workloads and not request.claims:

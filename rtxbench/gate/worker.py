@@ -10,6 +10,7 @@ one training step and returns when the device has finished it.
 import importlib
 import json
 import math
+import mmap
 import os
 import sys
 import time
@@ -118,12 +119,15 @@ def _planted(quantity: str) -> float:
     return float(ratio) if name == quantity else 0.0
 
 
-def _held_at_the_peak(ratio: float) -> bytes:
-    """Allocate so much that the arm's peak rises by that share, as if the step had held it all along."""
+def _held_at_the_peak(ratio: float) -> "mmap.mmap | None":
+    """Map so much memory that the arm's peak rises by that share, as if the step had held it all along."""
     if not ratio:
-        return b""
+        return None
     below_peak = _peak_resident_bytes() - _status_bytes("VmRSS:")
-    return b"\x01" * int(below_peak + ratio * _peak_memory_bytes())
+    held = mmap.mmap(-1, int(below_peak + ratio * _peak_memory_bytes()))  # the heap may have room that is resident
+    for offset in range(0, len(held), mmap.PAGESIZE):
+        held[offset] = 1
+    return held
 
 
 def _status_bytes(field: str) -> float:

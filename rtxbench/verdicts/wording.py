@@ -56,6 +56,12 @@ def range_text(low: float, high: float) -> str:
     return " to ".join(texts)
 
 
+_HELD_BACK: Final = {
+    "launches-at-two-speeds": "the launches lie in two groups so far apart that a state of the machine explains it",
+    "few-launches-near-the-line": "so few launches decide only what a state of the machine (±16 %) could not have made",
+}
+
+
 def explain(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
     """Explain what was found, at which confidence, and where it lies against the line that was tested."""
     ratio = decision.estimate
@@ -64,6 +70,9 @@ def explain(comparison: Comparison, metric: str, decision: Decision, runs: int =
         f"{say_metric(metric).capitalize()} is {interval(ratio)} of the baseline's "
         f"({100 * ratio.confidence:g} % interval{over})"
     )
+    held = _HELD_BACK.get(decision.reason)
+    if held is not None:
+        return f"{figure}; {held}."
     margin = f"{100 * comparison.margin_ratio:g} %"
     if comparison.rule == "no-difference":
         word = {"supported": "inside", "refuted": "outside"}.get(decision.state, "across the edge of")

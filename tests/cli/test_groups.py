@@ -1,5 +1,6 @@
 """``rtxbench run``: what counts as finished, and when a run has failed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from rtxbench.cli.groups import finished_cases, finished_trials, raise_if_nothing_came
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.measure.profiles import profile_named
+from rtxbench.measure.session import Standing
 from rtxbench.printable import without_home
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Observation, Record
 from rtxbench.results.store import RunWriter
-from tests.judged_runs import case_record, environment, loaded_run
+from tests.judged_runs import case_record, environment, loaded_run, paired
 
 CASE = Case(workload="mlp", batch_size=32)
 HERE = environment()
@@ -87,3 +89,20 @@ def test_a_stored_command_names_no_person() -> None:
     """Of absolute and home paths only the last part stays; options and relative words are as typed."""
     typed = ("/home/ada/.venv/bin/rtxbench", "run", "--results=/home/ada/r", "~/mine", "--claim", "tuning")
     assert without_home(typed) == ("rtxbench", "run", "--results=r", "mine", "--claim", "tuning")
+
+
+@pytest.mark.parametrize(
+    ("most", "decided", "finished"),
+    [(12, True, True), (12, None, True), (12, False, False), (4, False, True)],
+    ids=["decided", "nothing asked", "open", "open after the most launches"],
+)
+def test_a_group_whose_question_is_open_is_resumed(
+    tmp_path: Path, most: int, decided: bool | None, finished: bool
+) -> None:
+    """The least launches finish a group that is decided or asks nothing; an open one goes on, up to the most."""
+    other = Case(workload="mlp", batch_size=32, precision="mixed_bfloat16")
+    stored(tmp_path, *paired(CASE, other, 1.12))
+    standing = None if decided is None else Standing(decided)
+    profile = replace(PROFILE, launches_max=most)
+    done = finished_cases(tmp_path, HERE, profile, lambda ratios: standing if ratios else None)
+    assert {case for _group, case in done} == ({CASE, other} if finished else set())

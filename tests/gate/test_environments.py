@@ -1,5 +1,7 @@
 """What decides whether two arms may share an interpreter, and what a broken project gets told."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,20 @@ def test_unwritable_cache(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match="cannot build an environment") as caught:
         environments.arm_python(tmp_path, environments.dependencies(tmp_path), tmp_path / "cache" / "below")
     assert "XDG_CACHE_HOME" in caught.value.next_step
+
+
+@pytest.mark.parametrize("own_pip", [True, False])
+def test_an_interpreter_without_pip_lets_the_new_environment_bring_its_own(
+    own_pip: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pip, it installs into an environment without one; without, as in uv's, the new one's pip does."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object() if own_pip else None)
+    monkeypatch.setattr(environments, "_run", lambda command, _folder: commands.append(command))
+    needed = environments.Dependencies(("numpy>=2",), (), "digest")
+    environments._build(tmp_path / "new", tmp_path, needed)
+    create, install = commands
+    assert ("--without-pip" in create) is own_pip
+    assert ("--python" in install) is own_pip
+    assert install[0] == (sys.executable if own_pip else str(tmp_path / "new" / "bin" / "python"))
+    assert install[-2:] == ["--", "numpy>=2"]

@@ -36,9 +36,21 @@ def ratio(value: float, spread: Iterable[float], candidate: Case = OTHER) -> Rat
         (0.5, (-0.02, 0.0, 0.02), "no"),
         (1.075, (-0.002, 0.0, 0.002, 0.0), "about the line"),
         (1.12, (-0.05, 0.0, 0.05, 0.0), None),
+        (1.2, (-0.01, 0.0, 0.01, 0.0), None),
+        (1.2, (-0.01, 0.0, 0.01, 0.0, -0.01, 0.01), "yes"),
+        (1.4, (-0.01, 0.0, 0.01), "yes"),
         (3.3, (-0.01, 0.01), None),
     ],
-    ids=["far above", "far below", "between the lines", "a close call", "two launches"],
+    ids=[
+        "far above",
+        "far below",
+        "between the lines",
+        "a close call",
+        "clear, but a state could make it",
+        "six of them",
+        "no state could make it",
+        "two launches",
+    ],
 )
 def test_a_question_is_decided_as_its_verdict_will_be(value: float, spread: tuple[float, ...], answer: str) -> None:
     """Yes, no and about the line need no further launch; a close call does, and so do fewer than three launches."""

@@ -6,6 +6,10 @@ above c, refuted when below c(1 − m); an interval between the two is about the
 *No difference*: supported when the 90 % (rough: 98 %) interval lies inside [1 / (1 + m), 1 + m] (two one-sided tests,
 Schuirmann 1987), refuted when outside. Anything else is inconclusive, and leans where its 80 % interval lies wholly on
 one side.
+
+A machine may have states that outlast a few launches, and no interval over launches knows of them. So where the number
+of launches depended on what they showed, fewer than five decide only what clears its line by more than such a state
+makes; and launches in two groups, so far apart that the step between them explains it, decide nothing.
 """
 
 import math
@@ -15,13 +19,18 @@ from rtxbench.records import Estimate, Leaning, VerdictState
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.statistics.pooling import LogRatio
 
-__all__ = ["ROUGH_HALF_WIDTH", "Decision", "decide"]
+__all__ = ["ROUGH_HALF_WIDTH", "STATE_LOG_RATIO", "Decision", "decide"]
 
 ROUGH_HALF_WIDTH: Final = 0.03
 """A 95 % interval wider than this on either side is rough evidence, and has to meet 99 %."""
 FEW_REPLICATES: Final = 5
 """Fewer say too little of their own spread for 95 %: three of a kind often agree by chance."""
 _LEANING_CONFIDENCE: Final = 0.80
+STATE_LOG_RATIO: Final = 0.15
+"""What a state of the machine can make of a ratio: 1.16 times."""
+_STEP_LEAST: Final = 0.1
+_STEP_SHARE: Final = 0.6
+"""Launches this far apart, and by this share of their distance from the line, may be of two states."""
 
 
 class Decision(NamedTuple):
@@ -46,8 +55,27 @@ def decide(ratio: LogRatio, comparison: Comparison, *, doubtful: bool = False) -
     rough = doubtful or ratio.replicates < FEW_REPLICATES or ratio.half_width(0.95) > ROUGH_HALF_WIDTH
     if comparison.rule == "at-least":
         assert comparison.threshold_ratio is not None
-        return _at_least(ratio, math.log(comparison.threshold_ratio), math.log1p(-comparison.margin_ratio), rough=rough)
-    return _no_difference(ratio, math.log1p(comparison.margin_ratio), rough=rough)
+        claimed, margin = math.log(comparison.threshold_ratio), math.log1p(-comparison.margin_ratio)
+        decision = _at_least(ratio, claimed, margin, rough=rough)
+        distance = ratio.value - claimed if decision.state == "supported" else claimed + margin - ratio.value
+    else:
+        limit = math.log1p(comparison.margin_ratio)
+        decision = _no_difference(ratio, limit, rough=rough)
+        distance = abs(ratio.value) - limit if decision.state == "refuted" else 0.0
+    return _held_back(decision, ratio, distance, early=doubtful and ratio.replicates < FEW_REPLICATES)
+
+
+def _held_back(decision: Decision, ratio: LogRatio, distance: float, *, early: bool) -> Decision:
+    """Leave open what a state of the machine could have decided; ``distance`` is that of the ratio from its line."""
+    if decision.state == "inconclusive" or distance <= 0.0:
+        return decision
+    leaning: Leaning = "likely-yes" if decision.state == "supported" else "likely-no"
+    opened = decision._replace(state="inconclusive", p_value=1.0, leaning=leaning)
+    if ratio.step >= max(_STEP_LEAST, _STEP_SHARE * distance):
+        return opened._replace(reason="launches-at-two-speeds")
+    if early and distance < STATE_LOG_RATIO + ratio.half_width(0.99):
+        return opened._replace(reason="few-launches-near-the-line")
+    return decision
 
 
 def _at_least(ratio: LogRatio, claimed: float, margin: float, *, rough: bool) -> Decision:

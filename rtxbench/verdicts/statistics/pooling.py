@@ -26,6 +26,8 @@ class LogRatio(NamedTuple):
     """Degrees of freedom behind ``error``."""
     replicates: int
     """Launches or seeds it rests on."""
+    step: float = 0.0
+    """Largest step between neighbouring launches of one run, log units: what a state of the machine may have made."""
 
     def interval(self, confidence: float) -> Estimate:
         """The ratio with its two-sided interval."""
@@ -45,7 +47,8 @@ def log_ratio_of(record: RatioRecord) -> LogRatio:
     """
     data = np.asarray(record.log_ratios, dtype=float)
     error = float(data.std(ddof=1)) / math.sqrt(data.size) * widening(record)
-    return LogRatio(float(data.mean()), error, data.size - 1.0, data.size)
+    step = float(np.diff(np.sort(data)).max()) if record.replicate == "launch" else 0.0
+    return LogRatio(float(data.mean()), error, data.size - 1.0, data.size, step)
 
 
 def widening(record: RatioRecord) -> float:
@@ -75,4 +78,4 @@ def combine_runs(runs: Sequence[LogRatio]) -> LogRatio:
     spread = float(weights @ (values - mean) ** 2) / (len(runs) - 1)
     error = math.sqrt(max(1.0, spread) / float(weights.sum()))
     degrees = len(runs) - 1.0 if between > 0 else sum(run.degrees for run in runs)
-    return LogRatio(mean, error, degrees, sum(run.replicates for run in runs))
+    return LogRatio(mean, error, degrees, sum(run.replicates for run in runs), max(run.step for run in runs))

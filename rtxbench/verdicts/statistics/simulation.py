@@ -37,7 +37,9 @@ CLAIM: Final = Comparison(name="simulated", varies=("precision",), rule="at-leas
 """At least 1.1 with a margin of 5 %: supported from 1.1 on, refuted below 1.045."""
 CLAIMED_RATIO: Final = 1.1
 REFUTED_BELOW_RATIO: Final = 1.1 * 0.95
-_MOST_LAUNCHES: Final = 8
+_LOOKS: Final = (3, 4, 6, 8)
+"""Launches after which a session asks: the least number, then even ones."""
+_MOST_LAUNCHES: Final = _LOOKS[-1]
 
 Outcome = Literal["supported", "refuted", "inconclusive"]
 _Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
@@ -104,7 +106,7 @@ def _first_edition(deviations: NDArray[np.float64], truth: float) -> Outcome:
 
 def _outcome(data: NDArray[np.float64], widened: float = 1.0) -> Outcome:
     error = widened * float(data.std(ddof=1)) / data.size**0.5
-    ratio = LogRatio(float(data.mean()), error, data.size - 1.0, data.size)
+    ratio = LogRatio(float(data.mean()), error, data.size - 1.0, data.size, float(np.diff(np.sort(data)).max()))
     state = decide(ratio, CLAIM, doubtful=widened > 1).state
     return "supported" if state == "supported" else "refuted" if state == "refuted" else "inconclusive"
 
@@ -118,8 +120,8 @@ def _three_launches(deviations: NDArray[np.float64], truth: float) -> Outcome:
 
 
 def _until_decided(deviations: NDArray[np.float64], truth: float) -> Outcome:
-    """Looked at after three launches and after each further one, up to eight, the interval widened for it."""
-    outcomes = (_outcome(deviations[:count] + truth, ADAPTIVE_STOP_INFLATION) for count in range(3, _MOST_LAUNCHES + 1))
+    """Looked at as a session does, up to eight launches, the interval widened for it."""
+    outcomes = (_outcome(deviations[:count] + truth, ADAPTIVE_STOP_INFLATION) for count in _LOOKS)
     return next((outcome for outcome in outcomes if outcome != "inconclusive"), "inconclusive")
 
 
