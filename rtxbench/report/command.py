@@ -17,7 +17,7 @@ __all__ = ["report_command"]
 def report_command(
     results: Annotated[
         list[Path] | None,
-        typer.Argument(help="Results files or folders. Default: this machine's records under results/."),
+        typer.Argument(help="Results, or a folder of `rtxbench export`. Default: this machine's under results/."),
     ] = None,
     beside: Annotated[
         list[str] | None,
@@ -46,7 +46,9 @@ def report_command(
     loaded, here, foreign = _chosen(results or [], beside or [], every=every, strict=strict)
     judged = load_claims() + (load_claims(claims) if claims else [])
     with drawing_processes() as processes:
-        context = build_context(loaded.runs, judged, here=here, foreign=foreign, unreadable=loaded.unreadable)
+        context = build_context(
+            loaded.runs, judged, here=here, foreign=foreign, unreadable=loaded.unreadable, excerpt=loaded.excerpt
+        )
         report = write_report(context, out, processes=processes)
     if as_json:
         _print_json(report.files, report.verdicts)
@@ -71,12 +73,14 @@ def _chosen(
     """
     from rtxbench.report.render.output import DEFAULT_RESULTS, load_runs
     from rtxbench.report.render.shared import fetched
+    from rtxbench.results.tables import is_tables
 
     with fetched(beside) as others:
-        if results:
-            return load_runs([*results, *others], strict=strict), "", False
         from rtxbench.hardware.environment import describe
 
+        if results:
+            here = describe().machine if is_tables(results[0]) else ""
+            return load_runs([*results, *others], strict=strict, here=here), "", False
         here = describe().machine
         own = DEFAULT_RESULTS / here
         if own.is_dir() and not every:

@@ -86,6 +86,8 @@ class Context:
     """Whether none of the results is of the reader's machine: they came with the project or from others."""
     unreadable: tuple[str, ...] = ()
     """What is wrong with each results file that was left out."""
+    excerpt: str = ""
+    """What the runs were chosen from, where there are more than a page needs; empty where these are all."""
 
     @property
     def focus(self) -> str:

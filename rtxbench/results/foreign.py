@@ -9,7 +9,7 @@ terminals.
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ import msgspec
 
 from rtxbench.errors import RecordError
 
-__all__ = ["ForeignLine", "decoded_lines", "open_regular"]
+__all__ = ["ForeignLine", "decoded", "decoded_lines", "open_regular"]
 
 _Decoded = TypeVar("_Decoded")
 
@@ -73,7 +73,24 @@ def decoded_lines(
     Raises:
         RecordError: unreadable, no regular file, or a line (but an unfinished last one) that does not decode.
     """
-    for line in _lines(path, most_bytes):
+    yield from _decoded(path, _lines(path, most_bytes), decode)
+
+
+def decoded(
+    path: Path, lines: Iterable[bytes], decode: Callable[[bytes], _Decoded]
+) -> Iterator[tuple[ForeignLine, _Decoded | None]]:
+    """Yield lines that are held elsewhere than in a file, as `decoded_lines` does; ``path`` stands in messages.
+
+    Raises:
+        RecordError: a line does not decode.
+    """
+    yield from _decoded(path, (ForeignLine(number, raw) for number, raw in enumerate(lines, start=1)), decode)
+
+
+def _decoded(
+    path: Path, lines: Iterable[ForeignLine], decode: Callable[[bytes], _Decoded]
+) -> Iterator[tuple[ForeignLine, _Decoded | None]]:
+    for line in lines:
         try:
             value = decode(_without_controls(line.raw))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:

@@ -19,7 +19,7 @@ from rtxbench.results.tables import TABLES, export, is_tables, library_or_refuse
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["MOST_MEMORY", "Answer", "ask", "opened"]
+__all__ = ["MOST_MEMORY", "Answer", "ask", "database_errors", "opened"]
 
 MOST_MEMORY: Final = "1GiB"
 """DuckDB's share; beyond it, it spills to a temporary folder."""
@@ -93,16 +93,25 @@ def _connection(folder: Path, spill: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"set temp_directory = {_quoted(str(spill))}")
     for name in TABLES:
         files = [str(path) for path in sorted((folder / name).glob("*/*.parquet")) if path.is_file()]
-        try:
+        with database_errors(folder):
             connection.execute(f"create view {name} as {_source(name, files)}")
-        except duckdb.Error as error:
-            raise RecordError(
-                f"the tables in {folder} cannot be read: {_first_line(error)}.", next_step="Export them again."
-            ) from error
     connection.execute(f"set allowed_directories = [{_quoted(str(folder) + '/')}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+@contextmanager
+def database_errors(folder: Path) -> Iterator[None]:
+    """Translate DuckDB's errors about the tables of ``folder``: they are damaged, or not what an export wrote."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise RecordError(
+            f"the tables in {folder} cannot be read: {_first_line(error)}.", next_step="Export them again."
+        ) from error
 
 
 _SQL_TYPES: Final = {"string": "varchar", "Float64": "double", "Int64": "bigint", "boolean": "boolean"}

@@ -9,7 +9,7 @@ which is what a killed run leaves behind.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from rtxbench.records import (
     Record,
     Run,
 )
-from rtxbench.results.foreign import decoded_lines, malformed
+from rtxbench.results.foreign import ForeignLine, decoded, decoded_lines, malformed
 from rtxbench.results.plausible import record_problem
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "now",
     "one_file_per_run",
     "read_header",
+    "run_of_lines",
 ]
 
 PLANTED_SLOWDOWN_RATIO: Final = 0.05
@@ -289,10 +290,24 @@ def load_run(path: Path) -> LoadedRun:
         RecordError: the file is empty, not a results file, malformed before its last line, of a newer schema, or says
             something that cannot be (`rtxbench.results.plausible`).
     """
+    return _run_of(path, decoded_lines(path, lambda raw: _decode(path, raw), _MAX_LINE_BYTES))
+
+
+def run_of_lines(path: Path, lines: Sequence[str]) -> LoadedRun:
+    """Read a run from lines held elsewhere than in a file, with the same checks; ``path`` stands in messages.
+
+    Raises:
+        RecordError: as `load_run`.
+    """
+    data = (line.encode() + b"\n" for line in lines)
+    return _run_of(path, decoded(path, data, lambda raw: _decode(path, raw)))
+
+
+def _run_of(path: Path, lines: Iterable[tuple[ForeignLine, Line | None]]) -> LoadedRun:
     records: list[Record] = []
     header: Run | None = None
     truncated = False
-    for line, value in decoded_lines(path, lambda raw: _decode(path, raw), _MAX_LINE_BYTES):
+    for line, value in lines:
         if header is None:
             header = _header(path, value)
         elif value is None:

@@ -21,6 +21,7 @@ from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun, load_readable
+from rtxbench.results.tables import is_tables
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 
@@ -48,15 +49,24 @@ class LoadedRuns(NamedTuple):
     """In order of start."""
     unreadable: tuple[RecordError, ...]
     """One error a file that was left out."""
+    excerpt: str = ""
+    """What they were chosen from, where exported tables hold more than a page needs."""
 
 
-def load_runs(paths: Sequence[Path], *, strict: bool = False) -> LoadedRuns:
+def load_runs(paths: Sequence[Path], *, strict: bool = False, here: str = "") -> LoadedRuns:
     """Every run under ``paths`` in order of start; the results folder of the working directory if none is named.
+
+    Of a folder that `rtxbench export` wrote, the records a report is about, of the machine ``here`` above all.
 
     Raises:
         RecordError: nothing is there, no record is finished, no file can be read, or, if ``strict``, any cannot.
     """
     chosen = list(paths) or [DEFAULT_RESULTS]
+    if len(chosen) == 1 and is_tables(chosen[0]):
+        from rtxbench.results.selection import select_runs
+
+        selection = select_runs(chosen[0], here)
+        return LoadedRuns(selection.runs, (), selection.sentence)
     if not paths and not DEFAULT_RESULTS.exists():
         raise _nothing(f"there is no folder {DEFAULT_RESULTS}/ here")
     loaded_runs, unreadable = load_readable(chosen)
@@ -86,6 +96,7 @@ def build_context(
     here: str = "",
     foreign: bool = False,
     unreadable: Sequence[RecordError] = (),
+    excerpt: str = "",
 ) -> Context:
     """The runs as frames, and every claim judged on them.
 
@@ -95,6 +106,7 @@ def build_context(
         here: slug of the reader's machine, if it is known.
         foreign: whether no run is of the reader's machine, which the page then says.
         unreadable: files that were left out, which the page names.
+        excerpt: what the runs were chosen from, which the page says.
 
     Raises:
         UsageError: two claims share an id.
@@ -112,6 +124,7 @@ def build_context(
         here=here,
         foreign=foreign,
         unreadable=tuple(map(str, unreadable)),
+        excerpt=excerpt,
     )
 
 

@@ -107,6 +107,8 @@ def _notices(context: Context) -> list[Block]:
     if others:
         text = f"Beside it, for comparison: {'; '.join(others[:6])}{' and others' if len(others) > 6 else ''}."
         blocks.append(Paragraph(text, "muted"))
+    if context.excerpt:
+        blocks.append(Paragraph(context.excerpt, "muted"))
     return blocks
 
 
