@@ -37,16 +37,26 @@ def _local(place: str, folder: Path, number: int) -> Path:
 
 def _download(address: str) -> bytes:
     """Fetch one results file. The strict loader judges what is in it; a stranger's file can only hold records."""
-    from urllib.error import URLError
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     try:
         with urlopen(address, timeout=_TIMEOUT_S) as answer:  # only https, checked by the caller
-            data = bytes(answer.read(_MOST_BYTES + 1))
-    except (URLError, OSError) as error:
+            final, announced = str(answer.url), int(answer.headers.get("Content-Length", 0))
+            data = bytes(answer.read(_MOST_BYTES + 1)) if final.startswith("https://") else b""
+    except (OSError, HTTPException, ValueError) as error:  # a URLError is an OSError
         raise UsageError(
             f"{address} could not be fetched: {error}.", next_step="Download it and name the file."
         ) from error
+    if not final.startswith("https://"):
+        raise UsageError(
+            f"{address} leads to {final}, which anyone on the way can change.", next_step="Name an https address."
+        )
     if len(data) > _MOST_BYTES:
         raise UsageError(f"{address} is larger than 64 MiB.", next_step="Download it and name the file.")
+    if len(data) < announced:
+        raise UsageError(
+            f"{address} could not be fetched: it broke off after {len(data):,} of {announced:,} bytes.",
+            next_step="Try again, or download it and name the file.",
+        )
     return data
