@@ -9,7 +9,7 @@ which is what a killed run leaves behind.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,6 @@ from rtxbench.errors import MeasurementError, RecordError
 from rtxbench.records import (
     SCHEMA_VERSION,
     CaseRecord,
-    Launch,
     Line,
     Observation,
     Purpose,
@@ -30,6 +29,7 @@ from rtxbench.records import (
     Record,
     Run,
 )
+from rtxbench.results.editions import holds, last_editions
 from rtxbench.results.foreign import ForeignLine, decoded, decoded_lines, malformed
 from rtxbench.results.plausible import record_problem
 
@@ -254,22 +254,12 @@ def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRu
     """Order the copies of one run: all that the second holds is in the first, or a later edition of it is."""
     for longer, shorter in ((other, one), (one, other)):
         held = {record.record_id: record for record in longer.records}
-        if longer.run == shorter.run and all(_holds(held, record) for record in shorter.records):
+        if longer.run == shorter.run and all(holds(held, record) for record in shorter.records):
             return longer, shorter
     raise RecordError(
         f"{other.path} and {one.path} are both run {one.run.run_id} and differ.",
         next_step="Keep the one you trust; a copy that was edited is no longer evidence.",
     )
-
-
-def _holds(held: Mapping[str, Record], record: Record) -> bool:
-    """Look for the record, or an edition of it with more launches or with the hardware seen meanwhile."""
-    mine = held.get(record.record_id)
-    if mine is None or mine == record or not _supersedes(mine, record):
-        return mine == record
-    if isinstance(mine, CaseRecord) and isinstance(record, CaseRecord):
-        return len(_launches(mine)) > len(_launches(record)) or (record.hardware is None and mine.hardware is not None)
-    return mine.finished_at > record.finished_at
 
 
 def _check_owners(owners: dict[str, LoadedRun], loaded: LoadedRun) -> None:
@@ -323,7 +313,7 @@ def _run_of(path: Path, lines: Iterable[tuple[ForeignLine, Line | None]]) -> Loa
                 raise malformed(path, line.number, problem)
             records.append(_with_purpose(value))
     header = _header(path, header)
-    return LoadedRun(header, _last_editions(path, records), path, truncated)
+    return LoadedRun(header, last_editions(path, records), path, truncated)
 
 
 def read_header(path: Path) -> Run:
@@ -359,37 +349,6 @@ def _with_purpose(record: Record) -> Record:
         if record.group.startswith(prefix):
             return msgspec.structs.replace(record, group=record.group.removeprefix(prefix), purpose=purpose)
     return record
-
-
-def _last_editions(path: Path, records: Iterable[Record]) -> tuple[Record, ...]:
-    """Keep the last edition of every record, in the order in which these were written."""
-    last: dict[str, Record] = {}
-    for record in records:
-        earlier = last.pop(record.record_id, None)
-        if earlier is not None and not _supersedes(record, earlier):
-            raise RecordError(
-                f"{path} holds the record {record.record_id} twice.",
-                next_step="Restore the file from where it came from; a record counted twice narrows an interval.",
-            )
-        last[record.record_id] = record
-    return tuple(last.values())
-
-
-def _supersedes(later: Record, earlier: Record) -> bool:
-    """Compare two records: is one a later edition of the other, of the same case or pair and with all it has?"""
-    if later == earlier:
-        return False
-    if isinstance(later, CaseRecord) and isinstance(earlier, CaseRecord):
-        had, has = _launches(earlier), _launches(later)
-        return (later.group, later.case) == (earlier.group, earlier.case) and has[: len(had)] == had
-    if isinstance(later, RatioRecord) and isinstance(earlier, RatioRecord):
-        same = (later.group, later.baseline, later.candidate) == (earlier.group, earlier.baseline, earlier.candidate)
-        return same and later.log_ratios[: len(earlier.log_ratios)] == earlier.log_ratios
-    return False
-
-
-def _launches(record: CaseRecord) -> tuple[Launch, ...]:
-    return record.measurement.launches if record.measurement is not None else ()
 
 
 class _SchemaOnly(msgspec.Struct):

@@ -71,10 +71,12 @@ def _table(title: str, cases: Sequence[dict[str, Any]]) -> Table:
     for case in cases:
         best[case["workload"]] = max(best.get(case["workload"], 0.0), case["throughput_per_s"])
     ordered = sorted(cases, key=lambda case: (list(best).index(case["workload"]), -case["throughput_per_s"]))
+    rows = [_table_row(case, best[case["workload"]]) for case in ordered]
+    filled = [number for number in range(len(_COLUMNS)) if any(row[number] for row in rows)]
     return Table(
         caption=f"{plural(len(cases), 'measured case')} on {title}",
-        columns=_COLUMNS,
-        rows=tuple(_table_row(case, best[case["workload"]]) for case in ordered),
+        columns=tuple(_COLUMNS[number] for number in filled),
+        rows=tuple(tuple(row[number] for number in filled) for row in rows),
     )
 
 
