@@ -6,8 +6,8 @@ page. Nothing is tuned on what it is scored on:
 - *Leave one card out.* Every row of one card leaves every stack. The method **and** its settings are picked by the
   same procedure among the remaining cards (nested), and the 90 % range comes from their errors. Then the card is
   predicted.
-- *Leave one model out.* The rows of one model on one card leave. Which correction to use is picked by the errors on
-  the other models, and the range too.
+- *Leave one model out.* The law is fitted without the card and without the model, whose other cards are the anchors;
+  its range comes from the errors on the other models.
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ from typing import NamedTuple
 import numpy as np
 
 from rtxbench.advice.prediction.batches import fitting_batch
+from rtxbench.advice.prediction.kernel_law import has_program
+from rtxbench.advice.prediction.points import Experiment, Floats, Masks, Points
 from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, anchor_counts, card_conformal, fit_ranges
 from rtxbench.advice.prediction.ratios import PairError, PairErrors
 from rtxbench.advice.prediction.scaling_laws import (
-    CHOSEN_METHOD,
+    CHOSEN_METHODS,
     METHODS,
-    Experiment,
-    Floats,
-    Masks,
-    Points,
+    Choice,
     anchored,
+    first_that_speaks,
     leave_one_card_out,
 )
-from rtxbench.advice.several import efficiency_of, pairs_of
+from rtxbench.advice.several import COUNTS, efficiency_of, pairs_of
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
 
@@ -38,12 +38,13 @@ __all__ = [
     "Score",
     "class_transfer",
     "memory_scaled_batches",
+    "model_folds",
     "nested_card_folds",
-    "nested_model_folds",
     "order_counts",
-    "pair_efficiency_checks",
-    "pick_method",
+    "pick_methods",
+    "predicted_by",
     "score",
+    "several_checks",
 ]
 
 
@@ -81,18 +82,41 @@ def score(points: Points, folds: Folds, chosen: Masks | None = None) -> Score:
     )
 
 
-def pick_method(points: Points) -> tuple[str, Mapping[str, float]]:
-    """The method with the smallest median leave-one-card-out error on ``points``, absolute on the log scale.
+def pick_methods(points: Points) -> tuple[tuple[Choice, ...], Floats]:
+    """Pick by the median leave-one-card-out error on ``points``, absolute on the log scale.
 
     Returns:
-        Its name in `METHODS`, and the settings it is fitted with.
+        Methods with their settings, each of which speaks where those before it are silent: the best law of the whole
+        model, and before it a law that crosses classes, if that has the smaller error where both speak. And their log
+        errors (n).
     """
+    errors = {
+        place: leave_one_card_out(points, *candidate) - points.log_throughput
+        for place, candidate in enumerate(_candidates())
+    }
 
-    def median_error(candidate: tuple[str, Mapping[str, float]]) -> float:
-        error = leave_one_card_out(points, *candidate) - points.log_throughput
-        return float(np.nanmedian(np.abs(error)))
+    def best(crosses: bool) -> int:
+        chosen = [place for place in errors if METHODS[_candidates()[place][0]].crosses_classes == crosses]
+        return min(chosen, key=lambda place: float(np.nanmedian(np.abs(errors[place]))))
 
-    return min(_candidates(), key=median_error)
+    whole, crossing = best(False), best(True)
+    both = ~np.isnan(errors[whole]) & ~np.isnan(errors[crossing])
+    better = both.any() and np.median(np.abs(errors[crossing][both])) < np.median(np.abs(errors[whole][both]))
+    places = (crossing, whole) if better else (whole,)
+    return tuple(_candidates()[place] for place in places), first_that_speaks([errors[place] for place in places])
+
+
+def predicted_by(choices: Sequence[Choice], train: Points, query: Points, anchors: Points | None = None) -> Floats:
+    """Log throughput of ``query`` (n) by the first method that speaks, fitted to ``train``.
+
+    It is anchored by ``anchors``, where there are none by ``train`` itself.
+    """
+    found, anchors = [], train if anchors is None else anchors
+    for name, settings in choices:
+        method = METHODS[name]
+        law = method.fit(train, settings)
+        found.append(anchored(anchors, query, law, crosses_classes=method.crosses_classes))
+    return first_that_speaks(found)
 
 
 def nested_card_folds(points: Points) -> Folds:
@@ -103,30 +127,33 @@ def nested_card_folds(points: Points) -> Folds:
     for card in np.unique(points.card):
         out = points.card == card
         train, query = points.take(~out), points.take(out)
-        name, settings = pick_method(train)
-        inner = leave_one_card_out(train, name, settings) - train.log_throughput
+        choices, inner = pick_methods(train)
         ranges = fit_ranges(train, inner, anchor_counts(train))
-        predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
+        predicted[out] = predicted_by(choices, train, query)
         asked = zip(query.model, anchors[out], strict=True)
         half_width[out] = [ranges.log_half_width(str(model), int(count)) for model, count in asked]
         refused[out] = [ranges.spread(str(model)) > LARGEST_SPREAD for model in query.model]
-        picked[str(card)] = _named(name, settings)
+        picked[str(card)] = "; ".join(_named(*choice) for choice in choices)
     return Folds(np.where(refused, np.nan, predicted), half_width, picked, refused & ~np.isnan(predicted))
 
 
-def nested_model_folds(points: Points, predictions: Mapping[str, Floats]) -> Folds:
-    """Of `leave_one_model_out`, the correction and range picked by the errors on the other models."""
-    errors = {name: predicted - points.log_throughput for name, predicted in predictions.items()}
+def model_folds(points: Points) -> Folds:
+    """Leave one card and one model out: constants have seen neither, the model's other cards are the anchors.
+
+    The range of a model comes from the errors on the other models.
+    """
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
-    picked = {}
+    for card in np.unique(points.card):
+        for model in np.unique(points.model[points.card == card]):
+            out = (points.card == card) & (points.model == model)
+            train = points.take((points.card != card) & (points.model != model))
+            anchors = points.take((points.card != card) & (points.model == model))
+            predicted[out] = predicted_by(CHOSEN_METHODS, train, points.take(out), anchors)
+    error = predicted - points.log_throughput
     for model in np.unique(points.model):
-        out = points.model == model
-        best = min(errors, key=lambda name: float(np.nanmedian(np.abs(errors[name][~out]))))
-        predicted[out] = predictions[best][out]
-        known = ~out & ~np.isnan(errors[best])
-        half_width[out] = card_conformal(np.abs(errors[best][known]), points.card[known])
-        picked[str(model)] = best
-    return Folds(predicted, half_width, picked)
+        others = (points.model != model) & ~np.isnan(error)
+        half_width[points.model == model] = card_conformal(np.abs(error[others]), points.card[others])
+    return Folds(predicted, half_width, {})
 
 
 class Transfer(NamedTuple):
@@ -143,7 +170,7 @@ class Transfer(NamedTuple):
 
 def class_transfer(points: Points) -> Iterator[Transfer]:
     """Predict each card from the anchors of each other class, to show why that is refused."""
-    name, settings = CHOSEN_METHOD
+    name, settings = CHOSEN_METHODS[-1]
     for card in np.unique(points.card):
         out = points.card == card
         to_class = str(points.card_class[out][0])
@@ -170,13 +197,12 @@ def memory_scaled_batches(points: Points, cards: Mapping[str, Card], log_half_wi
     That is what happens for a card nobody measured: its largest batch is not known either. ``log_half_width`` is the
     range stated for each point (n) by `nested_card_folds`.
     """
-    name, settings = CHOSEN_METHOD
     predicted = np.full(len(points), np.nan)
     for card in np.unique(points.card):
         out = points.card == card
         train, query = points.take(~out), points.take(out)
         query = dataclasses.replace(query, log_batch=_fitting(cards[str(card)], train, query, cards))
-        predicted[out] = anchored(train, query, METHODS[name].fit(train, settings))
+        predicted[out] = predicted_by(CHOSEN_METHODS, train, query)
     return Folds(predicted, log_half_width, {})
 
 
@@ -190,33 +216,36 @@ def order_counts(errors: Sequence[PairError], widths: PairErrors, spread: Callab
     return len(undecided), sum(error.log_ratio * (error.log_ratio - error.log_error) > 0 for error in undecided)
 
 
-class PairEfficiencyCheck(NamedTuple):
-    """One published pair predicted from the pairs of other cards."""
+class SeveralCheck(NamedTuple):
+    """One published machine of several cards, predicted from the pairs of other cards."""
 
     card_class: str
+    count: int
     error_ratio: float
-    """Absolute error of the throughput of two."""
+    """Absolute error of the throughput of all."""
     inside: bool
 
 
-def pair_efficiency_checks(rows: Sequence[Published], cards: Mapping[str, Card]) -> list[PairEfficiencyCheck]:
-    """Predict every published pair from the pairs of the other cards of its class."""
+def several_checks(rows: Sequence[Published], cards: Mapping[str, Card]) -> list[SeveralCheck]:
+    """Predict every published machine of 2, 4 or 8 cards from the pairs of the other cards of its class."""
     pairs, found = pairs_of(rows, cards), []
-    for pair in pairs:
-        others = [other for other in pairs if other.card != pair.card]
-        kept = efficiency_of(cards[pair.card], Experiment("", pair.model, pair.precision), 2, others)
-        if kept is not None:
-            error = abs(kept.ratio / pair.efficiency_ratio - 1)
-            inside = kept.low_ratio <= pair.efficiency_ratio <= max(kept.high_ratio, 1.02)
-            found.append(PairEfficiencyCheck(pair.card_class, error, inside))
+    for count in COUNTS:
+        for machine in pairs_of(rows, cards, count):
+            others = [other for other in pairs if other.card != machine.card]
+            kept = efficiency_of(cards[machine.card], Experiment("", machine.model, machine.precision), count, others)
+            if kept is not None:
+                error = abs(kept.ratio / machine.efficiency_ratio - 1)
+                inside = kept.low_ratio <= machine.efficiency_ratio <= max(kept.high_ratio, 1.02)
+                found.append(SeveralCheck(machine.card_class, count, error, inside))
     return found
 
 
 def _fitting(card: Card, train: Points, query: Points, cards: Mapping[str, Card]) -> Floats:
     """Log of the batch each query point (n) would be assumed to run at."""
     found = query.log_batch.copy()
-    for i, group in enumerate(query.group):
-        anchors = train.take(train.group == group)
+    for i, (group, same) in enumerate(zip(query.group, query.case, strict=True)):
+        crosses = has_program(str(query.model[i]))
+        anchors = train.take(train.case == same if crosses else train.group == group)
         if len(anchors):
             case = Experiment(str(query.stack[i]), str(query.model[i]), str(query.precision[i]))
             found[i] = np.log(max(1, fitting_batch(card, case, anchors, cards)))

@@ -33,6 +33,11 @@ CARD_NAMES: Mapping[str, str] = {
     "RTX A5000": "RTX A5000",
     "RTX A6000": "RTX A6000",
     "A100 40GB PCIe": "A100 PCIe 40GB",
+    "A100 80GB PCIe": "A100 PCIe 80GB",
+    "A100 80GB SXM4": "A100 SXM4 80GB",
+    "LambdaCloud A10": "A10",
+    "RTX 6000 Ada": "RTX 6000 Ada Generation",
+    "Quadro RTX 8000": "Quadro RTX 8000",
     # Not in the catalogue: kept under the printed name, never used where a specification is needed.
     "RTX 2080Ti": "GeForce RTX 2080 Ti",
     "V100 16GB": "V100 16GB",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rtxbench.advice.own_machines import Owned
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Experiment, Points, points_of
+from rtxbench.advice.prediction.points import Experiment, Points, points_of
 from rtxbench.advice.question import Question
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError

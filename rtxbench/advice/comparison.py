@@ -17,7 +17,7 @@ from rtxbench.advice.cost import (
     rent_hours,
 )
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Experiment
+from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import RANKINGS, BreakEven, Option, Ratio, RentOrBuy
 from rtxbench.catalog.cards import Card
 

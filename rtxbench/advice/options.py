@@ -16,7 +16,7 @@ from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Experiment
+from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
 from rtxbench.advice.sentence import alternatives, answer_sentence, undecided, would_change
 from rtxbench.advice.several import COUNTS, Pair, pairs_of, scaled_option

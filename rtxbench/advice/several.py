@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from rtxbench.advice.prediction.scaling_laws import Experiment
+from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import Option
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
@@ -48,8 +48,8 @@ class Efficiency(NamedTuple):
     basis: str
 
 
-def pairs_of(rows: Sequence[Published], cards: Mapping[str, Card]) -> tuple[Pair, ...]:
-    """Collect every published pair of a catalogued card, at the same batch a card where that is published."""
+def pairs_of(rows: Sequence[Published], cards: Mapping[str, Card], count: int = 2) -> tuple[Pair, ...]:
+    """Collect every published pair (or ``count``) of a catalogued card, at the same batch a card where published."""
     singles: dict[tuple[str, ...], list[tuple[int, float]]] = {}
     for row in rows:
         if row.task == "train" and row.device_count == 1:
@@ -57,13 +57,13 @@ def pairs_of(rows: Sequence[Published], cards: Mapping[str, Card]) -> tuple[Pair
     found = []
     for row in rows:
         alone = singles.get(_key(row))
-        if row.task != "train" or row.device_count != 2 or row.card not in cards or not alone:
+        if row.task != "train" or row.device_count != count or row.card not in cards or not alone:
             continue
-        batch = (row.batch_size or 0) // 2
+        batch = (row.batch_size or 0) // count
         same = [value for size, value in alone if size == batch] or [value for _, value in [max(alone)]]
         one = math.exp(sum(math.log(value) for value in same) / len(same))
         card = cards[row.card]
-        found.append(Pair(row.card, card.card_class, row.model, row.precision, row.value / (2 * one)))
+        found.append(Pair(row.card, card.card_class, row.model, row.precision, row.value / (count * one)))
     return tuple(found)
 
 

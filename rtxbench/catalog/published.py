@@ -12,10 +12,12 @@ import gzip
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import cache
 from importlib import resources
 from typing import NamedTuple, TypeAlias
+
+from rtxbench.catalog.cards import Card, load_cards
 
 __all__ = [
     "FILTERS",
@@ -109,6 +111,8 @@ class _Context(NamedTuple):
 
     single_device: Mapping[tuple[object, ...], float]
     tf32: Mapping[tuple[object, ...], float]
+    beaten: Set[Published]
+    """Single-card training rows of which a card that is better in everything was much slower, or the reverse."""
 
 
 Predicate: TypeAlias = Callable[[Published, _Context], bool]
@@ -122,6 +126,36 @@ def _scales_too_well(row: Published, context: _Context) -> bool:
 def _half_slower_than_full(row: Published, context: _Context) -> bool:
     full = context.tf32.get((row.stack, row.task, row.model, row.card, row.device_count))
     return row.precision == "mixed_float16" and row.task == "train" and full is not None and row.value < 0.9 * full
+
+
+def _pairs_out_of_order(rows: Sequence[Published]) -> Set[Published]:
+    """Both rows wherever a card that has at least all of another's figures, and its batch, is over 10 % slower."""
+    cards, cases = load_cards(), defaultdict(list)
+    for row in rows:
+        if row.task == "train" and row.device_count == 1 and row.card in cards and row.batch_size and row.value > 0:
+            cases[row.case].append(row)
+    return {
+        row
+        for members in cases.values()
+        for better in members
+        for worse in members
+        if better.value < 0.9 * worse.value and _has_everything(better, worse, cards)
+        for row in (better, worse)
+    }
+
+
+def _has_everything(one: Published, other: Published, cards: Mapping[str, Card]) -> bool:
+    """Tell whether ``one`` ran on a card of the other's architecture with at least all that it has, and its batch."""
+
+    def figures(row: Published) -> tuple[float, ...]:
+        card = cards[row.card]
+        cycles = (card.sm_count or 0) * (card.boost_clock_hz or 0)
+        rate, power = card.peak_flop_per_s(row.precision) or 0.0, card.power_limit_w or 0.0
+        return (rate, card.memory_bandwidth_bytes_per_s, card.memory_bytes, cycles, power, row.batch_size or 0)
+
+    pairs = zip(figures(one), figures(other), strict=True)
+    same = cards[one.card].architecture == cards[other.card].architecture
+    return same and one.card != other.card and all(mine >= theirs for mine, theirs in pairs)
 
 
 FILTERS: tuple[tuple[str, Predicate, str], ...] = (
@@ -143,6 +177,12 @@ FILTERS: tuple[tuple[str, Predicate, str], ...] = (
         "half-slower-than-full",
         _half_slower_than_full,
         "mixed precision more than 10 % slower than TF32 of the same card, stack and model: a fault of that run",
+    ),
+    (
+        "slower-than-a-lesser-card",
+        lambda row, context: row in context.beaten,
+        "more than 10 % slower than a card of its architecture that it equals or exceeds in every figure, or the other "
+        "of the two: one is wrong, and nothing says which",
     ),
 )
 """Literal table of (name, predicate, reason). A row is dropped by the first filter that holds."""
@@ -179,6 +219,7 @@ def _split(rows: Sequence[Published]) -> Curated:
         tf32=_medians(
             ((r.stack, r.task, r.model, r.card, r.device_count), r.value) for r in rows if r.precision == "tf32"
         ),
+        beaten=_pairs_out_of_order(rows),
     )
     kept: list[Published] = []
     dropped: list[tuple[str, Published]] = []

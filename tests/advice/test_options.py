@@ -11,7 +11,7 @@ from rtxbench.advice.memory.need import CONTEXT_BYTES
 from rtxbench.advice.options import advise
 from rtxbench.advice.prediction.batches import published_need
 from rtxbench.advice.prediction.forecast import Forecaster
-from rtxbench.advice.prediction.scaling_laws import Experiment
+from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import Advice, Option, Question
 from rtxbench.advice.text import advice_json, advice_text
 from rtxbench.catalog.cards import load_cards

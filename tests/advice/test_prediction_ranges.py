@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from rtxbench.advice.prediction.points import Experiment, Points, points_of
 from rtxbench.advice.prediction.ranges import anchor_counts, card_conformal, fit_ranges
 from rtxbench.advice.prediction.ratios import FAR, PairError, fit_pair_errors, fit_stack_ratios, stack_errors
-from rtxbench.advice.prediction.scaling_laws import Experiment, Points, points_of
 from rtxbench.catalog.cards import load_cards
 
 CARDS = load_cards()

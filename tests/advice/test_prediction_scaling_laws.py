@@ -4,19 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tools.sibling_models import CHOSEN_CORRECTION, leave_one_model_out
 
 from rtxbench.advice.prediction.batches import fitting_batch, scaled_batch
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
+from rtxbench.advice.prediction.points import Experiment, Points, points_of, training_points
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHOD,
     METHODS,
-    Experiment,
-    Points,
     anchored,
     conformal_log_half_width,
     leave_one_card_out,
-    points_of,
-    training_points,
 )
 from rtxbench.catalog.cards import load_cards
 from rtxbench.catalog.published import curated
@@ -29,7 +27,6 @@ from tools.cross_validation import (
     pick_method,
     score,
 )
-from tools.sibling_models import CHOSEN_CORRECTION, leave_one_model_out
 
 CARDS = load_cards()
 CASE = Experiment("stack", "net", "tf32")

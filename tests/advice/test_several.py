@@ -1,6 +1,6 @@
 import pytest
 
-from rtxbench.advice.prediction.scaling_laws import Experiment
+from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.several import Pair, efficiency_of, pairs_of
 from rtxbench.catalog.cards import load_cards
 from rtxbench.catalog.published import curated

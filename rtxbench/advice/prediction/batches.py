@@ -12,7 +12,7 @@ import numpy as np
 
 from rtxbench.advice.memory.models import MODELS, NETWORKS
 from rtxbench.advice.memory.need import Need, Setup, largest_batch, network_need, training_need
-from rtxbench.advice.prediction.scaling_laws import Experiment, Points
+from rtxbench.advice.prediction.points import Experiment, Points
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import workload_of
 

@@ -1,9 +1,10 @@
 """Predict one card's throughput, or say why not.
 
-A prediction is made only where it was validated: within one software stack and one card class, for architectures that
-leave-one-card-out has met in that class (the anchors' as well as the card's), at a precision that has published
-figures, for a model whose speed the paper figures decide. Everything else is a `NoForecast` with its reason
-(docs/prediction.md shows what happens without these rules).
+A prediction is made only where it was validated: within one software stack, for architectures that leave-one-card-out
+has met (the anchors' as well as the card's), at a precision that has published figures, for a model whose speed the
+paper figures decide. Where the kernels of the model are known, cards of all classes anchor each other; where they are
+not, those of one class. Everything else is a `NoForecast` with its reason (docs/prediction.md shows what happens without
+these rules).
 
 Where the same publisher ran the card in another stack, beside a card that is in this one, that ratio says more than
 any law: the card is then predicted from it (`ratios`).
@@ -17,18 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rtxbench.advice.prediction.batches import fitting_batch
+from rtxbench.advice.prediction.held_out import held_out_errors
+from rtxbench.advice.prediction.kernel_law import has_program
+from rtxbench.advice.prediction.points import Experiment, Floats, Points, points_of, training_points
 from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, anchor_counts, fit_ranges
-from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios, pair_errors
-from rtxbench.advice.prediction.scaling_laws import (
-    CHOSEN_METHOD,
-    METHODS,
-    Experiment,
-    Points,
-    anchored,
-    leave_one_card_out,
-    points_of,
-    training_points,
-)
+from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios
+from rtxbench.advice.prediction.scaling_laws import CHOSEN_METHODS, METHODS, anchored, first_that_speaks
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
 
@@ -60,32 +55,39 @@ class Forecaster:
 
     def __init__(self, rows: Sequence[Published], cards: Mapping[str, Card]) -> None:
         self.points = training_points(rows, cards)
-        name, settings = CHOSEN_METHOD
-        errors = leave_one_card_out(self.points, name, settings) - self.points.log_throughput
+        errors, pairs = held_out_errors(self.points)
         self._cards = cards
-        self._law = METHODS[name].fit(self.points, settings)
+        self._laws = {name: METHODS[name].fit(self.points, settings) for name, settings in CHOSEN_METHODS}
         self.ranges: Ranges = fit_ranges(self.points, errors, anchor_counts(self.points))
-        self.pairs: PairErrors = fit_pair_errors(pair_errors(self.points, name, settings), self.ranges.spread)
+        self.pairs: PairErrors = fit_pair_errors(pairs, self.ranges.spread)
         self._ratios: StackRatios = fit_stack_ratios(self.points)
         known = ~np.isnan(errors)
         self._validated = {cards[str(card)].name for card in set(self.points.card[known])}
         self._precisions = {str(precision) for precision in set(self.points.precision[known])}
 
+    def _law(self, points: Points) -> Floats:
+        """Log throughput up to a constant per case (n), by the first law that speaks of the model."""
+        return first_that_speaks([law(points) for law in self._laws.values()])
+
     def anchors(self, case: Experiment, card_class: str) -> Points:
         """Published points that may anchor ``case`` on a card of this class."""
         points = self.points
+        same_class = (points.card_class == card_class) | has_program(case.model)
         return points.take(
             (points.stack == case.stack)
             & (points.model == case.model)
             & (points.precision == case.precision)
-            & (points.card_class == card_class)
+            & same_class
         )
 
-    def validated_on(self, card: Card) -> tuple[str, ...]:
-        """Cards of the same class and architecture that leave-one-card-out could predict."""
-        same = (card.card_class, card.architecture)
+    def validated_on(self, card: Card, *, crosses: bool = False) -> tuple[str, ...]:
+        """Cards of the same architecture that leave-one-card-out could predict; of any class with ``crosses``."""
         cards = (self._cards[name] for name in sorted(self._validated))
-        return tuple(other.name for other in cards if (other.card_class, other.architecture) == same)
+        return tuple(
+            other.name
+            for other in cards
+            if other.architecture == card.architecture and (crosses or other.card_class == card.card_class)
+        )
 
     def predict(self, card: Card, case: Experiment, batch_size: int | None, anchors: Points) -> Forecast | NoForecast:
         """Throughput of ``case`` on ``card`` from ``anchors``.
@@ -100,14 +102,16 @@ class Forecaster:
         if other is not None:
             value, half_width, names, stack, batch = other
             return _forecast(value, half_width, batch, names, stack)
-        anchors = anchors.take((anchors.card != card.name) & (anchors.card_class == card.card_class))
+        crosses = has_program(case.model) and card.card_class != "laptop"
+        anchors = anchors.take((anchors.card != card.name) & ((anchors.card_class == card.card_class) | crosses))
         refusal = self._refusal(card, case, anchors)
         if refusal is not None:
             return refusal
         batch = fitting_batch(card, case, anchors, self._cards) if batch_size is None else batch_size
         if batch < 1:
             return NoForecast("not one example fits in its memory at this precision")
-        log_value = float(anchored(anchors, points_of([(card, case, batch, 1.0)]), self._law)[0])
+        query = points_of([(card, case, batch, 1.0)])
+        log_value = float(anchored(anchors, query, self._law, crosses_classes=crosses)[0])
         names = tuple(sorted({str(name) for name in anchors.card}))
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
 
@@ -130,12 +134,17 @@ class Forecaster:
             return NoForecast(f"no public training figure in {case.precision} to check a prediction on")
         if card.peak_flop_per_s(case.precision) is None:
             return NoForecast(f"no verified {case.precision} rate of this card")
-        if not self.validated_on(card):
-            return NoForecast(f"no {card.architecture} {_spelled(card)} card was ever there to check a prediction on")
+        crosses = has_program(case.model) and card.card_class != "laptop"
+        kind = card.architecture if crosses else f"{card.architecture} {_spelled(card)}"
+        if not self.validated_on(card, crosses=crosses):
+            return NoForecast(f"no {kind} card was ever there to check a prediction on")
         if not len(anchors):
-            return NoForecast(f"no {_spelled(card)} card measured in the same software stack; classes do not transfer")
+            what = "card" if crosses else f"{_spelled(card)} card"
+            return NoForecast(
+                f"no {what} measured in the same software stack{'' if crosses else '; classes do not transfer'}"
+            )
         for name in sorted({str(name) for name in anchors.card}):
-            if not self.validated_on(self._cards[name]):
+            if not self.validated_on(self._cards[name], crosses=crosses):
                 return NoForecast(f"{name}, which it would be predicted from, is of an architecture never checked")
         return self._model_refusal(case.model)
 

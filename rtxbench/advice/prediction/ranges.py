@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtxbench.advice.prediction.scaling_laws import Floats, Labels, Points, conformal_log_half_width
+from rtxbench.advice.prediction.kernel_law import has_program
+from rtxbench.advice.prediction.points import Floats, Labels, Points
+from rtxbench.advice.prediction.scaling_laws import conformal_log_half_width
 
 __all__ = ["LARGEST_SPREAD", "Ranges", "anchor_counts", "card_conformal", "fit_ranges"]
 
@@ -95,9 +97,10 @@ def card_conformal(scores: Floats, cards: Labels, coverage: float = 0.90) -> flo
 
 
 def anchor_counts(points: Points) -> Floats:
-    """For each point (n), how many other cards of its group could anchor it."""
-    cards = {str(group): set(points.card[points.group == group]) for group in np.unique(points.group)}
-    return np.array([len(cards[str(group)] - {card}) for group, card in zip(points.group, points.card, strict=True)])
+    """For each point (n), how many other cards could anchor it: of any class where the model's kernels are known."""
+    anchored_by = np.where([has_program(str(model)) for model in points.model], points.case, points.group)
+    cards = {str(key): set(points.card[anchored_by == key]) for key in np.unique(anchored_by)}
+    return np.array([len(cards[str(key)] - {card}) for key, card in zip(anchored_by, points.card, strict=True)])
 
 
 def _root_mean_square(errors: Floats) -> float:

@@ -9,21 +9,15 @@ same check, on every card that can be left out, is what its range comes from.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
+from rtxbench.advice.prediction.points import Experiment, Floats, Labels, Points
 from rtxbench.advice.prediction.ranges import card_conformal
-from rtxbench.advice.prediction.scaling_laws import (
-    METHODS,
-    Experiment,
-    Floats,
-    Labels,
-    Points,
-    conformal_log_half_width,
-)
+from rtxbench.advice.prediction.scaling_laws import METHODS, Choice, conformal_log_half_width
 from rtxbench.catalog.published import PUBLISHERS
 
 __all__ = [
@@ -63,20 +57,27 @@ class PairError(NamedTuple):
     model: str
 
 
-def pair_errors(points: Points, method: str, settings: Mapping[str, float]) -> list[PairError]:
-    """Every pair of cards of a group, predicted by a law that has seen neither."""
+def pair_errors(points: Points, methods: Sequence[Choice]) -> list[PairError]:
+    """Every two cards of a case, predicted by the first of ``methods`` that speaks of it, having seen neither card."""
     found = []
     for one, other in combinations(np.unique(points.card), 2):
         ours, theirs = points.take(points.card == one), points.take(points.card == other)
-        shared = [(i, j) for i, g in enumerate(ours.group) for j, h in enumerate(theirs.group) if g == h]
-        if not shared:
-            continue
-        law = METHODS[method].fit(points.take((points.card != one) & (points.card != other)), settings)
-        left, right = law(ours), law(theirs)
-        for i, j in shared:
-            predicted = left[i] - right[j]
-            error = predicted - (ours.log_throughput[i] - theirs.log_throughput[j])
-            found.append(PairError(float(error), float(predicted), (str(one), str(other)), str(ours.model[i])))
+        rest = points.take((points.card != one) & (points.card != other))
+        done: set[tuple[int, int]] = set()
+        for name, settings in methods:
+            method = METHODS[name]
+            mine, his = (ours.case, theirs.case) if method.crosses_classes else (ours.group, theirs.group)
+            shared = [(i, j) for i, g in enumerate(mine) for j, h in enumerate(his) if g == h and (i, j) not in done]
+            if not shared:
+                continue
+            law = method.fit(rest, settings)
+            left, right = law(ours), law(theirs)
+            for i, j in shared:
+                predicted = float(left[i] - right[j])
+                if not math.isnan(predicted):
+                    done.add((i, j))
+                    error = predicted - float(ours.log_throughput[i] - theirs.log_throughput[j])
+                    found.append(PairError(error, predicted, (str(one), str(other)), str(ours.model[i])))
     return found
 
 

@@ -15,75 +15,25 @@ conformal range after Lei et al., JASA 113 (2018).
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rtxbench.catalog.cards import Card
-from rtxbench.catalog.published import Published
+from rtxbench.advice.prediction.kernel_law import fit_kernel_roofline
+from rtxbench.advice.prediction.points import Floats, Labels, Points, joined
 
 __all__ = [
-    "CHOSEN_METHOD",
+    "CHOSEN_METHODS",
     "METHODS",
-    "Experiment",
+    "Choice",
     "Law",
     "Method",
-    "Points",
     "anchored",
     "conformal_log_half_width",
+    "first_that_speaks",
     "leave_one_card_out",
-    "points_of",
-    "training_points",
 ]
-
-Floats: TypeAlias = NDArray[np.float64]
-Labels: TypeAlias = NDArray[np.str_]
-Masks: TypeAlias = NDArray[np.bool_]
-
-
-class Experiment(NamedTuple):
-    """One experiment that different cards can run."""
-
-    stack: str
-    model: str
-    precision: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """Single-device training throughputs as parallel arrays of length n; logarithms are natural."""
-
-    card: Labels
-    card_class: Labels
-    stack: Labels
-    model: Labels
-    precision: Labels
-    log_throughput: Floats
-    log_flops: Floats
-    """Paper peak of the unit that runs this precision, FLOP/s."""
-    log_bandwidth: Floats
-    """Paper memory bandwidth, byte/s."""
-    log_waves: Floats
-    """SM count × boost clock: how fast waves of thread blocks retire."""
-    log_batch: Floats
-
-    def __len__(self) -> int:
-        return len(self.card)
-
-    def take(self, chosen: Masks) -> "Points":
-        """The points where ``chosen`` (n booleans) holds."""
-        return Points(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
-
-    @cached_property
-    def group(self) -> Labels:
-        """Points of one group may anchor each other: same stack, card class, model and precision."""
-        return _joined(self.stack, self.card_class, self.model, self.precision)
-
 
 Law: TypeAlias = Callable[[Points], Floats]
 """h: points → log throughput up to a constant per group."""
@@ -95,49 +45,8 @@ class Method(NamedTuple):
     fit: Callable[[Points, Mapping[str, float]], Law]
     grid: tuple[Mapping[str, float], ...]
     belief: str
-
-
-def training_points(rows: Sequence[Published], cards: Mapping[str, Card]) -> Points:
-    """Single-device training rows of catalogued cards; several hosts of one card become their geometric mean."""
-    merged: dict[tuple[str, ...], list[Published]] = {}
-    for row in rows:
-        usable = row.task == "train" and row.device_count == 1 and row.batch_size is not None and row.card in cards
-        # Other datacenter chips share neither class formula nor memory with the cards that are predicted.
-        usable = usable and cards[row.card].architecture not in ("Volta", "Hopper")
-        if usable and cards[row.card].peak_flop_per_s(row.precision) and cards[row.card].sm_count:
-            merged.setdefault((row.card, row.stack, row.model, row.precision, str(row.batch_size)), []).append(row)
-    # One batch size per card and case: the largest published, which is how the figures are quoted.
-    largest: dict[tuple[str, ...], list[Published]] = {}
-    for key, group in sorted(merged.items(), key=lambda item: int(item[0][4])):
-        largest[key[:4]] = group
-    shared = Counter(key[1:] for key in largest)  # a case on one card alone says nothing of how cards differ
-    return points_of(
-        [
-            (cards[card], Experiment(stack, model, precision), _batch(group), _geometric_mean([r.value for r in group]))
-            for (card, stack, model, precision), group in sorted(largest.items())
-            if shared[stack, model, precision] > 1
-        ]
-    )
-
-
-def points_of(entries: Sequence[tuple[Card, Experiment, int, float]]) -> Points:
-    """Points from (card, case, batch size, throughput per second); throughput 1.0 for a query."""
-
-    def column(of: Callable[[tuple[Card, Experiment, int, float]], float]) -> Floats:
-        return np.array([math.log(of(entry)) for entry in entries], dtype=np.float64)
-
-    return Points(
-        card=np.array([card.name for card, *_ in entries], dtype=np.str_),
-        card_class=np.array([card.card_class for card, *_ in entries], dtype=np.str_),
-        stack=np.array([entry[1].stack for entry in entries], dtype=np.str_),
-        model=np.array([entry[1].model for entry in entries], dtype=np.str_),
-        precision=np.array([entry[1].precision for entry in entries], dtype=np.str_),
-        log_throughput=column(lambda entry: entry[3]),
-        log_flops=column(lambda entry: entry[0].peak_flop_per_s(entry[1].precision) or math.nan),
-        log_bandwidth=column(lambda entry: entry[0].memory_bandwidth_bytes_per_s),
-        log_waves=column(lambda entry: (entry[0].sm_count or math.nan) * (entry[0].boost_clock_hz or math.nan)),
-        log_batch=column(lambda entry: entry[2]),
-    )
+    crosses_classes: bool = False
+    """Anchors of other card classes count too."""
 
 
 def _fixed_exponents(compute: float) -> Callable[[Points, Mapping[str, float]], Law]:
@@ -150,13 +59,13 @@ def _fixed_exponents(compute: float) -> Callable[[Points, Mapping[str, float]], 
 def _per_case(score: Callable[[Points, float], Floats], train: Points) -> Law:
     """Give each (model, precision) the share in 0..1 whose law leaves the least spread within its groups."""
     shares = np.linspace(0.0, 1.0, 21)
-    keys = _joined(train.model, train.precision)
+    keys = joined(train.model, train.precision)
     spread = _within(train.log_throughput - np.stack([score(train, s) for s in shares]), train.group) ** 2
     overall = float(shares[spread.sum(axis=1).argmin()])
     best = {str(key): float(shares[spread[:, keys == key].sum(axis=1).argmin()]) for key in np.unique(keys)}
 
     def law(points: Points) -> Floats:
-        chosen = [best.get(str(key), overall) for key in _joined(points.model, points.precision)]
+        chosen = [best.get(str(key), overall) for key in joined(points.model, points.precision)]
         table = np.stack([score(points, s) for s in shares])
         return np.asarray(table[np.searchsorted(shares, chosen), np.arange(len(points))], dtype=np.float64)
 
@@ -264,22 +173,53 @@ METHODS: Mapping[str, Method] = {
         ),
         "FLOP/s^α × bandwidth^(1−α) × b ÷ (b + κ): a fixed cost per step, κ per model",
     ),
+    "kernel-roofline": Method(
+        fit_kernel_roofline,
+        ({},),
+        "a roofline per kernel of the model's own program, seven constants for all",
+        crosses_classes=True,
+    ),
 }
 """Candidates of the cross-validation, by name."""
 
-CHOSEN_METHOD: tuple[str, Mapping[str, float]] = ("batch-saturation", {"compute_exponent": 0.6, "ridge": 0.001})
-"""What the cross-validation over the package's published data chose; a test holds it to that."""
+Choice: TypeAlias = tuple[str, Mapping[str, float]]
+"""A method and its settings."""
+
+CHOSEN_METHODS: tuple[Choice, ...] = (
+    ("kernel-roofline", {}),
+    ("batch-saturation", {"compute_exponent": 0.6, "ridge": 0.001}),
+)
+"""What the cross-validation over the package's published data chose, a test holds it to that: the first that speaks of
+a model predicts it."""
+
+_OWN_CLASS_WEIGHT = 3.0
+"""Weight of an anchor of the card's own class against one of another."""
 
 
-def anchored(train: Points, query: Points, law: Law) -> Floats:
-    """Predicted log throughput of ``query`` (n), NaN where no point of ``train`` is in the same group."""
-    groups, inverse = np.unique(np.concatenate([train.group, query.group]), return_inverse=True)
+def anchored(train: Points, query: Points, law: Law, *, crosses_classes: bool = False) -> Floats:
+    """Predicted log throughput of ``query`` (n), NaN where no point of ``train`` may anchor it.
+
+    Args:
+        train: published points.
+        query: what is asked.
+        law: fitted to ``train``.
+        crosses_classes: anchors of other card classes count, those of the card's own three times.
+    """
     rest = train.log_throughput - law(train)
-    mine, theirs = inverse[: len(train)], inverse[len(train) :]
-    count = np.bincount(mine, minlength=len(groups))
-    total = np.bincount(mine, weights=rest, minlength=len(groups))
+    count, total = _sums(train.group, query.group, rest)
+    if crosses_classes:
+        every, sums = _sums(train.case, query.case, rest)
+        count, total = every + (_OWN_CLASS_WEIGHT - 1) * count, sums + (_OWN_CLASS_WEIGHT - 1) * total
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((total / count)[theirs] + law(query), dtype=np.float64)
+        return np.asarray(total / count + law(query), dtype=np.float64)
+
+
+def _sums(groups: Labels, wanted: Labels, values: Floats) -> tuple[Floats, Floats]:
+    """How many values each wanted group has, and their sum."""
+    names, inverse = np.unique(np.concatenate([groups, wanted]), return_inverse=True)
+    mine, theirs = inverse[: len(groups)], inverse[len(groups) :]
+    count = np.bincount(mine, minlength=len(names)).astype(np.float64)
+    return count[theirs], np.bincount(mine, weights=values, minlength=len(names))[theirs]
 
 
 def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float]) -> Floats:
@@ -287,12 +227,21 @@ def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float
 
     The held-out card is removed from every stack, so nothing fitted has seen it.
     """
-    predicted = np.full(len(points), np.nan)
+    predicted, row = np.full(len(points), np.nan), METHODS[method]
     for card in np.unique(points.card):
         out = points.card == card
         train = points.take(~out)
-        predicted[out] = anchored(train, points.take(out), METHODS[method].fit(train, settings))
+        law = row.fit(train, settings)
+        predicted[out] = anchored(train, points.take(out), law, crosses_classes=row.crosses_classes)
     return predicted
+
+
+def first_that_speaks(predictions: Sequence[Floats]) -> Floats:
+    """Of several predictions (n each), the first that is no NaN."""
+    result = predictions[0]
+    for other in predictions[1:]:
+        result = np.where(np.isnan(result), other, result)
+    return np.asarray(result, dtype=np.float64)
 
 
 def conformal_log_half_width(errors: Floats, coverage: float = 0.90) -> float:
@@ -317,15 +266,3 @@ def _within(values: Floats, groups: Labels) -> Floats:
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(values[..., order], starts, axis=-1)
     return np.asarray(values - (sums / counts)[..., inverse], dtype=np.float64)
-
-
-def _joined(*columns: Labels) -> Labels:
-    return np.array(["|".join(parts) for parts in zip(*columns, strict=True)], dtype=np.str_)
-
-
-def _batch(group: Sequence[Published]) -> int:
-    return group[0].batch_size or 1
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(math.log(value) for value in values) / len(values))

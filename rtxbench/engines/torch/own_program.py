@@ -1,0 +1,50 @@
+"""List what a user's own PyTorch step launches: ``python -m rtxbench.engines.torch.own_program MODEL WIDTH BATCH…``.
+
+Prints one JSON list of kernels for each batch size. Nothing is computed: the step is that of a measurement
+(`rtxbench.engines.torch.native`), on tensors without data.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import torch
+
+from rtxbench.catalog.programs import Kernel
+from rtxbench.engines.torch.native import NativeStep
+from rtxbench.engines.torch.operations import fake_tensors, recorded_step
+from rtxbench.records import Case
+from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, own_name
+
+__all__ = ["own_kernels"]
+
+
+def own_kernels(source: str, width: str, batch_size: int) -> list[Kernel]:
+    """Record one step of ``file.py:function`` at that width (``full`` or ``half``) and batch size."""
+    path, _, function = source.rpartition(":")
+    case = Case(
+        workload=own_name(Path(path), function),
+        batch_size=batch_size,
+        # bfloat16 has float16's width and needs no scaled loss, whose check reads a value that a fake tensor lacks.
+        precision="mixed_bfloat16" if width == "half" else "float32",
+        placement="cpu",
+        engine="torch",
+        compiler="none",
+    )
+    with fake_tensors():
+        own = call_build(case, 0, {SOURCE_VARIABLE: source})
+        step = NativeStep(torch, case, own, slice(None), 0)
+        step.run(1)  # the optimizer makes its slots
+        return recorded_step(lambda: step.run(1))
+
+
+def main(source: str, width: str, *batches: str) -> None:
+    """Print the lists."""
+    os.environ[SOURCE_VARIABLE] = source
+    for batch in batches:
+        sys.stdout.write(msgspec.json.encode(own_kernels(source, width, int(batch))).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
