@@ -220,7 +220,7 @@ class SeveralCheck(NamedTuple):
     """One published machine of several cards, predicted from the pairs of other cards."""
 
     card_class: str
-    count: int
+    cards: int
     error_ratio: float
     """Absolute error of the throughput of all."""
     inside: bool

@@ -221,8 +221,8 @@ Of {undecided} ratios whose range holds 1, the order was right in {right / undec
 def _several(cards: Mapping[str, Card]) -> str:
     checks = several_checks(curated().kept, cards)
     rows = []
-    for name, count in sorted({(check.card_class, check.count) for check in checks}):
-        here = [check for check in checks if (check.card_class, check.count) == (name, count)]
+    for name, count in sorted({(check.card_class, check.cards) for check in checks}):
+        here = [check for check in checks if (check.card_class, check.cards) == (name, count)]
         errors = [check.error_ratio for check in here]
         inside = sum(check.inside for check in here) / len(here)
         figures = (f"{np.median(errors):.1%}", f"{np.quantile(errors, 0.9):.1%}", f"{inside:.0%}")

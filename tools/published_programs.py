@@ -164,8 +164,10 @@ def main(wanted: list[str]) -> None:
         for width in ("full", "half"):
             program = recorded_program(MODELS[name], width)
             kept += _rows(name, width, program)
-            flops = float(program.count @ program.flops_per_example)
-            sys.stderr.write(f"{name} {width}: {program.count.sum():.0f} kernels, {flops / 1e9:.2f} GFLOP an example\n")
+            flops = float(program.launches @ program.flops_per_example)
+            sys.stderr.write(
+                f"{name} {width}: {program.launches.sum():.0f} kernels, {flops / 1e9:.2f} GFLOP an example\n"
+            )
         with OUT.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(COLUMNS)

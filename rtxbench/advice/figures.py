@@ -1,5 +1,6 @@
 """One card's throughput in the stack the advice stands on: published, measured, predicted, or why none of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtxbench.advice.basis import Basis, published_figure
@@ -9,6 +10,10 @@ from rtxbench.advice.question import Origin, Question
 from rtxbench.catalog.cards import Card
 
 __all__ = ["Speed", "asked_batch", "figure_of"]
+
+
+_NAMED = 3
+"""Cards whose names fit a line."""
 
 
 class Speed(NamedTuple):
@@ -87,15 +92,24 @@ def _predicted(card: Card, basis: Basis, question: Question, forecaster: Forecas
         high_per_s=forecast.high_per_s,
         batch_size=forecast.batch_size,
         predicted_by="law" if forecast.stack is None else "publisher's ratio",
-        why=_words(forecast, card, forecaster.validated_on(card)),
+        why=_words(forecast, card, forecaster),
     )
 
 
-def _words(forecast: Forecast, card: Card, checked_on: tuple[str, ...]) -> tuple[str, ...]:
-    names = " and ".join(forecast.anchors)
+def _spelled(cards: Sequence[str]) -> str:
+    """A few cards by name, more by their number."""
+    return " and ".join(cards) if len(cards) <= _NAMED else f"{len(cards)} published cards"
+
+
+def _words(forecast: Forecast, card: Card, forecaster: Forecaster) -> tuple[str, ...]:
+    names = _spelled(forecast.anchors)
     if forecast.stack is not None:
         return (f"predicted from {names} by the ratio the same publisher measured in {forecast.stack}, 90 % range",)
     words = f"predicted from {names} at batch {forecast.batch_size}, 90 % range"
+    checked_on = forecaster.validated_on(card)
     if len(checked_on) > 1:
         return (words,)
-    return (words, f"{checked_on[0]} is the only {card.architecture} card the method could be checked on")
+    if checked_on:
+        return (words, f"{checked_on[0]} is the only {card.architecture} card of its class it could be checked on")
+    others = _spelled(forecaster.validated_on(card, crosses=True))
+    return (words, f"of {card.architecture} cards it could only be checked on another class: {others}")

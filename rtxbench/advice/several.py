@@ -25,7 +25,7 @@ __all__ = ["COUNTS", "Efficiency", "Pair", "efficiency_of", "pairs_of", "scaled_
 COUNTS = (2, 4, 8)
 """How many cards a machine may hold, beside one."""
 _FEW = 5
-_LOW, _HIGH = 0.05, 0.95
+_LOW = 0.05
 
 
 class Pair(NamedTuple):
@@ -92,12 +92,18 @@ def _scaled(ratios: Sequence[float], around: Sequence[float], count: int, words:
     """The median of the pairs carried to ``count`` cards; too few pairs take the spread of their class."""
     middle = float(np.median(ratios))
     if len(ratios) >= _FEW:
-        low, high = (float(np.quantile(ratios, q)) for q in (_LOW, _HIGH))
+        low, high = _ends(ratios)
     else:
         centre = float(np.median(around))
-        low, high = (middle * float(np.quantile(around, q)) / centre for q in (_LOW, _HIGH))
+        low, high = (middle * end / centre for end in _ends(around))
     ends = [_in_a_ring(min(value, 1.0), count) for value in (middle, low, high)]
     return Efficiency(ends[0], min(ends[0], ends[1]), max(ends[0], ends[2]), len(ratios), words)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """The 90 % range of one more such value: quantiles that leave room for a small sample."""
+    low = max(0.0, _LOW - (1 - _LOW) / len(values))
+    return float(np.quantile(values, low)), float(np.quantile(values, 1 - low))
 
 
 def _in_a_ring(pair_ratio: float, count: int) -> float:

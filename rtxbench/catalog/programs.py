@@ -24,7 +24,7 @@ COLUMNS: Final = (
     "width",
     "kind",
     "is_half",
-    "count",
+    "launches",
     "flops_fixed",
     "flops_per_example",
     "bytes_fixed",
@@ -44,7 +44,7 @@ class Kernel(NamedTuple):
     is_half: bool
     """Its products have operands of 16 bits."""
     flops: float
-    bytes: float
+    moved_bytes: float
     """Read and written, each tensor once."""
 
 
@@ -53,7 +53,7 @@ class Program(NamedTuple):
 
     kind: NDArray[np.str_]
     is_half: NDArray[np.bool_]
-    count: NDArray[np.float64]
+    launches: NDArray[np.float64]
     flops_fixed: NDArray[np.float64]
     """FLOPs of one kernel of the group at batch 0; with the next field an affine function of the batch."""
     flops_per_example: NDArray[np.float64]
@@ -64,7 +64,7 @@ class Program(NamedTuple):
         """FLOPs of one kernel of each group (n)."""
         return np.maximum(self.flops_fixed + batch_size * self.flops_per_example, 0.0)
 
-    def bytes(self, batch_size: float) -> NDArray[np.float64]:
+    def moved_bytes(self, batch_size: float) -> NDArray[np.float64]:
         """Bytes that one kernel of each group moves (n)."""
         return np.maximum(self.bytes_fixed + batch_size * self.bytes_per_example, 0.0)
 
@@ -88,7 +88,7 @@ def program_of(small: Sequence[Kernel], large: Sequence[Kernel], batches: tuple[
     groups: dict[tuple[object, ...], list[float]] = defaultdict(lambda: [0.0] * 5)
     for one, other in zip(small, large, strict=True):
         flops = _line(one.flops, other.flops, batches)
-        moved = _line(one.bytes, other.bytes, batches)
+        moved = _line(one.moved_bytes, other.moved_bytes, batches)
         for place, value in enumerate((1.0, *flops, *moved)):
             groups[_alike(one, flops, moved)][place] += value
     keys = sorted(groups, key=str)

@@ -62,7 +62,7 @@ def test_published_and_predicted_are_kept_apart(ask: Ask) -> None:
     assert predicted.low_per_s is not None
     assert predicted.high_per_s is not None
     assert predicted.low_per_s < (predicted.throughput_per_s or 0) < predicted.high_per_s
-    assert any("predicted from GeForce RTX 3090 and GeForce RTX 4090" in why for why in predicted.why)
+    assert any("predicted from 9 published cards" in why for why in predicted.why)
     assert any("only Ada Lovelace card" in why for why in predicted.why)
 
 
@@ -137,8 +137,8 @@ def test_rtx_50_is_predicted_and_a_card_without_rates_is_refused(ask: Ask) -> No
 
 def test_memory_and_price_of_refused_cards_are_printed(ask: Ask) -> None:
     """A card whose speed is refused still shows its price and whether the model fits."""
-    text = advice_text(ask(cards=["6000 ada", "4090"], memory_model="llama-3-8b:qlora"))
-    line = next(line for line in text.splitlines() if "RTX 6000 Ada" in line and "6,799" in line)
+    text = advice_text(ask(cards=["h200 nvl", "4090"], memory_model="llama-3-8b:qlora"))
+    line = next(line for line in text.splitlines() if "H200 NVL" in line and "≤" in line)
     assert "fits" in line
 
 
@@ -417,9 +417,9 @@ def test_own_measurement_as_the_basis(ask: Ask, runs: tuple[LoadedRun, ...]) -> 
     assert (same.origin, same.throughput_per_s) == ("measured", mine.throughput_per_s)
     assert other.origin == "predicted"
     assert (other.throughput_per_s or 0) < (same.throughput_per_s or 0)
-    refused = named(advice, "RTX A6000")
-    assert refused.cannot_say is not None
-    assert "classes do not transfer" in refused.cannot_say
+    crossed = named(advice, "RTX A6000")
+    assert crossed.origin == "predicted"
+    assert (crossed.low_per_s or 0) < (crossed.throughput_per_s or 0) < (same.throughput_per_s or 0)
 
 
 def test_break_even_is_between_the_best_and_others(ask: Ask) -> None:
@@ -461,7 +461,7 @@ def test_text_says_everything(ask: Ask) -> None:
         "over budget",
         "[recalled, not re-read",
     ):
-        assert words in text, words
+        assert words in " ".join(text.split()), words
 
 
 def test_json_is_plain_data(ask: Ask) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools.sibling_models import CHOSEN_CORRECTION, leave_one_model_out
 
 from rtxbench.advice.prediction.batches import fitting_batch, scaled_batch
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
+from rtxbench.advice.prediction.held_out import held_out_errors
 from rtxbench.advice.prediction.points import Experiment, Points, points_of, training_points
 from rtxbench.advice.prediction.scaling_laws import (
-    CHOSEN_METHOD,
+    CHOSEN_METHODS,
     METHODS,
     anchored,
     conformal_log_half_width,
@@ -22,11 +22,13 @@ from tools.cross_validation import (
     Folds,
     class_transfer,
     memory_scaled_batches,
+    model_folds,
     nested_card_folds,
-    nested_model_folds,
-    pick_method,
+    pick_methods,
+    predicted_by,
     score,
 )
+from tools.kernel_page import single_anchor_errors
 
 CARDS = load_cards()
 CASE = Experiment("stack", "net", "tf32")
@@ -96,23 +98,41 @@ def test_batch_scaled_by_memory_keeps_the_error(points: Points, folds: Folds) ->
 
 
 def test_left_out_model_is_predicted(points: Points) -> None:
-    """Leave one model out: median error at most 10 %, coverage 85 to 95 %, and no correction is what it picks."""
-    model_folds = nested_model_folds(points, leave_one_model_out(points, *CHOSEN_METHOD))
-    scored = score(points, model_folds)
+    """Without the card and the model: median error at most 10 %, and the other models' range covers 85 to 95 %."""
+    scored = score(points, model_folds(points))
+    assert scored.n > 250
     assert scored.median_error_ratio <= 0.10
     assert scored.coverage_ratio is not None
     assert 0.85 <= scored.coverage_ratio <= 0.95
-    picks = list(model_folds.picked.values())
-    assert max(set(picks), key=picks.count) == CHOSEN_CORRECTION
 
 
-def test_the_chosen_method_is_the_one_cross_validation_picks(points: Points) -> None:
+def test_the_chosen_methods_are_those_cross_validation_picks(points: Points) -> None:
     """The constant in the code is what the data say, not what was once believed."""
-    assert pick_method(points) == CHOSEN_METHOD
+    assert pick_methods(points)[0] == CHOSEN_METHODS
+
+
+def test_kernels_cross_classes_where_whole_models_do_not(points: Points) -> None:
+    """From GeForce to workstation cards and back the kernel law is off by half as much as the whole model's."""
+    pytorch = points.take(points.stack == "pytorch-1.13-ngc-22.10")
+    medians = []
+    for choice in CHOSEN_METHODS:
+        errors, classes = single_anchor_errors(pytorch, choice)
+        crossing = (classes[:, 0] != classes[:, 1]) & ~(classes == "datacenter").any(axis=1) & ~np.isnan(errors)
+        assert crossing.sum() > 100
+        medians.append(float(np.median(np.abs(np.expm1(errors[crossing])))))
+    assert medians[0] < 0.12 < 2 * medians[0] < medians[1] * 1.2
+
+
+def test_kept_errors_are_those_of_the_law(points: Points) -> None:
+    """What the ranges rest on is what leaving the RTX 6000 Ada out gives today."""
+    mine = points.card == "RTX 6000 Ada Generation"
+    kept = held_out_errors(points)[0][mine]
+    fresh = predicted_by(CHOSEN_METHODS, points.take(~mine), points.take(mine)) - points.log_throughput[mine]
+    assert np.abs(kept - fresh).max() < 0.01
 
 
 def test_classes_do_not_transfer(points: Points) -> None:
-    """GeForce anchors flatter workstation cards by a fifth or more: why that is refused."""
+    """By a law of the whole model GeForce anchors flatter workstation cards: why that is refused without kernels."""
     biases = [
         t.median_bias_ratio for t in class_transfer(points) if (t.from_class, t.to_class) == ("geforce", "workstation")
     ]
@@ -123,6 +143,8 @@ def test_classes_do_not_transfer(points: Points) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_recovers_a_law_it_believes_in(name: str) -> None:
     """On cards that obey a law without fixed cost, each method that can express it predicts the left-out card."""
+    if METHODS[name].crosses_classes:
+        pytest.skip("it needs the kernels of a model: see test_kernel_law")
     exponent = {"flops-ratio": 1.0, "bandwidth-ratio": 0.0}.get(name, 0.5)
     if name in ("wave-scaling", "roofline-share"):
         exponent = 0.0
@@ -151,6 +173,8 @@ def test_the_left_out_card_is_not_seen() -> None:
 
     other = dataclasses.replace(world, log_throughput=changed)
     for name, method in METHODS.items():
+        if method.crosses_classes:
+            continue  # it has no kernels of a made-up model
         before = leave_one_card_out(world, name, method.grid[0])[mine]
         assert leave_one_card_out(other, name, method.grid[0])[mine] == pytest.approx(before)
 
@@ -175,16 +199,10 @@ def test_conformal_width_by_hand() -> None:
     ("card", "case", "reason"),
     [
         ("GeForce RTX 4070", Experiment("own", "mlp", "tf32"), "no GeForce card measured"),
-        ("GeForce RTX 4070", Experiment("pytorch-1.13-ngc-22.10", "waveglow", "tf32"), "paper figures do not decide"),
-        (
-            "RTX 6000 Ada Generation",
-            Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32"),
-            "no Ada Lovelace workstation",
-        ),
-        ("A100 PCIe 80GB", Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32"), "no Ampere datacenter"),
+        ("RTX 6000 Ada Generation", Experiment("pytorch-ngc-20.10", "unheard", "tf32"), "no workstation card measured"),
+        ("H100 PCIe 80GB", Experiment("pytorch-1.13-ngc-22.10", "resnet50", "mixed_float16"), "Hopper"),
         ("GeForce RTX 4070", Experiment("pytorch-1.13-ngc-22.10", "resnet50", "float32"), "in float32"),
         ("GeForce RTX 4070", Experiment("another-stack", "resnet50", "tf32"), "same software stack"),
-        ("RTX A4000", Experiment("tensorflow-1.15.4-xla", "vgg16", "tf32"), "no workstation card measured"),
     ],
 )
 def test_refusals(forecaster: Forecaster, card: str, case: Experiment, reason: str) -> None:
@@ -201,8 +219,8 @@ def test_forecast_is_a_range_around_its_value(forecaster: Forecaster) -> None:
     anchors = forecaster.anchors(case, "geforce")
     said = forecaster.predict(card, case, None, anchors)
     assert isinstance(said, Forecast)
-    assert said.anchors == ("GeForce RTX 3090", "GeForce RTX 4090")
-    assert said.batch_size == fitting_batch(card, case, anchors, CARDS) < scaled_batch(card, anchors, CARDS) == 48
+    assert {"GeForce RTX 3090", "GeForce RTX 4090", "RTX A6000"} <= set(said.anchors)
+    assert said.batch_size == fitting_batch(card, case, anchors, CARDS) < scaled_batch(card, anchors, CARDS)
     assert math.log(said.high_per_s / said.throughput_per_s) == pytest.approx(said.log_half_width)
     assert said.low_per_s * said.high_per_s == pytest.approx(said.throughput_per_s**2)
 
@@ -212,4 +230,5 @@ def test_a_card_is_never_its_own_anchor(forecaster: Forecaster) -> None:
     case = Experiment("pytorch-1.13-ngc-22.10", "resnet50", "tf32")
     said = forecaster.predict(CARDS["GeForce RTX 4090"], case, 112, forecaster.anchors(case, "geforce"))
     assert isinstance(said, Forecast)
-    assert said.anchors == ("GeForce RTX 3090",)
+    assert "GeForce RTX 4090" not in said.anchors
+    assert "GeForce RTX 3090" in said.anchors

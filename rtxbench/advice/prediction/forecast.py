@@ -3,8 +3,8 @@
 A prediction is made only where it was validated: within one software stack, for architectures that leave-one-card-out
 has met (the anchors' as well as the card's), at a precision that has published figures, for a model whose speed the
 paper figures decide. Where the kernels of the model are known, cards of all classes anchor each other; where they are
-not, those of one class. Everything else is a `NoForecast` with its reason (docs/prediction.md shows what happens without
-these rules).
+not, those of one class. Everything else is a `NoForecast` with its reason (docs/prediction.md shows what happens
+without these rules).
 
 Where the same publisher ran the card in another stack, beside a card that is in this one, that ratio says more than
 any law: the card is then predicted from it (`ratios`).

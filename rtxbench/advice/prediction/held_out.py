@@ -30,7 +30,7 @@ def held_out_errors(points: Points) -> tuple[Floats, tuple[PairError, ...]]:
     """Look up the log errors (n, NaN where there is none) of ``points`` and those of all ratios of two cards."""
     single, pairs = _table()
     keys = zip(points.card, points.stack, points.model, points.precision, strict=True)
-    return np.array([single.get(tuple(map(str, key)), math.nan) for key in keys]), pairs
+    return np.array([single.get(tuple(str(part) for part in key), math.nan) for key in keys]), pairs
 
 
 def write_held_out(points: Points, stream: TextIO) -> None:
@@ -47,7 +47,8 @@ def write_held_out(points: Points, stream: TextIO) -> None:
 
 @cache
 def _table() -> tuple[dict[tuple[str, ...], float], tuple[PairError, ...]]:
-    single, pairs = {}, []
+    single: dict[tuple[str, ...], float] = {}
+    pairs = []
     with resources.files("rtxbench.catalog").joinpath("held_out.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             error = float(row["log_error"])

@@ -62,7 +62,7 @@ class _Work(NamedTuple):
     product_s: Floats
     convolution_s: Floats
     memory_s: Floats
-    count: Floats
+    repeats: Floats
     launches: Floats
     """All of a step (n)."""
     log_balance: Floats
@@ -129,18 +129,18 @@ def _work(points: Points, programs: Sequence[Program] | None = None) -> _Work:
     if programs is None:
         widths = zip(points.model, points.precision, strict=True)
         programs = [load_programs()[str(m), width_that_ran(str(m), str(p))] for m, p in widths]
-    shape = (len(points), max((len(program.count) for program in programs), default=0))
-    product, convolution, memory, count = (np.zeros(shape) for _ in range(4))
+    shape = (len(points), max((len(program.launches) for program in programs), default=0))
+    product, convolution, memory, repeats = (np.zeros(shape) for _ in range(4))
     for i, program in enumerate(programs):
-        batch, place = math.exp(points.log_batch[i]), slice(0, len(program.count))
+        batch, place = math.exp(points.log_batch[i]), slice(0, len(program.launches))
         rate = np.where(program.is_half, points.log_flops[i], points.log_full_flops[i])
         seconds, is_convolution = program.flops(batch) / np.exp(rate), program.kind == "conv"
         convolution[i, place], product[i, place] = seconds * is_convolution, seconds * ~is_convolution
-        memory[i, place] = program.bytes(batch) / np.exp(points.log_bandwidth[i])
-        count[i, place] = program.count
+        memory[i, place] = program.moved_bytes(batch) / np.exp(points.log_bandwidth[i])
+        repeats[i, place] = program.launches
     balance = (points.log_bandwidth - _REFERENCE[0]) - (points.log_waves - _REFERENCE[1])
     power = points.log_power + math.log(1e9)
-    return _Work(product, convolution, memory, count, count.sum(axis=1), balance, power)
+    return _Work(product, convolution, memory, repeats, repeats.sum(axis=1), balance, power)
 
 
 def _seconds(constants: Constants, work: _Work) -> Floats:
@@ -150,5 +150,5 @@ def _seconds(constants: Constants, work: _Work) -> Floats:
     compute = (work.product_s * math.exp(-constants.log_compute) + convolutions) * np.exp(-log_clock)[:, None]
     log_traffic = constants.multiprocessors * (work.log_balance - log_clock) - constants.log_memory
     memory = work.memory_s * np.exp(log_traffic)[:, None]
-    busy = np.einsum("nk,nk->n", work.count, np.maximum(compute, memory))
+    busy = np.einsum("nk,nk->n", work.repeats, np.maximum(compute, memory))
     return np.asarray(busy + work.launches * math.exp(constants.log_launch_us) * 1e-6, dtype=np.float64)

@@ -219,7 +219,8 @@ def _sums(groups: Labels, wanted: Labels, values: Floats) -> tuple[Floats, Float
     names, inverse = np.unique(np.concatenate([groups, wanted]), return_inverse=True)
     mine, theirs = inverse[: len(groups)], inverse[len(groups) :]
     count = np.bincount(mine, minlength=len(names)).astype(np.float64)
-    return count[theirs], np.bincount(mine, weights=values, minlength=len(names))[theirs]
+    total = np.bincount(mine, weights=values, minlength=len(names)).astype(np.float64)
+    return count[theirs], total[theirs]
 
 
 def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float]) -> Floats:

@@ -21,19 +21,10 @@ _SHAPE: Final = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 _LINE: Final = re.compile(r"^\s*(ROOT )?%?([\w.\-]+) = (\((?:[^()]|\([^()]*\))*\)|\S+) ([\w\-]+)\((.*)$")
 _HEAD: Final = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _LAUNCHES_NOTHING: Final = frozenset(
-    [
-        "parameter",
-        "constant",
-        "bitcast",
-        "get-tuple-element",
-        "tuple",
-        "after-all",
-        "partition-id",
-        "async-start",
-        "async-done",
-        "copy-start",
-        "copy-done",
-    ]
+    (
+        *("parameter", "constant", "bitcast", "get-tuple-element", "tuple", "after-all", "partition-id"),
+        *("async-start", "async-done", "copy-start", "copy-done"),
+    )
 )
 
 

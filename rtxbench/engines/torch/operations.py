@@ -35,22 +35,27 @@ _HALF: Final = (torch.float16, torch.bfloat16)
 
 def fake_tensors() -> AbstractContextManager[Any]:
     """Tensors made inside have shapes and no data."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+    mode: AbstractContextManager[Any] = FakeTensorMode(allow_non_fake_inputs=True)
+    return mode
 
 
 def autocast(width: str) -> AbstractContextManager[Any]:
     """Mixed precision for the width ``half``, nothing for ``full``."""
-    return torch.autocast("cpu", dtype=torch.float16) if width == "half" else nullcontext()
+    chosen: AbstractContextManager[Any] = nullcontext()
+    if width == "half":
+        chosen = torch.autocast("cpu", dtype=torch.float16)
+    return chosen
 
 
 def recorded_step(step: Callable[[], object]) -> list[Kernel]:
     """Run ``step`` once and list its launches in order."""
     with _Recorder() as recorder:
         step()
-    return recorder.kernels
+    kernels: list[Kernel] = recorder.kernels
+    return kernels
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch is skipped by the checker
     """Passes every operation on and notes those that launch a kernel."""
 
     def __init__(self) -> None:
