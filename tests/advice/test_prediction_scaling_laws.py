@@ -144,7 +144,7 @@ def test_classes_do_not_transfer(points: Points) -> None:
 def test_every_method_recovers_a_law_it_believes_in(name: str) -> None:
     """On cards that obey a law without fixed cost, each method that can express it predicts the left-out card."""
     if METHODS[name].crosses_classes:
-        pytest.skip("it needs the kernels of a model: see test_kernel_law")
+        pytest.skip("it needs the kernels of a model: see test_prediction_kernel_law")
     exponent = {"flops-ratio": 1.0, "bandwidth-ratio": 0.0}.get(name, 0.5)
     if name in ("wave-scaling", "roofline-share"):
         exponent = 0.0
