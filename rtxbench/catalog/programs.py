@@ -117,7 +117,7 @@ def _alike(kernel: Kernel, flops: tuple[float, float], moved: tuple[float, float
 
 
 def width_that_ran(model: str, precision: str) -> str:
-    """Which of a model's two programs a published figure is of: ``half`` under mixed precision, else ``full``."""
+    """Tell which of a model's two programs a published figure is of: ``half`` under mixed precision, else ``full``."""
     return "half" if precision.startswith("mixed_") and model not in _FULL_WIDTH else "full"
 
 

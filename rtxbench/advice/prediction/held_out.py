@@ -1,4 +1,4 @@
-"""How far off the chosen laws were on cards they had not seen: the errors that every range rests on.
+"""Errors of the chosen laws on cards they had not seen: those that every range rests on.
 
 Computing them fits the kernel law once for every two cards (half a minute), so they are kept in
 ``rtxbench/catalog/held_out.csv``, which ``python -m tools.prediction_page --errors`` writes; a test computes some anew.

@@ -27,7 +27,7 @@ __all__ = ["Constants", "fit_constants", "fit_kernel_roofline", "has_program", "
 
 
 class Constants(NamedTuple):
-    """What is fitted; logarithms but for the exponents."""
+    """The fitted seven; logarithms but for the exponents."""
 
     log_compute: float
     """Share of the paper FLOP/s that products reach."""

@@ -215,7 +215,7 @@ def anchored(train: Points, query: Points, law: Law, *, crosses_classes: bool = 
 
 
 def _sums(groups: Labels, wanted: Labels, values: Floats) -> tuple[Floats, Floats]:
-    """How many values each wanted group has, and their sum."""
+    """Count the values of each wanted group, and sum them."""
     names, inverse = np.unique(np.concatenate([groups, wanted]), return_inverse=True)
     mine, theirs = inverse[: len(groups)], inverse[len(groups) :]
     count = np.bincount(mine, minlength=len(names)).astype(np.float64)

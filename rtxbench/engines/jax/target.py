@@ -9,7 +9,7 @@ __all__ = ["target_config"]
 
 
 class _Architecture(NamedTuple):
-    """What a compute capability fixes: NVIDIA's CUDA C++ Programming Guide, table of technical specifications."""
+    """Facts that a compute capability fixes: NVIDIA's CUDA C++ Programming Guide, table of technical specifications."""
 
     threads_per_core: int
     shared_memory_per_core: int
