@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-__all__ = ["ChildProcess", "end_with_parent", "how_it_ended"]
+__all__ = ["ChildProcess", "end_with_parent", "how_it_ended", "run_git"]
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _LOG_TAIL_BYTES: Final = 2000
@@ -147,3 +147,22 @@ def end_with_parent(parent_pid: int, signal_number: int = signal.SIGKILL) -> Non
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
         if os.getppid() != parent_pid:  # it died before the kernel knew of the wish
             os._exit(128 + signal_number)
+
+
+def run_git(folder: Path, *arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run git in a folder, in English, out of reach of Ctrl-C: it must not die half-way through removing a work tree.
+
+    Raises:
+        FileNotFoundError: git is not installed.
+        subprocess.TimeoutExpired: it took longer than ``timeout_s``.
+    """
+    return subprocess.run(
+        ["git", "-C", os.fspath(folder), "-c", "core.fsmonitor=false", *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+        timeout=timeout_s,
+    )

@@ -301,8 +301,8 @@ class Trials:
             topic: row of `rtxbench.trials.table.TRIALS`.
             shown: metric in seconds whose values are replayed; by default the duration of the whole trial.
         """
+        from rtxbench.measure.progress import TrialProgress
         from rtxbench.records import Observation
-        from rtxbench.trials.progress import TrialProgress
         from rtxbench.trials.table import measure_trial
 
         if self._config.getoption("--workload"):

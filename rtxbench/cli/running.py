@@ -13,14 +13,13 @@ from rtxbench.hardware.environment import describe
 from rtxbench.hardware.machine_lock import measuring_alone
 from rtxbench.measure.groups import Group, Request, on_engine
 from rtxbench.measure.profiles import Profile
-from rtxbench.measure.progress import Waiting
+from rtxbench.measure.progress import TrialProgress, Waiting
 from rtxbench.measure.session import Session
 from rtxbench.measure.table import headline, summary_lines
 from rtxbench.planning.engine_gpus import usable_gpus
 from rtxbench.planning.suite import ALL_ENGINES, plan, trials_of
 from rtxbench.records import Environment
 from rtxbench.report.sections.answers.your_model import finding_lines
-from rtxbench.trials.progress import TrialProgress
 from rtxbench.trials.table import measure_trial
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.stopping import Questions

@@ -6,11 +6,13 @@ What a figure depends on stays: processor, cards, driver, versions, switches, an
 import re
 import subprocess
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from rtxbench.records import CaseRecord, Observation, RatioRecord, Run
+from rtxbench.processes import run_git
+from rtxbench.records import CaseRecord, Observation, RatioRecord, Record, Run
 from rtxbench.results.store import LoadedRun
 
 __all__ = ["anonymous", "anonymous_json", "describe_shared", "issue_address", "shared_name"]
@@ -85,10 +87,8 @@ def describe_shared(shared: bytes) -> str:
 def issue_address() -> str:
     """Find where to send it: the issue form of the repository this copy was cloned from."""
     try:
-        done = subprocess.run(
-            ["git", "remote", "get-url", "origin"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except OSError:
+        done = run_git(Path.cwd(), "remote", "get-url", "origin", timeout_s=10)
+    except (OSError, subprocess.TimeoutExpired):
         done = None
     found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?\s*$", done.stdout) if done else None
     if found is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from rtxbench.errors import MeasurementError, UnavailableError, UsageError
+from rtxbench.processes import run_git
 
 __all__ = ["Tree", "check_unchanged", "checked_out", "is_dirty"]
 
@@ -165,25 +166,15 @@ def _remove(repository: Path, path: Path) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [_git_program(), "-C", str(folder), "-c", "core.fsmonitor=false", *arguments],
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-        start_new_session=True,  # Ctrl-C must not kill git half-way through removing a work tree
-    )
+    try:
+        result = run_git(folder, *arguments)
+    except FileNotFoundError as error:
+        raise UnavailableError(
+            "git is not installed.", next_step="Install git; the gate asks it what is compared."
+        ) from error
     if result.returncode and "dubious ownership" in result.stderr:
         raise UsageError(
             f"git refuses {folder}: it belongs to another user (dubious ownership).",
             next_step=f"If you trust it: git config --global --add safe.directory {folder}",
         )
     return result
-
-
-def _git_program() -> str:
-    program = shutil.which("git")
-    if program is None:
-        raise UnavailableError("git is not installed.", next_step="Install git; the gate asks it what is compared.")
-    return program

@@ -20,6 +20,7 @@ import psutil
 from rtxbench.errors import UnavailableError
 from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.nvml import GpuDevice, Nvml
+from rtxbench.processes import run_git
 from rtxbench.records import Cpu, Environment, Gpu
 
 __all__ = ["TRAINING_FEATURES", "cpu", "describe", "gpus"]
@@ -208,18 +209,16 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
 def _commit(folder: Path, missing: dict[str, str]) -> tuple[str | None, bool | None]:
     """The commit of the folder worked in, and whether tracked files differ from it."""
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        head = run_git(folder, "rev-parse", "HEAD", timeout_s=10)
+        changed = run_git(folder, "status", "--porcelain", "--untracked-files=no", timeout_s=10)
+        head.check_returncode()
+        changed.check_returncode()
+        return head.stdout.strip(), bool(changed.stdout)
     except FileNotFoundError:
         missing["commit"] = "git is not installed"
     except subprocess.SubprocessError:
         missing["commit"] = "the working folder is not in a git repository"
     return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", os.fspath(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
 def _virtualization(missing: dict[str, str]) -> str | None:

@@ -13,9 +13,10 @@ from rtxbench.units import format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from rich.live import Live
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
-__all__ = ["Board", "Waiting"]
+__all__ = ["Board", "TrialProgress", "Waiting"]
 
 _NAMED: Final = 3
 """Open groups named in a line."""
@@ -119,6 +120,57 @@ def _figure(pairing: Pairing) -> str:
             figures.append(f"{format_ratio(size * math.exp(-sum(values) / len(values)))}{spread}")
     failed = sum(result.failure is not None for result in pairing.results)
     return ", ".join([*figures, *([f"{failed} failed"] if failed else [])]) or "no comparison"
+
+
+class TrialProgress:
+    """Context manager around one trial: a bar with the time left on a terminal, one line at the end elsewhere.
+
+    Args:
+        title: of the trial.
+        stream: where to write; ``None`` shows nothing.
+    """
+
+    def __init__(self, title: str, stream: TextIO | None) -> None:
+        self._title = title
+        self._stream = stream
+        self._began = time.monotonic()
+        self._bar: Progress | None = None
+        self._part: tuple[str, TaskID] | None = None
+
+    def __enter__(self) -> "TrialProgress":
+        if self._stream is not None and self._stream.isatty():
+            self._start_bar()
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._stream is not None and kind is None:
+            self._stream.write(f"{self._title}: done ({format_duration(time.monotonic() - self._began)})\n")
+            self._stream.flush()
+
+    def step(self, what: str, done: int, count: int) -> None:
+        """Show that ``done`` of ``count`` steps of this part are finished and ``what`` comes next.
+
+        A trial has several parts that count for themselves; ``what`` begins with the part's name up to a colon.
+        """
+        if self._bar is None:
+            return
+        name = what.partition(":")[0]
+        if self._part is None or self._part[0] != name or done == 0:
+            if self._part is not None:
+                self._bar.remove_task(self._part[1])
+            self._part = name, self._bar.add_task(what, total=count)
+        self._bar.update(self._part[1], description=what, completed=done, total=count)
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        # Twice a second at most, as the board's table.
+        columns = (MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(file=self._stream), transient=True, refresh_per_second=2)
+        self._bar.start()
 
 
 class Waiting:

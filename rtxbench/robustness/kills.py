@@ -20,6 +20,7 @@ import msgspec
 import psutil
 
 from rtxbench.errors import RtxbenchError
+from rtxbench.processes import run_git
 from rtxbench.results.store import find_result_files, load_run
 from rtxbench.robustness.mutants import sample_lines
 
@@ -72,7 +73,7 @@ def _repository(folder: Path) -> None:
     (folder / ".gitignore").write_text("results/\n.rtxbench/\n__pycache__/\ntemporary/\n", encoding="utf-8")
     author = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     for arguments in (("init", "-q"), ("add", "-A"), (*author, "commit", "-qm", "one")):
-        subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+        run_git(folder, *arguments).check_returncode()
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -214,10 +215,7 @@ def _unreadable(folder: Path) -> list[str]:
 
 
 def _git_problems(folder: Path) -> list[str]:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=folder, check=False, capture_output=True, text=True).stdout
-
-    trees = len(git("worktree", "list").splitlines())
+    trees = len(run_git(folder, "worktree", "list").stdout.splitlines())
     problems = [f"{trees} git work trees left"] if trees > 1 else []
-    changed = git("status", "--porcelain")
+    changed = run_git(folder, "status", "--porcelain").stdout
     return problems + ([f"the repository was changed: {changed.strip()}"] if changed else [])

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import WAIT_SHARE
 from rtxbench.records import Note, Observation, RatioRecord, Verdict
+from rtxbench.results.latest import latest_by_machine
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.verdicts.claims import Claim, Elsewhere
@@ -40,13 +41,16 @@ def with_notes(
 
 def _waits(runs: Sequence[LoadedRun]) -> Mapping[tuple[str, str], list[Observation]]:
     """(machine, topic) → the latest wait for input of each pipeline."""
-    latest: dict[tuple[str, str], dict[str, Observation]] = {}
-    for loaded in runs:
-        for record in loaded.of_kind(Observation):
-            if record.metric == "input_wait_ratio" and record.values and "pipeline" in record.labels:
-                key = (loaded.run.environment.machine, record.topic)
-                latest.setdefault(key, {})[record.labels["pipeline"]] = record
-    return {key: list(pipelines.values()) for key, pipelines in latest.items()}
+    waits: dict[tuple[str, str], list[Observation]] = {}
+    for machine, records in latest_by_machine(runs, _pipeline_waits, lambda r: (r.topic, r.labels["pipeline"])).items():
+        for record in records:
+            waits.setdefault((machine, record.topic), []).append(record)
+    return waits
+
+
+def _pipeline_waits(loaded: LoadedRun) -> list[Observation]:
+    waits = [record for record in loaded.of_kind(Observation) if record.metric == "input_wait_ratio"]
+    return [record for record in waits if record.values and "pipeline" in record.labels]
 
 
 def input_wait_note(waits: Iterable[Observation]) -> Note | None:

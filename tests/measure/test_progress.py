@@ -9,7 +9,7 @@ from rich.console import Console
 from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.profiles import profile_named
-from rtxbench.measure.progress import Board
+from rtxbench.measure.progress import Board, TrialProgress
 from rtxbench.measure.session import Standing
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec
@@ -63,3 +63,16 @@ def test_many_open_groups_are_counted_not_listed() -> None:
     with Board([f"g{number}" for number in range(9)], stream) as board:
         board.launch_done(run("g0", [0.1]), Standing(False), 60.0)
     assert "open: g0, g1, g2 and 6 more" in stream.getvalue()
+
+
+def test_a_trial_shows_its_step_on_a_terminal_and_one_line_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal sees how many steps of the part are done and which is next; a log only that the trial is over."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        with TrialProgress("tuning", stream) as progress:
+            progress.step("tuning pilot: rate 0.1", 0, 7)
+            progress.step("tuning pilot: rate 0.2", 3, 7)
+            progress.step("tuning: seed 1", 0, 2)
+    assert "tuning: seed 1" in terminal.getvalue() and "0/2" in terminal.getvalue()
+    assert log.getvalue().startswith("tuning: done (") and log.getvalue().count("\n") == 1

@@ -17,7 +17,7 @@ from rtxbench.report.labels import code_spans, command_line, estimate_text, rati
 from rtxbench.report.parts import Context, Figure, Interval, IntervalGroup, Intervals, Paragraph, Table, VerdictCards
 from rtxbench.report.render.axis import interval_axis
 from rtxbench.report.sections.appendix.inventory import machines_section, unmeasured_section
-from rtxbench.report.sections.appendix.throughput import latest_per_case, throughput_section
+from rtxbench.report.sections.appendix.throughput import throughput_section
 from rtxbench.report.sections.appendix.timeline import timeline_section
 from rtxbench.report.sections.evidence.ratios import ratios_section
 from rtxbench.report.sections.evidence.side_by_side import side_by_side_section
@@ -70,12 +70,6 @@ def test_a_logical_ratio_is_no_dot_in_the_forest(context: Context) -> None:
     section = ratios_section(with_records(context, run._replace(records=(logical,))))
     assert section is not None
     assert section.figures == ()
-
-
-def test_a_case_of_several_runs_is_shown_as_of_the_last(context: Context) -> None:
-    """Measured twice on one machine: the page shows the later, the CSV both."""
-    rows = [{"label": "a", "value": 1}, {"label": "b", "value": 2}, {"label": "a", "value": 3}]
-    assert latest_per_case(rows) == [{"label": "a", "value": 3}, {"label": "b", "value": 2}]
 
 
 def test_machines_side_by_side_only_where_two_ran_the_same_workload(context: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare
 from rtxbench.placement import is_functional_check
@@ -11,6 +11,7 @@ from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.labels import interval_text, machine_headings, ratio_text
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
+from rtxbench.results.latest import latest_by_machine
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 
@@ -19,41 +20,30 @@ __all__ = ["engines_section"]
 _ENGINE_NAMES: Final = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
-class _Pair(NamedTuple):
-    """A measured ratio of throughput on one machine."""
-
-    machine: str
-    record: RatioRecord
-
-
 def engines_section(context: Context) -> Section | None:
     """Engines on the same hardware and batch, scaling over devices, fused normalisation. ``None`` without any."""
     pairs = _latest_pairs(context, lambda loaded: loaded.of_kind(RatioRecord))
     against_legacy = _latest_pairs(context, lambda loaded: loaded.meant_for("rival"))
     blocks: list[Block] = []
-    for machine, heading in machine_headings(context, {pair.machine for pair in (*pairs, *against_legacy)}):
+    for machine, heading in machine_headings(context, {*pairs, *against_legacy}):
         title = context.titles[machine]
-        own = [pair.record for pair in pairs if pair.machine == machine]
+        own = pairs.get(machine, [])
         found = [
             *_engine_blocks(context, title, [r for r in own if r.baseline.engine != r.candidate.engine]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
-            *_fused_blocks(
-                title, [*filter(_is_fused, own), *(p.record for p in against_legacy if p.machine == machine)]
-            ),
+            *_fused_blocks(title, [*filter(_is_fused, own), *against_legacy.get(machine, [])]),
         ]
         blocks += [*heading, *found] if found else []
     return Section(id="engines", title="Engines and devices", blocks=tuple(blocks)) if blocks else None
 
 
-def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Record]]) -> list[_Pair]:
-    """The latest throughput ratio of each pair of cases and machine, among those ``records`` of each run."""
-    latest: dict[tuple[str, Case, Case], _Pair] = {}
-    for loaded in context.runs:
-        machine = loaded.run.environment.machine
-        for record in records(loaded):
-            if isinstance(record, RatioRecord) and record.metric == "throughput":
-                latest[machine, record.baseline, record.candidate] = _Pair(machine, record)
-    return list(latest.values())
+def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Record]]) -> dict[str, list[RatioRecord]]:
+    """Machine → the latest throughput ratio of each pair of cases, among those ``records`` of each run."""
+
+    def throughputs(loaded: LoadedRun) -> list[RatioRecord]:
+        return [r for r in records(loaded) if isinstance(r, RatioRecord) and r.metric == "throughput"]
+
+    return latest_by_machine(context.runs, throughputs, lambda record: (record.baseline, record.candidate))
 
 
 def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:

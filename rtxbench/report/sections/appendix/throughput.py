@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from rtxbench.placement import is_functional_check
@@ -10,10 +10,11 @@ from rtxbench.records import Case
 from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
+from rtxbench.results.latest import latest_of
 from rtxbench.units import format_bytes, format_duration, format_quantity
 from rtxbench.wording import say
 
-__all__ = ["latest_per_case", "throughput_section"]
+__all__ = ["throughput_section"]
 
 
 def throughput_section(context: Context) -> Section | None:
@@ -30,17 +31,9 @@ def throughput_section(context: Context) -> Section | None:
         )
     ]
     for machine, heading in machine_headings(context, {row["machine"] for row in measured}):
-        of_machine = latest_per_case(row for row in measured if row["machine"] == machine)
+        of_machine = latest_of((row for row in measured if row["machine"] == machine), lambda row: row["label"])
         blocks += [*heading, _table(context.titles[machine], of_machine)]
     return Section(id="throughput", title="Throughput", blocks=tuple(blocks))
-
-
-def latest_per_case(measured: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per case, in the order first measured: where several runs measured it, the last. The CSV keeps all."""
-    latest: dict[str, dict[str, Any]] = {}
-    for row in measured:
-        latest[row["label"]] = row
-    return list(latest.values())
 
 
 def _cautions(case: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from rtxbench.report.parts import (
     Table,
 )
 from rtxbench.report.titles import machine_title
+from rtxbench.results.latest import latest_of
 from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent
 
@@ -83,13 +84,8 @@ def _machine(context: Context, machine: str) -> list[Block]:
 
 def _latest(runs: Sequence[LoadedRun]) -> list[RatioRecord]:
     """The latest pair of each check and case."""
-    latest = {
-        (record.group, record.candidate, record.baseline): record
-        for loaded in runs
-        for record in loaded.meant_for("harness")
-        if isinstance(record, RatioRecord)
-    }
-    return list(latest.values())
+    pairs = [r for loaded in runs for r in loaded.meant_for("harness") if isinstance(r, RatioRecord)]
+    return latest_of(pairs, lambda record: (record.group, record.candidate, record.baseline))
 
 
 def _check_of(record: RatioRecord) -> _Check:

@@ -21,6 +21,7 @@ from rtxbench.report.parts import (
     Section,
     Table,
 )
+from rtxbench.results.latest import latest_by_machine
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.wording import engine_name, name_of, say_metric, say_pair
 
@@ -100,12 +101,12 @@ def differing(record: RatioRecord) -> frozenset[str]:
 
 def _latest(context: Context) -> dict[str, list[RatioRecord]]:
     """Machine → the latest record of each pair and metric; the reader's own machine comes first."""
-    latest: dict[str, dict[object, RatioRecord]] = {context.focus: {}}
-    for loaded in context.runs:
-        for record in loaded.of_kind(RatioRecord):
-            key = (record.candidate, record.baseline, record.metric)
-            latest.setdefault(loaded.run.environment.machine, {})[key] = record
-    return {machine: list(records.values()) for machine, records in latest.items() if records}
+    latest = latest_by_machine(
+        context.runs,
+        lambda loaded: loaded.of_kind(RatioRecord),
+        lambda record: (record.candidate, record.baseline, record.metric),
+    )
+    return {machine: latest[machine] for machine in sorted(latest, key=lambda machine: machine != context.focus)}
 
 
 def _question(record: RatioRecord) -> _Question:

@@ -17,6 +17,7 @@ from rtxbench.report.labels import anchor, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.titles import machine_title
+from rtxbench.results.latest import latest_by_machine, latest_of
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent, format_quantity
 from rtxbench.wording import engine_name, name_of, say
@@ -70,13 +71,13 @@ _NO_EVIDENCE: Final = (
 
 
 def _latest(runs: Iterable[LoadedRun]) -> dict[str, list[CaseRecord]]:
-    """Machine → the latest measured record of each case, in the order first measured."""
-    found: dict[str, dict[object, CaseRecord]] = {}
-    for loaded in runs:
-        for record in loaded.of_kind(CaseRecord):
-            if record.measurement is not None and not is_functional_check(record.case.placement):
-                found.setdefault(loaded.run.environment.machine, {})[record.case] = record
-    return {machine: list(cases.values()) for machine, cases in found.items()}
+    """Machine → the latest measured record of each case."""
+
+    def measured(loaded: LoadedRun) -> list[CaseRecord]:
+        records = [record for record in loaded.of_kind(CaseRecord) if record.measurement is not None]
+        return [record for record in records if not is_functional_check(record.case.placement)]
+
+    return latest_by_machine(runs, measured, lambda record: record.case)
 
 
 def _machine(
@@ -208,10 +209,9 @@ def _point_label(case: Case, alike: Sequence[Case]) -> str:
 
 
 def _ceiling_blocks(title: str, observations: Sequence[Observation]) -> list[Block]:
-    latest = {
-        (o.metric, o.labels.get("engine"), o.labels.get("kind"), o.labels.get("precision")): o for o in observations
-    }
-    rows = [_ceiling_row(observation) for observation in latest.values()]
+    labels = ("engine", "kind", "precision")
+    latest = latest_of(observations, lambda o: (o.metric, *map(o.labels.get, labels)))
+    rows = [_ceiling_row(observation) for observation in latest]
     if not rows:
         return []
     columns = (
