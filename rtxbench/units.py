@@ -1,6 +1,18 @@
 """SI inside, human text at the edge: the only place where a quantity becomes a string."""
 
-__all__ = ["format_bytes", "format_duration", "format_percent", "format_quantity", "format_ratio"]
+__all__ = [
+    "format_bytes",
+    "format_card_memory",
+    "format_change",
+    "format_count",
+    "format_duration",
+    "format_money",
+    "format_number",
+    "format_percent",
+    "format_power",
+    "format_quantity",
+    "format_ratio",
+]
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY_PREFIXES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -42,9 +54,39 @@ def format_ratio(value_ratio: float) -> str:
     return f"{_significant(value_ratio)}×"
 
 
-def format_percent(value_ratio: float, digits: int = 1) -> str:
-    """A 0-1 ratio as a percentage: ``0.0123`` → ``1.2 %``."""
-    return f"{value_ratio * 100:.{digits}f} %"
+def format_percent(value_ratio: float, digits: int | None = 1) -> str:
+    """A 0-1 ratio as a percentage: ``0.0123`` → ``1.2 %``; with ``None`` as many digits as were given, ``95 %``."""
+    return f"{value_ratio * 100:g} %" if digits is None else f"{value_ratio * 100:.{digits}f} %"
+
+
+def format_change(value_ratio: float, digits: int = 1) -> str:
+    """A change as a percentage with its sign: ``0.0123`` → ``+1.2 %``."""
+    return f"{value_ratio * 100:+.{digits}f} %"
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """So many significant digits at least, thousands apart, never an exponent of ten: ``12345.6`` → ``12,346``."""
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def format_count(value: float) -> str:
+    """A whole number, thousands apart: ``1234567`` → ``1,234,567``."""
+    return f"{value:,.0f}"
+
+
+def format_money(amount: float, currency: str) -> str:
+    """``1599`` → ``1,599 USD``."""
+    return f"{amount:,.0f} {currency}"
+
+
+def format_power(value_w: float) -> str:
+    """Whole watts, as vendors and nvidia-smi state them: ``350 W``."""
+    return f"{value_w:.0f} W"
+
+
+def format_card_memory(value_bytes: float) -> str:
+    """The size on a card's box, which is binary whatever its name: ``25769803776`` → ``24 GB``."""
+    return f"{value_bytes / 2**30:.0f} GB"
 
 
 def _significant(value: float) -> str:

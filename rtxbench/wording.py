@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rtxbench.records import NATIVE, Case, RatioRecord
+from rtxbench.records import Case, NATIVE, RatioRecord
+from rtxbench.units import format_percent
 
 __all__ = [
     "NAMES",
@@ -175,7 +176,7 @@ def say_headline(ratios: Iterable[RatioRecord]) -> str:
         return f"No difference could be told apart from chance in {count}."
     best = max(apart, key=lambda record: abs(math.log(record.ratio.value)))
     said, ratio = say_pair(best.candidate, best.baseline), best.ratio
-    interval = f"{100 * ratio.confidence:g} % interval {ratio.low:.2f} to {ratio.high:.2f}"
+    interval = f"{format_percent(ratio.confidence, None)} interval {ratio.low:.2f} to {ratio.high:.2f}"
     return f"{said[0].upper()}{said[1:]}: {ratio.value:.2f} times as fast ({interval})."
 
 

@@ -2,7 +2,19 @@
 
 import pytest
 
-from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity, format_ratio
+from rtxbench.units import (
+    format_bytes,
+    format_card_memory,
+    format_change,
+    format_count,
+    format_duration,
+    format_money,
+    format_number,
+    format_percent,
+    format_power,
+    format_quantity,
+    format_ratio,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +32,15 @@ from rtxbench.units import format_bytes, format_duration, format_percent, format
         (format_duration(7300), "2 h 1 min"),
         (format_ratio(1.4213), "1.42×"),
         (format_percent(0.0123), "1.2 %"),
+        (format_percent(0.07, None), "7 %"),
+        (format_change(-0.0123), "-1.2 %"),
+        (format_number(0.012345), "0.0123"),
+        (format_number(123456.7, 4), "123,457"),
+        (format_number(1234.56, 4), "1,235"),
+        (format_count(1234567), "1,234,567"),
+        (format_money(1599, "USD"), "1,599 USD"),
+        (format_power(349.6), "350 W"),
+        (format_card_memory(24 * 2**30), "24 GB"),
     ],
 )
 def test_three_significant_digits_and_the_unit(text: str, expected: str) -> None:

@@ -8,6 +8,7 @@ from rtxbench.advice.own_machines import Owned
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question
 from rtxbench.catalog.cards import Card
+from rtxbench.units import format_number
 
 __all__ = ["Speed", "asked_batch", "figure_of"]
 
@@ -60,7 +61,7 @@ def _at_asked_batch(figure: Speed, card: Card, basis: Basis, question: Question,
         high_per_s=moved.high_per_s,
         batch_size=wanted,
         predicted_by="own batch",
-        why=(f"nobody published batch {wanted}: moved from its own {value:.4g} at batch {have}",),
+        why=(f"nobody published batch {wanted}: moved from its own {format_number(value, 4)} at batch {have}",),
     )
 
 

@@ -27,7 +27,7 @@ from rtxbench.errors import UsageError
 from rtxbench.lookup import named
 from rtxbench.precision import precision_named
 from rtxbench.results.store import LoadedRun, load_results
-from rtxbench.units import format_bytes
+from rtxbench.units import format_bytes, format_money, format_percent
 from rtxbench.workloads import WORKLOADS
 
 __all__ = ["advise", "answer"]
@@ -198,8 +198,8 @@ def _check_budget(question: Question, wanted: Sequence[Card], prices: PriceList)
     if known and min(known)[0] > question.budget:
         amount, name = min(known)
         raise UsageError(
-            f"a budget of {question.budget:,.0f} {prices.currency} is below every card asked about.",
-            next_step=f"The cheapest is {name} at {amount:,.0f} {prices.currency}.",
+            f"a budget of {format_money(question.budget, prices.currency)} is below every card asked about.",
+            next_step=f"The cheapest is {name} at {format_money(amount, prices.currency)}.",
         )
 
 
@@ -237,7 +237,7 @@ def _published_several(card: Card, single: Option, count: int, desk: Desk) -> Op
     efficiency = float(str(published["throughput_per_s"])) / (count * single.throughput_per_s)
     link = "no NVLink" if card.nvlink in (None, "none") else "published without saying whether NVLink was used"
     names = "two cards give {} of twice one" if count == 2 else f"{count} cards give {{}} of {count} times one"
-    words = f"{names.format(f'{efficiency:.0%}')} ({link}); board, power supply and space not counted"
+    words = f"{names.format(format_percent(efficiency, 0))} ({link}); board, power supply and space not counted"
     return Option(
         name=f"{count}× {card.name}",
         card=card.name,
@@ -265,7 +265,7 @@ def _excluded(option: Option, desk: Desk) -> str | None:
     if budget is not None and option.price is None:
         return f"no {desk.prices.currency} price is known, so it cannot be held against the budget"
     if budget is not None and option.price is not None and option.price.amount > budget:
-        return f"over budget: {option.price.amount:,.0f} {option.price.currency}"
+        return f"over budget: {format_money(option.price.amount, option.price.currency)}"
     if option.memory is not None and option.memory.state == "no":
         need = format_bytes(option.memory.low_bytes)
         return f"{option.memory.model} at batch {option.memory.batch_size} needs at least {need} on each card"

@@ -9,6 +9,7 @@ from rtxbench.catalog.cards import Card, match_device
 from rtxbench.placement import PLACEMENTS
 from rtxbench.records import Case, CaseRecord, Environment, Estimate, Measurement
 from rtxbench.results.store import LoadedRun
+from rtxbench.units import format_percent
 
 __all__ = ["Owned", "owned_machines"]
 
@@ -71,7 +72,7 @@ def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
         same = case.precision == owned.precision and case.batch_size == count * owned.batch_size and case.as_published
         if same and count > 1 and record.measurement is not None:
             efficiency = _absolute(record.measurement).value / (count * owned.throughput_per_s)
-            return f"{count} of them gave {efficiency:.0%} of {count} times one, measured here"
+            return f"{count} of them gave {format_percent(efficiency, 0)} of {count} times one, measured here"
     return ""
 
 

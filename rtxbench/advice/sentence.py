@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rtxbench.advice.comparison import Judge, figure_ratio, throughput_ratio
 from rtxbench.advice.question import RANKINGS, Alternative, Option, Question, Ratio
-from rtxbench.units import format_bytes
+from rtxbench.units import format_bytes, format_money, format_number
 
 __all__ = ["alternatives", "answer_sentence", "compact", "ranged", "short_name", "times", "undecided", "would_change"]
 
@@ -37,7 +37,7 @@ def compact(value: float | None) -> str:
     for least, factor, prefix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / factor:.3g} {prefix}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return format_number(value)
 
 
 def ranged(value: float | None, low: float | None, high: float | None) -> str:
@@ -55,14 +55,14 @@ def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str
     first = ranked[0]
     of = f" of {question.workload}" if question.memory_model is not None else ""
     facts = [*_memory_facts(first), *_speed_facts(first, unit, of), *_money_facts(first, unit)]
-    price = "" if first.price is None else f" at {first.price.amount:,.0f} {first.price.currency}"
+    price = "" if first.price is None else f" at {format_money(first.price.amount, first.price.currency)}"
     if first.price is not None:
         price += ", its launch price" if first.price.is_launch_price else f", seen {first.price.date}"
     return f"{condition}: {short_name(first.name)}{price}, {_MOST[ranked_by]} ({'; '.join(facts)})."
 
 
 def _condition(question: Question, currency: str) -> str:
-    head = f"Under {question.budget:,.0f} {currency}" if question.budget is not None else "Without a budget"
+    head = f"Under {format_money(question.budget, currency)}" if question.budget is not None else "Without a budget"
     if question.memory_model is not None:
         return f"{head} for {question.memory_model.partition(':')[0].rpartition('/')[2]}{_method(question)}"
     return f"{head} for training {question.workload}"
@@ -139,7 +139,8 @@ def _budget_change(options: Sequence[Option], first: Option, currency: str) -> l
     if not faster:
         return []
     cheapest = min(faster, key=lambda option: option.price_amount or 0.0)
-    return [f"a budget from {cheapest.price_amount:,.0f} {currency} on ({short_name(cheapest.name)})"]
+    budget = format_money(cheapest.price_amount or 0.0, currency)
+    return [f"a budget from {budget} on ({short_name(cheapest.name)})"]
 
 
 def _price_change(ranked: Sequence[Option], ranked_by: str, currency: str) -> list[str]:
@@ -153,7 +154,7 @@ def _price_change(ranked: Sequence[Option], ranked_by: str, currency: str) -> li
         if not first.throughput_per_price or not second.throughput_per_price:
             return []
         limit = first.price_amount * first.throughput_per_price / second.throughput_per_price
-    return [f"a price above {limit:,.0f} {currency} for it (then {short_name(second.name)})"]
+    return [f"a price above {format_money(limit, currency)} for it (then {short_name(second.name)})"]
 
 
 def alternatives(ranked: Sequence[Option], rank_by: str, judge: Judge, count: int = 3) -> tuple[Alternative, ...]:
@@ -184,7 +185,7 @@ def alternatives(ranked: Sequence[Option], rank_by: str, judge: Judge, count: in
 
 
 def _alternative_text(option: Option, first: Option, reason: str, judge: Judge) -> str:
-    price = "" if option.price is None else f" at {option.price.amount:,.0f} {option.price.currency}"
+    price = "" if option.price is None else f" at {format_money(option.price.amount, option.price.currency)}"
     ratio = throughput_ratio(option, first, judge)
     speed = "" if ratio is None else f", {times(ratio)} the speed of {short_name(first.name)}"
     return f"{short_name(option.name)}{price}: {reason}{speed}"

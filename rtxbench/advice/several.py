@@ -19,6 +19,7 @@ from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import Option
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
+from rtxbench.units import format_percent
 
 __all__ = ["COUNTS", "Efficiency", "Pair", "efficiency_of", "pairs_of", "scaled_option"]
 
@@ -140,7 +141,9 @@ def scaled_option(card: Card, single: Option, count: int, case: Experiment | Non
     above = math.hypot(math.log(high), math.log(kept.high_ratio / kept.ratio))
     total = count * value * kept.ratio
     link = "no NVLink" if card.nvlink in (None, "none") else f"with or without {card.nvlink.split()[0]}"
-    words = f"{count} cards keep {kept.ratio:.0%} of {count} times one ({kept.pairs} {kept.basis}; {link})"
+    words = (
+        f"{count} cards keep {format_percent(kept.ratio, 0)} of {count} times one ({kept.pairs} {kept.basis}; {link})"
+    )
     return replace(
         option,
         origin="predicted",

@@ -8,7 +8,7 @@ import msgspec
 
 from rtxbench.advice.question import Advice, BreakEven, Option, RentOrBuy
 from rtxbench.advice.sentence import compact, ranged, short_name
-from rtxbench.units import format_bytes
+from rtxbench.units import format_bytes, format_count, format_money, format_percent
 
 __all__ = ["advice_json", "advice_text"]
 
@@ -89,7 +89,7 @@ def _after_the_answer(advice: Advice) -> Iterable[str]:
 
 def _question_line(advice: Advice) -> str:
     question = advice.question
-    budget = f", budget {question.budget:,.0f} {advice.currency}" if question.budget is not None else ""
+    budget = f", budget {format_money(question.budget, advice.currency)}" if question.budget is not None else ""
     model = f", must hold {question.memory_model}" if question.memory_model else ""
     return (
         f"Training {question.workload} in {question.precision}{budget}{model}; ranked by {_RANKED_BY[advice.ranked_by]}"
@@ -127,7 +127,7 @@ def _cells(option: Option) -> tuple[str, ...]:
         _range(option),
         _ORIGINS[option.origin],
         "" if option.batch_size is None else str(option.batch_size),
-        "–" if option.price is None else f"{option.price.amount:,.0f}{mark}",
+        "–" if option.price is None else f"{format_count(option.price.amount)}{mark}",
         compact(option.cost_per_million).replace(" ", ""),
         _memory_words(option),
     )
@@ -211,7 +211,7 @@ def _counted(examples: float) -> str:
     for factor, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if examples >= factor:
             return f"{examples / factor:.3g} {word}"
-    return f"{examples:,.0f}"
+    return format_count(examples)
 
 
 def _unranked_lines(advice: Advice, columns: int) -> Iterable[str]:
@@ -246,7 +246,8 @@ def _assumption_line(advice: Advice) -> str:
     a = advice.question.assumptions
     return (
         f"\nAssumed: electricity {a.electricity_per_kwh:g} {advice.currency}/kWh, {a.hours_per_day:g} hours a day, "
-        f"{a.years:g} years, resale at {a.resale_ratio:.0%} of the price, {a.host_w:g} W for the rest of the machine."
+        f"{a.years:g} years, resale at {format_percent(a.resale_ratio, 0)} of the price, {a.host_w:g} W for the rest "
+        "of the machine."
     )
 
 

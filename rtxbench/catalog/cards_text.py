@@ -6,7 +6,7 @@ import msgspec
 
 from rtxbench.catalog.cards import Card, match_device, tensor_rate_faults
 from rtxbench.records import Cpu, Gpu
-from rtxbench.units import format_bytes, format_quantity
+from rtxbench.units import format_bytes, format_card_memory, format_count, format_money, format_power, format_quantity
 
 __all__ = ["card_text", "cards_json", "cards_table", "host_lines"]
 
@@ -31,13 +31,13 @@ def _line(card: Card) -> str:
     return _ROW.format(
         card.name + (" ?" if card.caveats else ""),
         card.architecture,
-        f"{card.memory_bytes / 2**30:.0f} GB",
+        format_card_memory(card.memory_bytes),
         f"{card.memory_bandwidth_bytes_per_s / 1e9:,.0f} GB/s",
         _tera(card.fp32_flop_per_s),
         _tera(card.tf32_flop_per_s),
         _tera(card.fp16_flop_per_s),
-        "-" if card.power_limit_w is None else f"{card.power_limit_w:.0f} W",
-        "-" if card.msrp_usd is None else f"{card.msrp_usd:,.0f}",
+        "-" if card.power_limit_w is None else format_power(card.power_limit_w),
+        "-" if card.msrp_usd is None else format_count(card.msrp_usd),
         card.launch_date or "-",
     )
 
@@ -63,11 +63,11 @@ def card_text(card: Card) -> str:
         ("TF32 Tensor", _rate(card.tf32_flop_per_s)),
         ("FP16 Tensor, FP32 accumulate", _rate(card.fp16_flop_per_s)),
         ("BF16 Tensor", _rate(card.bf16_flop_per_s)),
-        ("board power", "unknown" if card.power_limit_w is None else f"{card.power_limit_w:.0f} W"),
+        ("board power", "unknown" if card.power_limit_w is None else format_power(card.power_limit_w)),
         ("PCIe", card.pcie or "unknown"),
         ("NVLink", card.nvlink or "unknown"),
         ("launched", card.launch_date or "unknown"),
-        ("launch price", "unknown" if card.msrp_usd is None else f"{card.msrp_usd:,.0f} USD"),
+        ("launch price", "unknown" if card.msrp_usd is None else format_money(card.msrp_usd, "USD")),
         ("source", card.base_source),
         ("source of Tensor rates", card.tensor_source or "none"),
     ]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtxbench.units import format_bytes
+
 if TYPE_CHECKING:
     from rtxbench.records import Environment
 
@@ -94,5 +96,5 @@ def share(
         raise typer.Exit(1)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(shared)
-    typer.echo(f"wrote {target} ({len(shared):,} bytes)\nnext: attach it to {issue_address()}")
+    typer.echo(f"wrote {target} ({format_bytes(len(shared))})\nnext: attach it to {issue_address()}")
     typer.echo(f"Others compare with it by `rtxbench report --with {target}`.")

@@ -17,6 +17,7 @@ from rtxbench.diagnosis.rules import Evidence, diagnose, diagnose_ratio
 from rtxbench.placement import placement_named
 from rtxbench.records import Case, CaseRecord, HardwareSummary, Observation, RatioRecord, Summary
 from rtxbench.results.store import LoadedRun
+from rtxbench.units import format_percent
 
 __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 
@@ -148,7 +149,9 @@ def _host_diagnosis(host: Mapping[str, Summary]) -> Diagnosis | None:
     busiest = host.get("busiest_core_utilization_ratio")
     if busiest is not None and busiest.mean >= _BUSY_CORE and abs(cores - 1) <= _ONE_CORE:
         return Diagnosis(
-            "single-threaded", (f"{used}, and one core was busy {busiest.mean:.0%} of the time",), "measured"
+            "single-threaded",
+            (f"{used}, and one core was busy {format_percent(busiest.mean, 0)} of the time",),
+            "measured",
         )
     return None
 

@@ -13,7 +13,7 @@ from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.placement import placement_named
 from rtxbench.records import Case, CaseRecord, Cpu, Environment, Gpu, Observation
 from rtxbench.results.store import LoadedRun
-from rtxbench.units import format_percent, format_quantity, format_ratio
+from rtxbench.units import format_percent, format_power, format_quantity, format_ratio
 from rtxbench.wording import name_of, say
 
 __all__ = ["HealthFinding", "health_of", "health_sentence", "health_text"]
@@ -143,7 +143,7 @@ def _link(gpu: Gpu, card: Card | None) -> list[HealthFinding]:
         found.append(HealthFinding("PCIe link", "low" if low else "ok", text, cure if low else ""))
     if gpu.power_limit_w is not None and card is not None and card.power_limit_w:
         low = gpu.power_limit_w < card.power_limit_w * (1 - _LIMIT_GAP)
-        text = f"{gpu.power_limit_w:.0f} W of the {card.power_limit_w:.0f} W the card is built for"
+        text = f"{format_power(gpu.power_limit_w)} of the {format_power(card.power_limit_w)} the card is built for"
         cure = f"Raise it with `sudo nvidia-smi -pl {card.power_limit_w:.0f}` unless it is meant to be lower."
         found.append(HealthFinding("Power limit", "low" if low else "ok", text, cure if low else ""))
     return found

@@ -14,7 +14,7 @@ from typing import Final
 
 from rtxbench.diagnosis.advice import Situation, fitting_advice
 from rtxbench.diagnosis.causes import Diagnosis
-from rtxbench.units import format_duration, format_percent, format_quantity, format_ratio
+from rtxbench.units import format_count, format_duration, format_percent, format_quantity, format_ratio
 from rtxbench.wording import name_of
 
 __all__ = ["WAIT_SHARE", "Evidence", "diagnose", "diagnose_ratio"]
@@ -201,7 +201,7 @@ def _launch(e: Evidence, shares: Mapping[str, float]) -> Diagnosis:
     if "launch" in shares and e.step_call_s is not None:
         cost = f"the call ({format_duration(e.step_call_s)})"
         if e.kernels_per_step and e.kernel_launch_s:
-            cost += f" and {e.kernels_per_step:.0f} launches of at least {format_duration(e.kernel_launch_s)}"
+            cost += f" and {format_count(e.kernels_per_step)} launches of at least {format_duration(e.kernel_launch_s)}"
         facts.append(f"{cost} explain {format_percent(shares['launch'], 0)} of the step")
     if "compute" in shares:
         facts.append(f"arithmetic takes about {format_percent(shares['compute'], 0)}")

@@ -16,6 +16,7 @@ from rtxbench.diagnosis.kernels import kernel_shares, onednn_shares, parse_onedn
 from rtxbench.diagnosis.xplane import device_kernels
 from rtxbench.engines.contract import TrainStep
 from rtxbench.errors import RecordError, UnavailableError
+from rtxbench.units import format_percent
 
 __all__ = ["ProfileFinding", "capture_onednn", "kernels_of", "profile_gpu"]
 
@@ -118,7 +119,9 @@ def capture_onednn(step: TrainStep) -> list[ProfileFinding]:
     shares = onednn_shares(calls)
     if not shares:
         return [ProfileFinding("matrix_unit_time_ratio", None, "no operation ran through oneDNN")]
-    named = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
+    named = ", ".join(
+        f"{kind} {format_percent(share, 0)}" for kind, share in sorted(shares.items(), key=lambda item: -item[1])
+    )
     how = f"oneDNN verbose, share of its own time: {named}"
     return [
         ProfileFinding("matrix_unit_time_ratio", shares.get("matrix", 0.0), how),

@@ -4,6 +4,7 @@ from typing import Final
 
 from rtxbench.doctor.finding import Check, Finding
 from rtxbench.doctor.installation import Installation
+from rtxbench.units import format_power
 
 __all__ = ["CARD_CHECKS"]
 
@@ -28,8 +29,8 @@ def _power_limit(facts: Installation) -> Finding | None:
             return Finding(
                 "warn",
                 "power limit",
-                f"{card.name} is limited to {card.power_limit_w:.0f} W; its default is "
-                f"{card.power_limit_default_w:.0f} W",
+                f"{card.name} is limited to {format_power(card.power_limit_w)}; its default is "
+                f"{format_power(card.power_limit_default_w)}",
                 "It clocks lower under load; figures are those of the limited card, and every record says the limit.",
                 f"`sudo nvidia-smi -i {number} -pl {card.power_limit_default_w:.0f}`, unless the limit is meant.",
             )

@@ -12,7 +12,7 @@ from rtxbench.gate.statistics.decision import EXIT_CODES, GateOutcome, combined_
 from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
 from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope, trimmed_mean
-from rtxbench.units import format_duration, format_percent, format_ratio
+from rtxbench.units import format_change, format_duration, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -174,9 +174,9 @@ def describe_change(ratio: Estimate | None) -> str:
     if ratio is None:
         return "not measured"
     if ratio.low is None or ratio.high is None:
-        return f"{100 * (ratio.value - 1):+.1f} % (one launch)"
+        return f"{format_change(ratio.value - 1)} (one launch)"
     low, high = (100 * (bound - 1) for bound in (ratio.low, ratio.high))
-    return f"{100 * (ratio.value - 1):+.1f} % ({low:+.1f} … {high:+.1f} %)"
+    return f"{format_change(ratio.value - 1)} ({low:+.1f} … {high:+.1f} %)"
 
 
 def _change(one: QuantityReport) -> str:
@@ -247,7 +247,7 @@ def _trend(result: CaseResult) -> list[str]:
     if abs(moved.value) < math.log1p(result.margins["step time"] / 2):
         return []
     return [
-        f"the ratio moves by {100 * math.expm1(moved.value):+.1f} % within a launch: warm up longer (--profile gpu)"
+        f"the ratio moves by {format_change(math.expm1(moved.value))} within a launch: warm up longer (--profile gpu)"
     ]
 
 

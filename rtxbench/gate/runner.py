@@ -28,7 +28,7 @@ from rtxbench.hardware.environment import describe
 from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_LAUNCH_TOPIC
 from rtxbench.results.store import RunWriter, disk_errors
-from rtxbench.units import format_duration
+from rtxbench.units import format_change, format_duration
 
 __all__ = ["INTERRUPTED", "GateRequest", "gate", "parse_plan", "write_text"]
 
@@ -263,7 +263,7 @@ def _announce(
 
 def _progress(launch: GateLaunch, decision: CaseDecision, elapsed_s: float, budget_s: float) -> str:
     """One line a launch: what it measured, what is decided, what is still open, and the time left."""
-    changes = ", ".join(f"{name} {100 * math.expm1(value):+.2f} %" for name, value in launch.log_ratios.items()
+    changes = ", ".join(f"{name} {format_change(math.expm1(value), 2)}" for name, value in launch.log_ratios.items()
                         if name in launch.gated)  # fmt: skip
     if decision.outcome is not None:
         following: str = decision.outcome

@@ -18,6 +18,7 @@ from rtxbench.errors import RecordError, UsageError
 from rtxbench.gate.session import Settings
 from rtxbench.gate.statistics.decision import DEFAULT_MARGINS, FAIL_EVIDENCE
 from rtxbench.results.foreign import open_regular
+from rtxbench.units import format_percent
 
 __all__ = [
     "Asked",
@@ -219,7 +220,8 @@ def _margins(asked: Mapping[str, float], old: _Table, new: _Table) -> tuple[dict
         margins[name] = asked.get(name, min(bar, own))
         if own > bar and name not in asked:
             notes.append(
-                f"the candidate asks for a {name} margin of {100 * own:g} %; the baseline's {100 * bar:g} % holds"
+                f"the candidate asks for a {name} margin of {format_percent(own, None)}; the baseline's "
+                f"{format_percent(bar, None)} holds"
             )
     return margins, notes
 

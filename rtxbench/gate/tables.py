@@ -11,7 +11,7 @@ from rtxbench.gate.series import Series, history_series
 from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table, rule_table
 from rtxbench.records import Estimate
 from rtxbench.results.store import load_results
-from rtxbench.units import format_percent
+from rtxbench.units import format_change, format_count, format_percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ def render_rows(rows: Sequence[SelftestRow]) -> "Table":
             str(row.gates),
             share_text(row.regression),
             "–" if row.launches_mean is None else f"{row.launches_mean:.1f}",
-            f"{row.replayed_gates:,}",
+            format_count(row.replayed_gates),
             share_text(row.replayed_regression),
             share_text(row.stored_baseline),
         )
@@ -92,7 +92,7 @@ def render_simulation(gates: int) -> "list[Table]":
         cover.add_column(heading, justify="right")
     for row in coverage_table():
         cover.add_row(row.regime, str(row.launches), share_text(row.share))
-    rates = Table(title=f"simulated: {gates:,} gates each, share called a regression", title_justify="left")
+    rates = Table(title=f"simulated: {format_count(gates)} gates each, share called a regression", title_justify="left")
     for heading in ("regime", "slow-down", "gate", "inconclusive", "launches", "stored baseline, min:5%"):
         rates.add_column(heading, justify="right")
     for rate in gate_table(gates):
@@ -111,7 +111,7 @@ def render_rules(gates: int) -> "Table":
     """The gate's rule beside the first edition's, per regime and slow-down."""
     from rich.table import Table
 
-    title = f"simulated, {gates:,} gates each: regression / pass / inconclusive %, launches"
+    title = f"simulated, {format_count(gates)} gates each: regression / pass / inconclusive %, launches"
     table = Table(title=title, title_justify="left")
     for heading in ("noise of a process", "slow-down", "first edition", "this gate", "one pair a launch"):
         table.add_column(heading, justify="left" if heading.startswith("noise") else "right")
@@ -131,7 +131,7 @@ def _table(series: Series) -> "Table":
     steps = {step.first_point: step for step in series.steps}
     for index, point in enumerate(series.points):
         step = steps.get(index)
-        change = "" if step is None else f"{100 * step.change_ratio:+.1f} % from here"
+        change = "" if step is None else f"{format_change(step.change_ratio)} from here"
         commit = point.commit[:10] + ("+" if point.dirty else "")
         table.add_row(commit, point.finished_at, describe_change(as_ratio(point.log_ratio)), point.outcome, change)
     return table

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from rtxbench.records import Environment
-from rtxbench.units import format_bytes
+from rtxbench.units import format_bytes, format_power
 
 __all__ = ["Difference", "differences", "differences_text"]
 
@@ -85,7 +85,7 @@ def _facts(environment: Environment) -> dict[str, str]:
         "memory": format_bytes(cpu.memory_bytes),
         "GPUs": " + ".join(gpu.name for gpu in gpus) or "none",
         "GPU driver": " ".join(dict.fromkeys(gpu.driver for gpu in gpus if gpu.driver)),
-        "GPU power limit": ", ".join(f"{gpu.power_limit_w:.0f} W" for gpu in gpus if gpu.power_limit_w is not None),
+        "GPU power limit": ", ".join(format_power(gpu.power_limit_w) for gpu in gpus if gpu.power_limit_w is not None),
         "PCIe link": ", ".join(f"{gpu.pcie_generation}.0 ×{gpu.pcie_width}" for gpu in gpus if gpu.pcie_width),
         "operating system": environment.operating_system,
         "virtualization": environment.virtualization or "none detected",

@@ -23,6 +23,7 @@ from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.hardware.sensors import TRACE_VERSION, Reading, ScheduledSensor, SensorError
+from rtxbench.units import format_percent
 
 __all__ = ["CPU_SHARE_LIMIT", "Recording", "TraceWriter"]
 
@@ -290,9 +291,8 @@ class Recording:
         if cpu_s / elapsed_s > CPU_SHARE_LIMIT:
             for loop in self._loops:
                 loop.interval_s *= 2
-            detail = (
-                f"the recorder used {cpu_s / elapsed_s:.1%} of a core; sampling every {self._loops[0].interval_s} s"
-            )
+            used = format_percent(cpu_s / elapsed_s)
+            detail = f"the recorder used {used} of a core; sampling every {self._loops[0].interval_s} s"
             self._writer.write("event", t=time.monotonic_ns(), code="interval-doubled", device=HOST, detail=detail)
 
 

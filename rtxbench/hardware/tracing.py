@@ -24,7 +24,7 @@ from rtxbench.hardware.trace import HOST, Trace, load_trace, sampling_jitter_s, 
 from rtxbench.hardware.windows import values_in
 from rtxbench.processes import end_with_parent
 from rtxbench.records import Flag, HardwareSummary, Summary
-from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
+from rtxbench.units import format_bytes, format_duration, format_percent, format_power, format_quantity
 
 __all__ = ["CommandReport", "record_command", "report_text"]
 
@@ -152,7 +152,9 @@ def report_text(report: CommandReport) -> str:
         lines += ["", f"no GPU recorded: {report.hardware.missing['gpu']}"]
     lines += ["", *(_flag_lines(report.flags) or ["nothing weakens these figures"])]
     cost = (
-        "" if report.recorder_cpu_ratio is None else f" (the recorder used {report.recorder_cpu_ratio:.1%} of a core)"
+        ""
+        if report.recorder_cpu_ratio is None
+        else f" (the recorder used {format_percent(report.recorder_cpu_ratio)} of a core)"
     )
     cut = "" if report.complete else "; the recorder ended early, so its end is missing"
     lines.append(f"trace: {report.trace_path}{cost}{cut}")
@@ -215,10 +217,11 @@ def _energy_lines(hardware: HardwareSummary, device: str, duration_s: float) -> 
     if joules is not None:
         mean_w = joules / duration_s
         lines.append(
-            f"  {'energy':<32} {format_quantity(joules, 'J')} ({mean_w:.0f} W on average; sensor error up to 8 %)"
+            f"  {'energy':<32} {format_quantity(joules, 'J')} ({format_power(mean_w)} on average; sensor error up to "
+            "8 %)"
         )
     if idle_w is not None:
-        lines.append(f"  {'power while idle, before':<32} {idle_w:.0f} W")
+        lines.append(f"  {'power while idle, before':<32} {format_power(idle_w)}")
     return lines
 
 

@@ -5,7 +5,7 @@ from shutil import get_terminal_size
 
 from rtxbench.records import CaseRecord, Estimate, Measurement, RatioRecord
 from rtxbench.results.store import load_run
-from rtxbench.units import format_duration, format_quantity, format_ratio
+from rtxbench.units import format_duration, format_power, format_quantity, format_ratio
 from rtxbench.wording import say_headline
 
 __all__ = ["headline", "summary_lines"]
@@ -72,7 +72,7 @@ def _interval(estimate: Estimate) -> str:
 def _watts(record: CaseRecord) -> str:
     """Show the power of the arm alone; of interleaved blocks, sensors tell of all arms together."""
     sustained = record.measurement.sustained if record.measurement else None
-    return "-" if sustained is None or sustained.power_w is None else f"{sustained.power_w:.0f} W"
+    return "-" if sustained is None or sustained.power_w is None else format_power(sustained.power_w)
 
 
 def _notes(record: CaseRecord) -> str:

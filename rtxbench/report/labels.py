@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from rtxbench.records import Run, Verdict
 from rtxbench.report.parts import Block, Context, Subheading
-from rtxbench.units import format_ratio
+from rtxbench.units import format_count, format_percent, format_ratio
 
 __all__ = [
     "anchor",
@@ -39,14 +39,14 @@ def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tupl
 
 def plural(count: int, singular: str, several: str | None = None) -> str:
     """``1 case``, ``3 cases``, ``2 launches``."""
-    return f"{count:,} {singular if count == 1 else several or singular + 's'}"
+    return f"{format_count(count)} {singular if count == 1 else several or singular + 's'}"
 
 
 def interval_text(low: float | None, high: float | None, confidence: float | None) -> str:
     """``95 % interval 1.81 to 1.85``, or why there is none."""
     if low is None or high is None or confidence is None:
         return "no interval"
-    return f"{confidence * 100:.3g} % interval {_plain(low)} to {_plain(high)}"
+    return f"{format_percent(confidence, None)} interval {_plain(low)} to {_plain(high)}"
 
 
 def anchor(text: str) -> str:

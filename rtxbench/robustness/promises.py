@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from rtxbench.units import format_percent
+
 __all__ = ["PROMISES", "Held", "Promise"]
 
 _MUTANTS: Final = 1_000
@@ -62,7 +64,8 @@ def _verdicts() -> Held:
     rule, generator = list(EDITIONS)[1], np.random.default_rng(1)
     at_line = verdict_rates(regime, rule, CLAIMED_RATIO, _VERDICTS, generator).supported
     slower = verdict_rates(regime, rule, 0.9, _VERDICTS, generator).refuted
-    sentence = f"simulated, noise as on record: {at_line.value:.1%} false support, {slower.value:.0%} of 0.9× refuted"
+    refuted = f"{format_percent(slower.value, 0)} of 0.9× refuted"
+    sentence = f"simulated, noise as on record: {format_percent(at_line.value)} false support, {refuted}"
     return Held((at_line.low or 0) <= 0.025 and (slower.high or 0) >= 0.9, sentence)
 
 
@@ -75,7 +78,8 @@ def _gate() -> Held:
     generator = np.random.default_rng(1)
     unchanged = gate_rates(REGIMES[0], 0.0, _GATES, generator).regression
     slower = gate_rates(REGIMES[0], 0.05, _GATES, generator).regression
-    sentence = f"simulated, {REGIMES[0].name}: {unchanged.value:.1%} false alarms, {slower.value:.0%} of 5 % found"
+    found = f"{format_percent(slower.value, 0)} of 5 % found"
+    sentence = f"simulated, {REGIMES[0].name}: {format_percent(unchanged.value)} false alarms, {found}"
     return Held((unchanged.low or 0) <= 0.01 and (slower.high or 0) >= 0.95, sentence)
 
 

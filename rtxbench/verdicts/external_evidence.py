@@ -22,6 +22,7 @@ from rtxbench.catalog.published import WORKLOAD_MODELS, curated
 from rtxbench.errors import UsageError
 from rtxbench.records import Origin
 from rtxbench.results.store import LoadedRun
+from rtxbench.units import format_card_memory, format_number
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.published_pairs import PublishedPair, published_pairs
 
@@ -118,10 +119,15 @@ def _measured(wanted: Elsewhere, runs: Sequence[LoadedRun]) -> list[Statement]:
 
 
 def _owned_statement(row: Owned) -> Statement:
-    spread = "" if row.low_per_s is None or row.high_per_s is None else f" [{row.low_per_s:.4g}, {row.high_per_s:.4g}]"
+    spread = (
+        ""
+        if row.low_per_s is None or row.high_per_s is None
+        else f" [{format_number(row.low_per_s, 4)}, {format_number(row.high_per_s, 4)}]"
+    )
     return Statement(
         origin="measured",
-        text=f"{row.name}: {row.label} trains at {row.throughput_per_s:.4g}{spread} examples/s in {row.stack}",
+        text=f"{row.name}: {row.label} trains at {format_number(row.throughput_per_s, 4)}{spread} examples/s in "
+        f"{row.stack}",
         value=row.throughput_per_s,
         low=row.low_per_s,
         high=row.high_per_s,
@@ -210,7 +216,7 @@ def _predicted(wanted: Elsewhere) -> Statement | None:
 
 
 def _spoken(figure: CardFigure) -> str:
-    value, low, high = (f"{v:.3g}" for v in figure[2:5] if isinstance(v, float))
+    value, low, high = (format_number(v) for v in figure[2:5] if isinstance(v, float))
     return f"{value} ({low} to {high}) on {figure.card.name}"
 
 
@@ -243,7 +249,7 @@ _STATES: Mapping[str, str] = {"fits": "fits", "tight": "tight", "no": "does not 
 def _memory_statement(cards: Sequence[Card], wanted: Elsewhere) -> Statement:
     models = models_by_fit(cards[0], wanted)
     said = [f"{_STATES[state]} {', '.join(names)}" for state, names in models.items() if names]
-    size = f"{cards[0].memory_bytes / 2**30:.0f} GB ({len(cards)} such card{'s' if len(cards) > 1 else ''})"
+    size = f"{format_card_memory(cards[0].memory_bytes)} ({len(cards)} such card{'s' if len(cards) > 1 else ''})"
     return Statement(
         origin="predicted",
         text=f"{size}, memory computed from the models' dimensions at batch 1: {'; '.join(said)}",

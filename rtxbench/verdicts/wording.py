@@ -68,12 +68,12 @@ def explain(comparison: Comparison, metric: str, decision: Decision, runs: int =
     over = f", {runs} runs together" if runs > 1 else ""
     figure = (
         f"{say_metric(metric).capitalize()} is {interval(ratio)} of the baseline's "
-        f"({100 * ratio.confidence:g} % interval{over})"
+        f"({format_percent(ratio.confidence, None)} interval{over})"
     )
     held = _HELD_BACK.get(decision.reason)
     if held is not None:
         return f"{figure}; {held}."
-    margin = f"{100 * comparison.margin_ratio:g} %"
+    margin = format_percent(comparison.margin_ratio, None)
     if comparison.rule == "no-difference":
         word = {"supported": "inside", "refuted": "outside"}.get(decision.state, "across the edge of")
         return f"{figure}, {word} the ±{margin} called equal."

@@ -355,7 +355,7 @@ def test_two_cards_only_where_published(ask: Ask) -> None:
     pair = named(advice, "2× GeForce RTX 4090")
     assert pair.price is not None
     assert pair.price.amount == 2 * 1599
-    assert any("91% of twice one (no NVLink)" in why for why in pair.why)
+    assert any("91 % of twice one (no NVLink)" in why for why in pair.why)
     assert any("no NVLink" in note for note in advice.notes)
     assert not [option for option in advice.options if option.name == "2× GeForce RTX 4070"]
     assert not [option for option in ask(cards=["4090"], max_devices=1).options if option.devices > 1]
@@ -457,7 +457,7 @@ def test_text_says_everything(ask: Ask) -> None:
         "ranked by throughput",
         "Stands on: " + NEWEST,
         "pred",
-        "electricity 0.3 USD/kWh, 4 hours a day, 3 years, resale at 30%",
+        "electricity 0.3 USD/kWh, 4 hours a day, 3 years, resale at 30 %",
         "over budget",
         "[recalled, not re-read",
     ):

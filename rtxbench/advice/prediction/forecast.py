@@ -26,6 +26,7 @@ from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_
 from rtxbench.advice.prediction.scaling_laws import CHOSEN_METHODS, METHODS, anchored, first_that_speaks
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
+from rtxbench.units import format_percent
 
 __all__ = ["Forecast", "Forecaster", "NoForecast", "published_forecaster"]
 
@@ -157,8 +158,8 @@ class Forecaster:
         spread = self.ranges.models[model]
         if spread > LARGEST_SPREAD:
             return NoForecast(
-                f"predictions of {model} were off by {math.expm1(spread):.0%} where they could be checked: paper "
-                "figures do not decide its speed"
+                f"predictions of {model} were off by {format_percent(math.expm1(spread), 0)} where they could be "
+                "checked: paper figures do not decide its speed"
             )
         return None
 

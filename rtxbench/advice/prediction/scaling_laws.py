@@ -22,6 +22,9 @@ import numpy as np
 
 from rtxbench.advice.prediction.kernel_law import fit_kernel_roofline
 from rtxbench.advice.prediction.points import Floats, Labels, Points, joined
+from rtxbench.catalog.cards import Card
+from rtxbench.catalog.published import Published
+from rtxbench.units import format_percent
 
 __all__ = [
     "CHOSEN_METHODS",
@@ -256,7 +259,7 @@ def conformal_log_half_width(errors: Floats, coverage: float = 0.90) -> float:
     sizes = np.sort(np.abs(errors[~np.isnan(errors)]))
     rank = math.ceil((len(sizes) + 1) * coverage)
     if rank > len(sizes):
-        raise ValueError(f"{len(sizes)} errors cannot support a {coverage:.0%} range")
+        raise ValueError(f"{len(sizes)} errors cannot support a {format_percent(coverage, 0)} range")
     return float(sizes[rank - 1])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rtxbench.report.drawing.style import INK, MUTED, PAPER, SERIES_COLORS, new_figure, strip_frame
 from rtxbench.stats import launch_estimate
+from rtxbench.units import format_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +99,7 @@ def batch_curve(points: Sequence[tuple[int, float]], largest: float) -> Figure:
     )
     axes.axvline(largest, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        f"largest that fits: {largest:,.0f}",
+        f"largest that fits: {format_count(largest)}",
         (largest, 0.04),
         xycoords=("data", "axes fraction"),
         xytext=(-6, 0),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rtxbench.records import Estimate
 from rtxbench.stats import ADAPTIVE_STOP_INFLATION, student_t, wilson
+from rtxbench.units import format_count
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.statistics.decision import ROUGH_HALF_WIDTH, decide
 from rtxbench.verdicts.statistics.pooling import LogRatio
@@ -202,7 +203,10 @@ def render_verdict_table(verdicts: int) -> Table:
     from rich.table import Table
 
     rows = verdict_table(verdicts)
-    title = f'Verdicts on "at least 1.1 times" (margin 5 %), {verdicts:,} per cell, simulated: % supported / % refuted'
+    title = (
+        f'Verdicts on "at least 1.1 times" (margin 5 %), {format_count(verdicts)} per cell, simulated: '
+        "% supported / % refuted"
+    )
     table = Table(
         title=title, caption="False: the truth lies on the very line of the rule, where errors are likeliest."
     )

@@ -12,7 +12,7 @@ from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
 from rtxbench.report.drawing.style import INK, SERIES_COLORS, legend_above, new_figure, strip_frame, theme
 from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.units import format_percent
+from rtxbench.units import format_count, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,7 +151,7 @@ def _table(title: str, rows: Sequence[SelftestRow]) -> Table:
                 _cell(row.regression),
                 f"{row.inconclusive}",
                 "–" if row.launches_mean is None else f"{row.launches_mean:.1f}",
-                Cell(f"{row.replayed_gates:,}", note=f"from {row.launches} {row.replayed_from}"),
+                Cell(format_count(row.replayed_gates), note=f"from {row.launches} {row.replayed_from}"),
                 _cell(row.replayed_regression),
                 _cell(row.stored_baseline),
             )

@@ -12,6 +12,7 @@ from rtxbench.gate.series import Point, Series, history_series, levels
 from rtxbench.report.drawing.style import INK, MUTED, SERIES_COLORS, STATE_COLORS, new_figure, strip_frame
 from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
+from rtxbench.units import format_change
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -60,7 +61,7 @@ def history_figure(series: Series) -> Drawing:
         rises = step.after > step.before
         axes.axvline(step.first_point - 0.5, color=STATE_COLORS["refuted"], linewidth=1)
         axes.annotate(
-            f"{100 * step.change_ratio:+.1f} %",
+            format_change(step.change_ratio),
             (step.first_point - 0.5, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-4 if rises else 4, -10),  # on the side where the points are low
@@ -102,7 +103,7 @@ def _percent(log_ratio: float) -> float:
 
 
 def _figure(series: Series) -> Figure:
-    said = ", ".join(f"{100 * step.change_ratio:+.1f} % at {step.commit[:10]}" for step in series.steps) or "none"
+    said = ", ".join(f"{format_change(step.change_ratio)} at {step.commit[:10]}" for step in series.steps) or "none"
     return Figure(
         name=anchor(f"history-{series.case}-{series.machine}-{series.reference[:10]}"),
         build=partial(history_figure, series),
@@ -120,7 +121,7 @@ def _table(series: Series) -> Table:
         rows=tuple(
             (
                 Cell(step.commit[:10], mono=True),
-                f"{100 * step.change_ratio:+.1f} %",
+                format_change(step.change_ratio),
                 series.points[step.first_point].finished_at,
             )
             for step in series.steps

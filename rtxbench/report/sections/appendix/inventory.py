@@ -10,7 +10,7 @@ from rtxbench.report.labels import command_line, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
-from rtxbench.units import format_bytes
+from rtxbench.units import format_bytes, format_power
 from rtxbench.wording import say, say_metric
 
 __all__ = ["machines_section", "runs_section", "unmeasured_section"]
@@ -126,7 +126,7 @@ def _gpu_facts(gpu: Gpu) -> str:
     if gpu.memory_bytes is not None:
         facts.append(format_bytes(gpu.memory_bytes))
     if gpu.power_limit_w is not None:
-        facts.append(f"limit {gpu.power_limit_w:.0f} W")
+        facts.append(f"limit {format_power(gpu.power_limit_w)}")
     for label, value in (("driver", gpu.driver), ("CUDA", gpu.cuda_driver), ("VBIOS", gpu.vbios)):
         if value is not None:
             facts.append(f"{label} {value}")

@@ -11,7 +11,7 @@ from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
 from rtxbench.results.latest import latest_of
-from rtxbench.units import format_bytes, format_duration, format_quantity
+from rtxbench.units import format_bytes, format_duration, format_number, format_power, format_quantity
 from rtxbench.wording import say
 
 __all__ = ["throughput_section"]
@@ -74,7 +74,7 @@ def _table(title: str, cases: Sequence[dict[str, Any]]) -> Table:
 
 
 def _number(per_s: float) -> str:
-    return f"{per_s:,.4g}" if per_s < 1e4 else f"{per_s:,.0f}"
+    return format_number(per_s, 4)
 
 
 def _table_row(case: dict[str, Any], best_per_s: float) -> tuple[Cell | str, ...]:
@@ -93,7 +93,7 @@ def _table_row(case: dict[str, Any], best_per_s: float) -> tuple[Cell | str, ...
         format_duration(case["step_time_s"]),
         "" if case["flop_per_s"] is None else format_quantity(case["flop_per_s"], "FLOP/s"),
         "" if case["peak_memory_bytes"] is None else format_bytes(case["peak_memory_bytes"]),
-        "" if case["gpu_power_w"] is None else f"{case['gpu_power_w']:.0f} W",
+        "" if case["gpu_power_w"] is None else format_power(case["gpu_power_w"]),
         "" if case["first_step_s"] is None else format_duration(case["first_step_s"]),
         _cautions(case),
     )

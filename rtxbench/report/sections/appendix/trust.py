@@ -46,7 +46,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "bare-loop": _Check("rtxbench against a bare loop", 1.0, "a loop written by hand is no faster"),
     "a-a": _Check("A case against itself", 1.0, "no difference is seen where there is none"),
     "planted": _Check(
-        f"A slow-down of {PLANTED_SLOWDOWN_RATIO * 100:g} % planted, against none",
+        f"A slow-down of {format_percent(PLANTED_SLOWDOWN_RATIO, None)} planted, against none",
         1 / (1 + PLANTED_SLOWDOWN_RATIO),
         "a difference that is there is seen, at its size",
     ),

@@ -8,6 +8,7 @@ from typing import Final
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import curated
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
+from rtxbench.units import format_card_memory, format_count, format_number
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.external_evidence import CardFigure, by_memory, card_figures, is_about, models_by_fit
 
@@ -61,8 +62,9 @@ def _throughput(wanted: Elsewhere) -> list[Block]:
 def _throughput_cell(figure: CardFigure) -> Cell | str:
     if figure.throughput_per_s is None or figure.origin is None:
         return ""
-    spread = "" if figure.low_per_s is None else f"{figure.low_per_s:.3g} to {figure.high_per_s:.3g}"
-    return Cell(f"{figure.throughput_per_s:.3g}", origin=figure.origin, note=spread)
+    known = [value for value in (figure.low_per_s, figure.high_per_s) if value is not None]
+    spread = " to ".join(map(format_number, known))
+    return Cell(format_number(figure.throughput_per_s), origin=figure.origin, note=spread)
 
 
 def _memory(wanted: Elsewhere) -> list[Block]:
@@ -85,7 +87,7 @@ def _memory_row(cards: Sequence[Card], wanted: Elsewhere) -> tuple[Cell | str, .
     models = models_by_fit(cards[0], wanted)
     texts = (", ".join(models[state]) for state in ("fits", "tight", "no"))
     names = ", ".join(card.name.removeprefix("GeForce ") for card in cards)
-    head = Cell(f"{cards[0].memory_bytes / 2**30:.0f} GB", note=names)
+    head = Cell(format_card_memory(cards[0].memory_bytes), note=names)
     return (head, *(Cell(text, origin="predicted") if text else "" for text in texts))
 
 
@@ -96,7 +98,11 @@ def _published(wanted: Elsewhere) -> list[Block]:
             _MODELS[row.model],
             row.precision,
             "" if row.batch_size is None else str(row.batch_size),
-            Cell(f"{row.value:,.0f} {row.unit}", origin="published", note=f"{row.stack}, {row.source}, {row.date}"),
+            Cell(
+                f"{format_count(row.value)} {row.unit}",
+                origin="published",
+                note=f"{row.stack}, {row.source}, {row.date}",
+            ),
         )
         for row in curated().kept
         if row.model in _MODELS

@@ -18,6 +18,7 @@ from rtxbench.report.drawing.purchase import (
     fit_matrix,
 )
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
+from rtxbench.units import format_count, format_number, format_percent
 
 if TYPE_CHECKING:
     from rtxbench.advice.cost import Assumptions
@@ -249,7 +250,7 @@ def _break_even_figure(advice: Advice) -> Figure:
         + ", ".join(curve.label for curve in curves),
         caption=f"What a million {advice.unit} of BERT-base cost above the cheapest card, over {assumptions.years:g} "
         f"years: launch price less "
-        f"{assumptions.resale_ratio:.0%} resale, electricity at {assumptions.electricity_per_kwh:g} "
+        f"{format_percent(assumptions.resale_ratio, 0)} resale, electricity at {assumptions.electricity_per_kwh:g} "
         f"{advice.currency}/kWh for the card at its board power and {assumptions.host_w:g} W for the rest. The "
         f"{len(curves)} cards that come closest; where lines cross, cards break even. Dashed: throughput is predicted, "
         "and its 90 % range is wider than most gaps here.",
@@ -316,7 +317,7 @@ def _table_row(option: Option) -> tuple[Cell | str, ...]:
     return (
         option.name,
         Cell(_short(option.throughput_per_s), origin=option.origin or "predicted", note=interval),
-        "" if option.price is None else f"{option.price.amount:,.0f}",
+        "" if option.price is None else format_count(option.price.amount),
         _short(value),
         _short(option.energy_per_example_j),
         _short(option.cost_per_million),
@@ -327,4 +328,4 @@ def _table_row(option: Option) -> tuple[Cell | str, ...]:
 def _short(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return format_number(value)

@@ -19,7 +19,7 @@ from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofl
 from rtxbench.report.titles import machine_title
 from rtxbench.results.latest import latest_by_machine, latest_of
 from rtxbench.results.store import LoadedRun
-from rtxbench.units import format_duration, format_percent, format_quantity
+from rtxbench.units import format_duration, format_percent, format_power, format_quantity
 from rtxbench.wording import engine_name, name_of, say
 
 __all__ = ["why_section"]
@@ -267,5 +267,5 @@ def _energy_row(record: CaseRecord) -> tuple[Cell | str, ...] | None:
     idle_w = sustained.hardware.idle_power_w if sustained.hardware is not None else {}
     idle = [watts for device, watts in idle_w.items() if (device == HOST) == (record.case.placement == "cpu")]
     per_example = format_quantity(sustained.energy_per_example_j * 1e3, "mJ")
-    idle_text = f"{sum(idle):.0f} W" if idle else ""
-    return (Cell(record.case.label, mono=True), per_example, f"{sustained.power_w:.0f} W", idle_text)
+    idle_text = format_power(sum(idle)) if idle else ""
+    return (Cell(record.case.label, mono=True), per_example, format_power(sustained.power_w), idle_text)
