@@ -13,7 +13,7 @@ _SHOWN = 12
 
 
 def named(table: Mapping[str, _Row], name: str, what: str) -> _Row:
-    """The row of that name.
+    """Look up a row by name.
 
     Args:
         table: rows by name.

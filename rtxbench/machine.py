@@ -24,7 +24,7 @@ class Cpu(_Frozen, frozen=True, kw_only=True):
 
     @property
     def bound(self) -> bool:
-        """Whether some cores are out of this process's reach."""
+        """Return whether some cores are out of this process's reach."""
         return self.usable_cores is not None and self.usable_cores < self.logical_cores
 
 

@@ -17,15 +17,15 @@ class Placement:
 
     name: str
     strategy: str
-    """How work is spread over devices. An engine dispatches on it and refuses one that it does not know."""
+    """Way in which work is spread over devices. An engine dispatches on it and refuses one that it does not know."""
     device_kind: str
     """cpu or gpu: which default batch sizes and precisions apply."""
     engines: tuple[str, ...] = ()
     """Engines that carry out the strategy; empty: every engine does."""
     all_reduces: bool = False
-    """Whether every step sums the gradients of all devices: what data parallelism pays."""
+    """Every step sums the gradients of all devices: the price of data parallelism."""
     functional_check: bool = False
-    """Whether the devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
+    """The devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
 
     def runs_on(self, engine: str) -> bool:
         """Return whether the engine carries out this placement's strategy."""
@@ -33,7 +33,7 @@ class Placement:
 
     @property
     def isolated(self) -> bool:
-        """Whether each arm needs a worker process of its own: two distribution strategies poison one process."""
+        """Return whether each arm needs a worker process of its own: two distribution strategies poison one process."""
         return self.strategy != "single"
 
 

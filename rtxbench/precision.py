@@ -30,9 +30,9 @@ class Precision:
     compute_capability: float = 0.0
     """Least compute capability of a GPU whose Tensor Cores take this format; 0: CUDA cores compute the products."""
     not_on_cpu: str = ""
-    """Why no CPU trains in it; empty where one can."""
+    """Reason why no CPU trains in it; empty where one can."""
     not_on_cpu_uncompiled: str = ""
-    """Why a CPU cannot train in it without a compiler; empty where it can."""
+    """Reason why a CPU cannot train in it without a compiler; empty where it can."""
     usual_on: str = ""
     """Kind of device (cpu or gpu) whose users turn to this precision first when they leave float32."""
     term: str

@@ -81,7 +81,7 @@ class _State:
             self._environment, self._refused = found
 
     def open_session(self) -> "Session":
-        """The one results file of this pytest session, opened at the first measurement."""
+        """Open the one results file of this pytest session at the first measurement."""
         if self.session is None:
             from rtxbench.hardware.machine_lock import measuring_alone
             from rtxbench.measure.profiles import profile_named
@@ -102,7 +102,7 @@ class _State:
 
 
 _USUAL: Final = {"profile": "quick", "engine": "tensorflow", "form": "native", "workload": [], "claim": []}
-"""What needs no check of its name before the bench suite is collected."""
+"""Values that need no check of their name before the bench suite is collected."""
 _STATE: Final = pytest.StashKey[_State]()
 _DEFAULTS_ON: Final = pytest.StashKey[bool]()
 
@@ -156,7 +156,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _check_names(config: pytest.Config) -> None:
-    """A wrong name costs one line at the start, not a traceback at collection."""
+    """Raise for a wrong name: one line at the start, not a traceback at collection."""
     from rtxbench.planning.suite import check
 
     try:
@@ -176,7 +176,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One item per case of the claims' plans on this machine, and one per claim that a trial measures."""
+    """Make one item per case of the claims' plans on this machine, and one per claim that a trial measures."""
     if "trial" in metafunc.fixturenames:
         _parametrize_trials(metafunc)
     marker = metafunc.definition.get_closest_marker("claim")
@@ -330,7 +330,7 @@ def trials(request: pytest.FixtureRequest, benchmark: Any) -> Trials:
 
 @pytest.fixture(scope="session")
 def bench_session(request: pytest.FixtureRequest) -> "Iterator[Session]":
-    """The run's `Session`, for bench functions that store records of their own."""
+    """Yield the run's `Session`, for bench functions that store records of their own."""
     return request.config.stash[_STATE].open_session()  # type: ignore[return-value]
 
 

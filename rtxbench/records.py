@@ -177,7 +177,7 @@ class Launch(_Frozen, frozen=True, kw_only=True):
     loss: Figure | None = None
     """Loss after the last block; ``None`` where not finite."""
     peak_memory_bytes: Count | None = None
-    """What the arm needs alone, from this launch if it was alone in its process at first; else ``None``."""
+    """Need of the arm alone, from this launch if it was alone in its process at first; else ``None``."""
     solo_ratio: Figure | None = None
     """Step time alone ÷ interleaved; more than 1 % from 1 means the arms disturb each other."""
     warmup: Literal["two-window", "short"] = "two-window"
@@ -199,7 +199,7 @@ class Sustained(_Frozen, frozen=True, kw_only=True):
     throughput_per_s: Figure
     """Examples per second, total over total."""
     steady: bool
-    """Whether its blocks show neither a step nor a ramp."""
+    """Its blocks show neither a step nor a ramp."""
     power_w: Figure | None = None
     """Of all devices the arm ran on."""
     energy_per_example_j: Figure | None = None
@@ -216,7 +216,7 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """Examples per second, total over total per launch."""
     warmup_ok: bool
     peak_memory_bytes: Count | None = None
-    """What the arm needs alone: the median over the launches that show it, by ``peak_memory_method``."""
+    """Need of the arm alone: the median over the launches that show it, by ``peak_memory_method``."""
     peak_memory_method: str | None = None
     sustained: Sustained | None = None
     flops_per_step: Figure | None = None
@@ -224,16 +224,16 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     tokens_per_example: Count | None = None
     """Sequence length where the workload is a language model; tokens/s is the product."""
     numerics: dict[str, Figure] = {}
-    """What proves the precision, for example ``matmul_relative_error`` against float64."""
+    """Proof of the precision, for example ``matmul_relative_error`` against float64."""
     notes: dict[str, str] = {}
-    """How the engine ran the step where engines differ, for example ``attention`` → its kernel."""
+    """Manner in which the engine ran the step where engines differ, for example ``attention`` → its kernel."""
 
 
 Origin: TypeAlias = Literal["measured", "published", "predicted"]
-"""Where a figure comes from; the three are always labelled and never mixed."""
+"""Origin of a figure; the three are always labelled and never mixed."""
 
 Purpose: TypeAlias = Literal["result", "harness", "rival"]
-"""What a record is for: a result; a check of the instrument itself, which is nobody's training speed; or a
+"""Purpose of a record: a result; a check of the instrument itself, which is nobody's training speed; or a
 measurement against a rival, which is no case of rtxbench."""
 
 
@@ -300,7 +300,7 @@ class Observation(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="obs
     values: tuple[Figure, ...]
     purpose: Purpose = "result"
     replicate: str
-    """What one value is: ``seed``, ``request``, ``launch``, ``repeat``."""
+    """Unit that one value stands for: ``seed``, ``request``, ``launch``, ``repeat``."""
     finished_at: str
     case: Case | None = None
     estimate: Estimate | None = None
@@ -335,7 +335,7 @@ class Verdict(_Frozen, frozen=True, kw_only=True):
     claim: str
     machine: str
     subject: str
-    """What was compared, for example ``resnet50, mixed_float16 ÷ float32``; empty for the claim as a whole."""
+    """Things compared, for example ``resnet50, mixed_float16 ÷ float32``; empty for the claim as a whole."""
     state: VerdictState
     reason: str
     """Machine-readable reason code, for example ``interval-above-threshold`` or ``no-gpu``."""
@@ -348,7 +348,7 @@ class Verdict(_Frozen, frozen=True, kw_only=True):
     refuted_below_ratio: float | None = None
     """An interval wholly below it refutes; one between the two lines is about the line."""
     leaning: Leaning | None = None
-    """Where an inconclusive verdict leans: its whole 80 % interval lies on one side of the line."""
+    """Direction in which an inconclusive verdict leans: its whole 80 % interval lies on one side of the line."""
     held: int | None = None
     """Of a claim as a whole: how many of its comparisons hold …"""
     judged: int | None = None
@@ -361,7 +361,7 @@ class Verdict(_Frozen, frozen=True, kw_only=True):
     cause: str | None = None
     """The bottleneck that explains it, where one was diagnosed."""
     next_step: str | None = None
-    """What would decide an open verdict, in a sentence."""
+    """Step that would decide an open verdict, in a sentence."""
     next_command: str | None = None
     """The command of that step, where one command cures it."""
     notes: tuple[Note, ...] = ()

@@ -198,7 +198,7 @@ def two_window_steady(
 
 
 def lower_bound(log_ratios: Sequence[float], confidence: float) -> float:
-    """One-sided lower confidence bound of the mean over launches (Student 1908).
+    """Bound the mean over launches from below, one-sided (Student 1908).
 
     Raises:
         ValueError: fewer than two launches.
@@ -208,7 +208,7 @@ def lower_bound(log_ratios: Sequence[float], confidence: float) -> float:
 
 
 def upper_bound(log_ratios: Sequence[float], confidence: float) -> float:
-    """One-sided upper confidence bound of the mean over launches (Student 1908).
+    """Bound the mean over launches from above, one-sided (Student 1908).
 
     Raises:
         ValueError: fewer than two launches.

@@ -35,7 +35,7 @@ def format_bytes(value_bytes: float) -> str:
 
 
 def format_duration(value_s: float) -> str:
-    """``0.00021`` → ``210 µs``; ``0.0415`` → ``41.5 ms``; ``90`` → ``1 min 30 s``; ``7300`` → ``2 h 1 min``."""
+    """Write a duration: ``0.00021`` → ``210 µs``; ``0.0415`` → ``41.5 ms``; ``90`` → ``1 min 30 s``."""
     if value_s < 1e-3:
         return f"{_significant(value_s * 1e6)} µs"
     if value_s < 1:
@@ -55,12 +55,12 @@ def format_ratio(value_ratio: float) -> str:
 
 
 def format_percent(value_ratio: float, digits: int | None = 1) -> str:
-    """A 0-1 ratio as a percentage: ``0.0123`` → ``1.2 %``; with ``None`` as many digits as were given, ``95 %``."""
+    """Write a 0-1 ratio as a percentage: ``0.0123`` → ``1.2 %``; ``None`` keeps the digits given, ``95 %``."""
     return f"{value_ratio * 100:g} %" if digits is None else f"{value_ratio * 100:.{digits}f} %"
 
 
 def format_change(value_ratio: float, digits: int = 1) -> str:
-    """A change as a percentage with its sign: ``0.0123`` → ``+1.2 %``."""
+    """Write a change as a percentage with its sign: ``0.0123`` → ``+1.2 %``."""
     return f"{value_ratio * 100:+.{digits}f} %"
 
 
@@ -70,12 +70,12 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_count(value: float) -> str:
-    """A whole number, thousands apart: ``1234567`` → ``1,234,567``."""
+    """Write a whole number, thousands apart: ``1234567`` → ``1,234,567``."""
     return f"{value:,.0f}"
 
 
 def format_money(amount: float, currency: str) -> str:
-    """``1599`` → ``1,599 USD``."""
+    """Write an amount of money: ``1599`` → ``1,599 USD``."""
     return f"{amount:,.0f} {currency}"
 
 
@@ -85,7 +85,7 @@ def format_power(value_w: float) -> str:
 
 
 def format_card_memory(value_bytes: float) -> str:
-    """The size on a card's box, which is binary whatever its name: ``25769803776`` → ``24 GB``."""
+    """Write the size on a card's box, which is binary whatever its name: ``25769803776`` → ``24 GB``."""
     return f"{value_bytes / 2**30:.0f} GB"
 
 

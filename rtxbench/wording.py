@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rtxbench.records import Case, NATIVE, RatioRecord
+from rtxbench.records import NATIVE, Case, RatioRecord
 from rtxbench.units import format_percent
 
 __all__ = [
@@ -90,7 +90,7 @@ _UNSAID: Final[Mapping[str, object]] = {
     "placement": "gpu",
     "variant": "",
 }
-"""What goes without saying where both sides of a comparison share it."""
+"""Values that go without saying where both sides of a comparison share them."""
 _SILENT: Final = ("compiler", "variant")
 """Fields whose default is only said where nothing else is."""
 
@@ -110,7 +110,7 @@ def engine_name(case: Case) -> str:
 
 
 def say(case: Case) -> str:
-    """One case: ``ResNet-14, bfloat16, batch 8, on the CPU``."""
+    """Name one case: ``ResNet-14, bfloat16, batch 8, on the CPU``."""
     words = [name_of(case.workload), name_of(case.precision)]
     words += [_word(field, case) for field in ("engine", "compiler", "variant") if _is_said(field, case)]
     words += [f"{case.device_count} devices"] if case.device_count > 1 else []
@@ -118,7 +118,7 @@ def say(case: Case) -> str:
 
 
 def say_pair(candidate: Case, baseline: Case, metric: str = "throughput") -> str:
-    """A comparison: what changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
+    """Name what changed, then what both sides share: ``bfloat16 instead of float32, ResNet-14, batch 8``."""
     change, common = say_change(candidate, baseline, metric), say_common(candidate, baseline)
     return f"{change}, {common}" if common else change
 
@@ -144,7 +144,7 @@ def _changed(candidate: Case, baseline: Case) -> list[str]:
 
 
 def _side(changed: Sequence[str], case: Case) -> str:
-    """The changed fields of one side; a default says nothing beside another word."""
+    """Name the changed fields of one side; a default says nothing beside another word."""
     if list(changed) == ["batch_size"]:
         return f"batch {case.batch_size}"
     said = [field for field in changed if field not in _SILENT or getattr(case, field) != _UNSAID[field]]
@@ -181,7 +181,7 @@ def say_headline(ratios: Iterable[RatioRecord]) -> str:
 
 
 def say_metric(metric: str) -> str:
-    """A metric's name without its unit: ``validation_accuracy_ratio`` → ``validation accuracy``."""
+    """Write a metric's name without its unit: ``validation_accuracy_ratio`` → ``validation accuracy``."""
     for unit in ("_ratio", "_per_s", "_s"):
         metric = metric.removesuffix(unit)
     return metric.replace("_", " ")

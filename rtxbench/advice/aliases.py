@@ -36,6 +36,6 @@ OPTIMIZER_ALIASES: Mapping[str, str] = {
 
 
 def canonical(name: str, aliases: Mapping[str, str]) -> str:
-    """The name used here for what a person typed; case and the choice between - and _ do not matter in an alias."""
+    """Return the name used here for what a person typed; case, - and _ do not matter in an alias."""
     typed = name.strip().lower()
     return aliases.get(typed, aliases.get(typed.replace("_", "-"), typed))

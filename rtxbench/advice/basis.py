@@ -35,7 +35,7 @@ def choose_basis(
     owned: Sequence[Owned],
     classes: Sequence[str] = ("geforce",),
 ) -> Basis | None:
-    """The published stack asked for, or the newest that speaks of most of the classes asked about, or one's own.
+    """Choose the published stack asked for, or the newest that speaks of most of the classes asked about, or one's own.
 
     Args:
         question: names the workload, the precision and, if wanted, the stack; ``own`` is one's own measurement.

@@ -44,7 +44,7 @@ class Judge(Protocol):
 
 
 def throughput_ratio(one: Option, other: Option, judge: Judge) -> Ratio | None:
-    """``one`` ÷ ``other``; ``None`` where either is unknown or they stand on different work or software."""
+    """Divide ``one`` by ``other``; ``None`` where either is unknown or they stand on different work or software."""
     if one.throughput_per_s is None or other.throughput_per_s is None or one.stack != other.stack:
         return None
     value = one.throughput_per_s / other.throughput_per_s
@@ -97,7 +97,7 @@ def figure_ratio(one: Option, other: Option, rank_by: str, judge: Judge) -> Rati
 
 
 def break_even_between(one: Option, other: Option, assumptions: Assumptions, judge: Judge) -> BreakEven | None:
-    """From where the dearer of the two has cost less; ``None`` where they cost the same or cannot be compared."""
+    """Find from where the dearer of the two has cost less; ``None`` where they cost the same or cannot be compared."""
     cheap, dear = sorted((one, other), key=lambda option: option.price_amount or 0.0)
     ratio = throughput_ratio(dear, cheap, judge)
     if ratio is None or not cheap.power_w or not dear.power_w or cheap.price_amount == dear.price_amount:
@@ -143,7 +143,7 @@ def rent_or_buy(
 
 
 def _ledger(cheap: Option, scale: float, dear: Option | None = None, ratio: float = 1.0) -> tuple[float, float, float]:
-    """(price, power, throughput) of the cheap one, or of the dear one at ``ratio`` times its throughput."""
+    """Return (price, power, throughput) of the cheap one, or of the dear one at ``ratio`` times its throughput."""
     option = dear or cheap
     return (option.price_amount or 0.0, option.power_w or 0.0, (cheap.throughput_per_s or 1.0) * scale * ratio)
 

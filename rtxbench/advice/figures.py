@@ -44,12 +44,12 @@ def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecast
 
 
 def asked_batch(question: Question) -> int | None:
-    """The batch the speed is asked at; with a memory model, ``--batch-size`` is that model's."""
+    """Return the batch at which the speed is asked; with a memory model, ``--batch-size`` is that model's."""
     return None if question.memory_model is not None else question.batch_size
 
 
 def _at_asked_batch(figure: Speed, card: Card, basis: Basis, question: Question, forecaster: Forecaster) -> Speed:
-    """The published figure itself, or moved to the batch asked for, so that every card is ranked at one batch."""
+    """Return the published figure, moved to the batch asked for, so that every card is ranked at one batch."""
     wanted, have, value = asked_batch(question), figure.batch_size, figure.throughput_per_s
     if wanted is None or wanted == have or have is None or value is None:
         return figure
@@ -66,7 +66,7 @@ def _at_asked_batch(figure: Speed, card: Card, basis: Basis, question: Question,
 
 
 def _same_as_own(own: Owned) -> Speed:
-    """Another card like one's own: what one's own gave."""
+    """Reuse the user's own measurement for another card of the same model."""
     return Speed(
         origin="measured",
         stack=own.stack,

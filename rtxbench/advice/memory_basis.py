@@ -50,7 +50,7 @@ class CompiledPeak(NamedTuple):
 
 @cache
 def compiled_peaks() -> tuple[CompiledPeak, ...]:
-    """The peaks of ``tools.memory_survey`` that come with the package."""
+    """Return the peaks of ``tools.memory_survey`` that come with the package."""
     with resources.files("rtxbench.catalog").joinpath("memory_survey.csv").open(encoding="utf-8") as stream:
         return tuple(
             CompiledPeak(
@@ -61,7 +61,7 @@ def compiled_peaks() -> tuple[CompiledPeak, ...]:
 
 
 def memory_basis(question: Question, runs: Sequence[LoadedRun], tokens: int | None = None) -> MemoryBasis | None:
-    """The best basis there is for what was asked; ``None`` where nothing is known of the workload's memory.
+    """Choose the best basis there is for what was asked; ``None`` where the workload's memory is unknown.
 
     Args:
         question: what a buyer asks.

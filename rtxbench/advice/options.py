@@ -64,7 +64,7 @@ class Desk(NamedTuple):
     forecaster: Forecaster
     basis: Basis | None
     basis_note: str
-    """What the basis is; where there is none, why."""
+    """Name of the basis; where there is none, the reason."""
     memory: MemoryBasis | None
     pairs: Sequence[Pair]
     """Published pairs of cards, for several in one machine."""
@@ -151,7 +151,7 @@ def _canonical(question: Question) -> Question:
 
 
 def _times_yours(option: Option, owned: Sequence[Owned], desk: Desk) -> Ratio | None:
-    """The option against the fastest measured card of one's own: by measurement, or by the figures of the stack."""
+    """Compare the option with one's own fastest measured card: by measurement, or by the figures of the stack."""
     mine = [machine for machine in owned if is_scalable(machine)]
     if not mine or desk.basis is None or option.card is None:
         return None
@@ -163,7 +163,7 @@ def _times_yours(option: Option, owned: Sequence[Owned], desk: Desk) -> Ratio | 
 def answer(
     question: Question, cards_file: Path | None, prices_file: Path | None, results: Sequence[Path] | None
 ) -> Advice:
-    """`advise` on the package's data and a person's own files; absent defaults (prices.toml, results/) are skipped.
+    """Answer by `advise` on the package's data and a person's own files; absent default files are skipped.
 
     Raises:
         UsageError: as `advise`, or a file cannot be read.
@@ -184,7 +184,7 @@ def _wanted_cards(question: Question, cards: Mapping[str, Card]) -> list[Card]:
 
 
 def _check_workload(workload: str, rows: Sequence[Published]) -> None:
-    """A workload is one of the suite's or a published model's name."""
+    """Raise unless the workload is one of the suite's or a published model's name."""
     known = [*WORKLOADS, *WORKLOAD_MODELS, *(row.model for row in rows if row.task == "train")]
     named(dict.fromkeys(known), workload, "workload or published model")
 
@@ -230,7 +230,7 @@ def _single(card: Card, desk: Desk) -> Option:
 
 
 def _published_several(card: Card, single: Option, count: int, desk: Desk) -> Option | None:
-    """``count`` of the card, where somebody published them in the same stack."""
+    """Return ``count`` of the card, where somebody published them in the same stack."""
     published = None if desk.basis is None else published_figure(card.name, count, desk.basis)
     if published is None or desk.basis is None or single.origin != "published" or not single.throughput_per_s:
         return None
@@ -251,7 +251,7 @@ def _published_several(card: Card, single: Option, count: int, desk: Desk) -> Op
 
 
 def _judged(option: Option, card: Card, desk: Desk) -> Option:
-    """The option with price, energy, cost, memory, and whether it is out of the running."""
+    """Complete the option with price, energy, cost, memory, and whether it is out of the running."""
     unit_price = price_of(card, desk.prices)
     price = replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
     memory = memory_on(card, desk.memory) if desk.memory else None
@@ -345,14 +345,14 @@ def _unit(basis: Basis | None) -> str:
 
 
 def _break_even(ranked: Sequence[Option], desk: Desk) -> tuple[BreakEven, ...]:
-    """The best against every cheaper or dearer ranked option next to it (up to five)."""
+    """Compare the best with every cheaper or dearer ranked option next to it (up to five)."""
     rows = [o for o in ranked if o.rank is not None and o.price and o.power_w and o.throughput_per_s]
     pairs = (break_even_between(rows[0], other, desk.question.assumptions, desk) for other in rows[1:6])
     return tuple(pair for pair in pairs if pair is not None)
 
 
 def _rent_or_buy(ranked: Sequence[Option], desk: Desk) -> RentOrBuy | None:
-    """The first option against the card that could be rented."""
+    """Compare the first option with the card that could be rented."""
     if desk.question.rent is None or not ranked:
         return None
     name, price_per_hour = desk.question.rent

@@ -33,13 +33,13 @@ class Owned(NamedTuple):
     """From its sustained stretch; of interleaved blocks, sensors show a mixture of the arms."""
     record_id: str
     scaling: str = ""
-    """What several of its cards gave on the same workload, in words."""
+    """Result of several of its cards on the same workload, in words."""
 
 
 def owned_machines(
     workload: str, precision: str, runs: Sequence[LoadedRun], cards: Mapping[str, Card]
 ) -> tuple[Owned, ...]:
-    """One row per machine and kind of device (GPU, CPU): its fastest figure of the workload as users get it.
+    """Return one row per machine and kind of device (GPU, CPU): its fastest figure as users get it.
 
     The asked-for precision counts first; a device that never ran it (float16 on a CPU) is shown in its fastest other.
     """

@@ -88,7 +88,7 @@ class Memory(_Frozen, frozen=True, kw_only=True):
     card_bytes: int | None = None
     """Memory of one device."""
     parts: tuple[MemoryPart, ...] = ()
-    """What the middle of the range is made of; empty where it was measured or compiled."""
+    """Parts of the middle of the range; empty where it was measured or compiled."""
 
 
 class Ratio(_Frozen, frozen=True, kw_only=True):
@@ -98,13 +98,13 @@ class Ratio(_Frozen, frozen=True, kw_only=True):
     low: float
     high: float
     of: str
-    """What it is a multiple of."""
+    """Card or machine that it is a multiple of."""
     basis: str
     """``measured``, ``published``, ``predicted``, or which of these was mixed."""
 
     @property
     def is_certain(self) -> bool:
-        """Whether the range leaves out 1."""
+        """Return whether the range leaves out 1."""
         return self.low > 1 or self.high < 1
 
 
@@ -142,15 +142,15 @@ class Option(_Frozen, frozen=True, kw_only=True):
     comparable: bool = True
     """False: one example is other work than in the ranked figures (another sequence length)."""
     excluded: str | None = None
-    """Why it is out of the running: over budget, or too little memory."""
+    """Reason why it is out of the running: over budget, or too little memory."""
     cannot_say: str | None = None
     why: tuple[str, ...] = ()
-    """What puts it where it is, a sentence each."""
+    """Reasons for its place, a sentence each."""
     sources: tuple[str, ...] = ()
 
     @property
     def price_amount(self) -> float | None:
-        """What it costs, where that is known."""
+        """Price, where it is known."""
         return None if self.price is None else self.price.amount
 
 
@@ -162,7 +162,7 @@ class BreakEven(_Frozen, frozen=True, kw_only=True):
     examples: float | None
     """``None``: never, at these assumptions."""
     examples_low: float | None
-    """Where the ratio of the two throughputs is at the favourable end of its range."""
+    """The hours if the ratio of the two throughputs is at the favourable end of its range."""
     examples_high: float | None
     """At the other end; ``None``: never."""
     hours_per_day: float | None
@@ -196,15 +196,15 @@ class Advice(_Frozen, frozen=True, kw_only=True):
 
     question: Question
     answer: str
-    """Which card, in one sentence with its ranges; what cannot be said where none can be named."""
+    """The card in one sentence with its ranges; where none can be named, what cannot be said."""
     indistinguishable: tuple[str, ...]
     """Options whose ratio to the first has a range that holds 1."""
     would_change: tuple[str, ...]
-    """What would put another card first."""
+    """Changes that would put another card first."""
     alternatives: tuple[Alternative, ...]
     currency: str
     unit: str
-    """What one example is: images, sequences …"""
+    """Name of one example: images, sequences …"""
     basis: str | None
     """Software stack of the ranked figures; ``None`` where no figure may be ranked."""
     basis_note: str
@@ -223,7 +223,7 @@ RANKINGS: Mapping[str, tuple[str, bool]] = {
     "energy": ("energy_per_example_j", False),
     "price": ("price_amount", False),
 }
-"""What options may be ranked by."""
+"""Figures by which options may be ranked."""
 
 
 def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
@@ -249,13 +249,13 @@ def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
 
 
 def split_memory_model(text: str) -> tuple[str, str]:
-    """``llama-2-7b:qlora`` → its two parts; the method defaults to full fine-tuning."""
+    """Split ``llama-2-7b:qlora`` into its two parts; the method defaults to full fine-tuning."""
     name, _, method = text.rpartition(":") if ":" in text else (text, "", "")
     return name.strip(), canonical(method, METHOD_ALIASES) or "full"
 
 
 def rent_of(text: str) -> tuple[str, float] | None:
-    """``4090=0.40`` or ``0.40`` → the card and its price per hour; ``None`` for nothing.
+    """Read ``4090=0.40`` or ``0.40`` as a card and its price per hour; ``None`` for nothing.
 
     Raises:
         UsageError: the price is no positive number.
@@ -285,7 +285,7 @@ _FIELDS = {"attention": "fused_attention", "backward": "optimizer_in_backward"}
 
 
 def setup_of(text: str) -> dict[str, int | bool | str]:
-    """``rank=64,checkpointing=off,framework=torchtune`` → the fields of the memory model's setup.
+    """Read ``rank=64,checkpointing=off,framework=torchtune`` as the fields of the memory model's setup.
 
     Raises:
         UsageError: an unknown key or value.

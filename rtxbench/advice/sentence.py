@@ -25,7 +25,7 @@ _ALTERNATIVES: tuple[tuple[str, str, bool], ...] = (
 
 
 def short_name(name: str) -> str:
-    """The name without the words that every card shares."""
+    """Return the name without the words that every card shares."""
     name = name.replace("GeForce ", "").replace(" Generation", "").replace("NVIDIA ", "")
     return name.replace(" Workstation Edition", "").replace(" Server Edition", " Server")
 
@@ -41,7 +41,7 @@ def compact(value: float | None) -> str:
 
 
 def ranged(value: float | None, low: float | None, high: float | None) -> str:
-    """A figure with its range, the range left out where there is none."""
+    """Write a figure with its range, the range left out where there is none."""
     if value is None or low is None or high is None or low == high:
         return compact(value)
     return f"{compact(value)} ({compact(low)} to {compact(high)})"
@@ -100,7 +100,7 @@ def _money_facts(option: Option, unit: str) -> list[str]:
 
 
 def times(ratio: Ratio) -> str:
-    """``1.3× (1.1 to 1.5)``."""
+    """Write ``1.3× (1.1 to 1.5)``."""
     if ratio.low == ratio.high:
         return f"{ratio.value:.2f}×"
     return f"{ratio.value:.2f}× ({ratio.low:.2f} to {ratio.high:.2f})"

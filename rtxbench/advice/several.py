@@ -24,7 +24,7 @@ from rtxbench.units import format_percent
 __all__ = ["COUNTS", "Efficiency", "Pair", "efficiency_of", "pairs_of", "scaled_option"]
 
 COUNTS = (2, 4, 8)
-"""How many cards a machine may hold, beside one."""
+"""Numbers of cards that a machine may hold, beside one."""
 _FEW = 5
 _LOW = 0.05
 
@@ -90,7 +90,7 @@ def efficiency_of(card: Card, case: Experiment, count: int, pairs: Sequence[Pair
 
 
 def _scaled(ratios: Sequence[float], around: Sequence[float], count: int, words: str) -> Efficiency:
-    """The median of the pairs carried to ``count`` cards; too few pairs take the spread of their class."""
+    """Carry the median of the pairs to ``count`` cards; too few pairs take the spread of their class."""
     middle = float(np.median(ratios))
     if len(ratios) >= _FEW:
         low, high = _ends(ratios)

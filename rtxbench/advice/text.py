@@ -28,12 +28,12 @@ _ORIGINS: Mapping[str | None, str] = {"published": "pub", "predicted": "pred", "
 
 
 def advice_json(advice: Advice) -> str:
-    """Every field, units in the names; an unknown figure is null."""
+    """Write every field, units in the names; an unknown figure is null."""
     return msgspec.json.format(msgspec.json.encode(advice), indent=2).decode()
 
 
 def advice_text(advice: Advice, *, width: int | None = None) -> str:
-    """The answer, three alternatives, a ranked table, and what cannot be said.
+    """Write the answer, three alternatives, a ranked table, and what cannot be said.
 
     Args:
         advice: the answer.
@@ -46,7 +46,7 @@ def advice_text(advice: Advice, *, width: int | None = None) -> str:
 
 
 def _wrapped(line: str, columns: int) -> str:
-    """The line broken between words, what follows indented below it."""
+    """Break the line between words and indent what follows below it."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return fill(line, columns, subsequent_indent=indent, break_on_hyphens=False)
 
@@ -215,7 +215,7 @@ def _counted(examples: float) -> str:
 
 
 def _unranked_lines(advice: Advice, columns: int) -> Iterable[str]:
-    """Every other card with what is known of it, then the reasons, each told once."""
+    """Write every other card with what is known of it, then the reasons, each told once."""
     rest = [option for option in advice.options if option.rank is None and not option.owned]
     if not rest:
         return

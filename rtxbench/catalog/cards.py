@@ -114,7 +114,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     base_source: str
     notes: str
     caveats: tuple[str, ...] = ()
-    """What of this row is unverified or derived, in words."""
+    """Unverified or derived values of this row, in words."""
 
     def peak_flop_per_s(self, precision: str) -> float | None:
         """Paper peak of the unit that runs the matrix products of ``precision``; ``None`` where unknown."""
@@ -124,7 +124,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_cards(extra: Path | None = None) -> dict[str, Card]:
-    """The catalogue by name, plus the cards of a person's own file (which win over the catalogue's).
+    """Load the catalogue by name, plus the cards of a person's own file (which win over the catalogue's).
 
     Raises:
         UsageError: the file is missing, or a row lacks a required column or holds something that is no number.
@@ -142,7 +142,7 @@ def load_cards(extra: Path | None = None) -> dict[str, Card]:
 
 
 def find_card(name: str, cards: Mapping[str, Card]) -> Card:
-    """The card a person means by ``3090``, ``rtx 3090`` or its full name.
+    """Find the card a person means by ``3090``, ``rtx 3090`` or its full name.
 
     Raises:
         UsageError: no card, or more than one, goes by that name; the nearest names are offered.
@@ -171,7 +171,7 @@ def nearest_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
 
 
 def match_device(device_name: str, memory_bytes: int | None, cards: Mapping[str, Card]) -> Card | None:
-    """The catalogue's row of a device as NVML names it, or ``None``.
+    """Find the catalogue's row of a device as NVML names it, or ``None``.
 
     Memory tells apart the cards that share a name. A laptop GPU shares only the name with the desktop card and
     matches the catalogue's laptop row alone.
@@ -341,7 +341,7 @@ def _is_of_that_name(key: str, wanted: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _key(name: str) -> str:
-    """Letters and digits only, without the words every card shares: ``NVIDIA GeForce RTX 3090`` → ``3090``."""
+    """Keep letters and digits only, without the words every card shares: ``NVIDIA GeForce RTX 3090`` → ``3090``."""
     text = re.sub(r"\b(nvidia|geforce|rtx|quadro|generation)\b", " ", name.lower().replace("rtx", "rtx "))
     return re.sub(r"[^a-z0-9]", "", text)
 

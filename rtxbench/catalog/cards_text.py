@@ -14,7 +14,7 @@ _ROW = "{:<26} {:<12} {:>7} {:>10} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 
 
 def cards_table(cards: Mapping[str, Card]) -> str:
-    """One line per card; a ? marks a row with something unverified in it."""
+    """Write one line per card; a ? marks a row with something unverified in it."""
     header = _ROW.format(
         "card", "architecture", "memory", "bandwidth", "FP32", "TF32", "FP16", "power", "MSRP", "launched"
     )
@@ -43,7 +43,7 @@ def _line(card: Card) -> str:
 
 
 def host_lines(cpu: Cpu, gpus: Sequence[Gpu], cards: Mapping[str, Card]) -> str:
-    """The processor and the GPUs found here; no catalogue lists processors, a machine names its own."""
+    """Describe the processor and the GPUs found here; no catalogue lists processors, a machine names its own."""
     features = f", {' '.join(cpu.features)}" if cpu.features else ""
     lines = [f"This machine: {cpu.name}, {cpu.physical_cores} cores, {format_bytes(cpu.memory_bytes)}{features}"]
     for gpu in gpus:
@@ -79,7 +79,7 @@ def card_text(card: Card) -> str:
 
 
 def cards_json(cards: Sequence[Card]) -> str:
-    """The cards as a JSON list in SI units; unknown is null."""
+    """Write the cards as a JSON list in SI units; unknown is null."""
     return msgspec.json.format(msgspec.json.encode(list(cards)), indent=2).decode()
 
 

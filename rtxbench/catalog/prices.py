@@ -79,7 +79,7 @@ def load_prices(path: Path | None, cards: Mapping[str, Card]) -> PriceList:
 
 
 def price_of(card: Card, prices: PriceList) -> Price | None:
-    """The card's price in the list, else its launch price where the currency is the same, else ``None``."""
+    """Return the card's price in the list, else its launch price where the currency is the same, else ``None``."""
     if card.name in prices.by_card:
         return prices.by_card[card.name]
     if card.msrp_usd is None or card.launch_date is None or prices.currency != MSRP_CURRENCY:
@@ -127,7 +127,7 @@ def _price(row: Mapping[str, Any], where: str, cards: Mapping[str, Card]) -> tup
 
 
 def _check_day(date: datetime.date, name: str, card: Card, where: str) -> None:
-    """A day on which somebody could have seen the price.
+    """Raise unless somebody could have seen the price on that day.
 
     Raises:
         UsageError: it lies in the future, or before the card's launch.

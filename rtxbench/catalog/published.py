@@ -47,7 +47,7 @@ class Published(NamedTuple):
     task: str
     """``train`` or ``infer``."""
     precision: str
-    """What really ran: NGC's "fp32" on Ampere is TF32."""
+    """Precision that really ran: NGC's "fp32" on Ampere is TF32."""
     precision_as_printed: str
     batch_size: int | None
     card: str
@@ -61,7 +61,7 @@ class Published(NamedTuple):
 
     @property
     def case(self) -> tuple[str, str, str, str]:
-        """What makes two rows the same experiment on different hardware: stack, task, model, precision."""
+        """Identity of the experiment on whatever hardware: stack, task, model, precision."""
         return self.stack, self.task, self.model, self.precision
 
 
@@ -197,7 +197,7 @@ class Curated(NamedTuple):
 
 @cache
 def load_published() -> tuple[Published, ...]:
-    """Every published row of the package, unfiltered."""
+    """Load every published row of the package, unfiltered."""
     with resources.files("rtxbench.catalog").joinpath("published.csv.gz").open("rb") as raw:
         text = gzip.decompress(raw.read()).decode("utf-8")
     return tuple(_row(row) for row in csv.DictReader(text.splitlines()))

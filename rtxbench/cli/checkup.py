@@ -62,7 +62,7 @@ def _health_here() -> "tuple[HealthFinding, ...] | None":
 
 
 def _health_lines(health: "Sequence[HealthFinding] | None") -> list[str]:
-    """The sentence, and each low point with its cure."""
+    """Write the sentence, and each low point with its cure."""
     from rtxbench.diagnosis.health import health_sentence
 
     if health is None:

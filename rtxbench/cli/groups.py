@@ -49,7 +49,7 @@ def measure_groups(session: Session, groups: Sequence[Group], *, quiet: bool) ->
 
 
 def raise_if_nothing_came(path: Path) -> None:
-    """A run without a single figure must not look like a success to whoever called it."""
+    """Raise where a run has not a single figure: it must not look like a success to whoever called it."""
     records = load_run(path).records if path.exists() else ()
     cases = [record for record in records if isinstance(record, CaseRecord)]
     if any(case.measurement for case in cases) or any(isinstance(r, Observation) and r.values for r in records):

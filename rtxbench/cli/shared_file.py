@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from rtxbench.processes import run_git
-from rtxbench.records import CaseRecord, Observation, RatioRecord, Record, Run
+from rtxbench.records import CaseRecord, Observation, RatioRecord, Run
 from rtxbench.results.store import LoadedRun
 
 __all__ = ["anonymous", "anonymous_json", "describe_shared", "issue_address", "shared_name"]

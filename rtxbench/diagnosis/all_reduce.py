@@ -21,7 +21,7 @@ class AllReduceShare(NamedTuple):
     ratio: float | None
     origin: Literal["measured", "computed"] | None
     how: str
-    """What it is a share of and where it comes from; without a share, what is missing."""
+    """The whole of which it is a share, and its source; without a share, the evidence that is missing."""
 
     @property
     def text(self) -> str:
@@ -39,7 +39,7 @@ def sums_gradients(case: Case) -> bool:
 
 
 def all_reduce_share(evidence: Evidence) -> AllReduceShare:
-    """The share of one data-parallel case, from the best evidence there is."""
+    """Return the share of one data-parallel case, from the best evidence there is."""
     if evidence.communication_ratio is not None:
         how = "of kernel time (measured in a profiled pass, kernels told by their names)"
         return AllReduceShare(evidence.communication_ratio, "measured", how)

@@ -90,7 +90,7 @@ class Diagnosis(NamedTuple):
     certainty: Literal["measured", "inferred"]
     """Inferred: from kernel names, shapes or counted traffic rather than from a sensor or a clock."""
     advice: str = ""
-    """What to try, fitted to the case; empty where the cause's own step fits every case."""
+    """Step to try, fitted to the case; empty where the cause's general step fits every case."""
 
     @property
     def title(self) -> str:
@@ -99,7 +99,7 @@ class Diagnosis(NamedTuple):
 
     @property
     def next_step(self) -> str:
-        """What to try, in one sentence."""
+        """Step to try, in one sentence."""
         return self.advice or CAUSES[self.code].next_step
 
     @property

@@ -66,7 +66,7 @@ def measure_ceilings(formats: Sequence[ProductFormat], budget_s: float, device: 
 
 
 def _repeats(run: Callable[[], Any], device: DeviceControls, budget_s: float) -> Iterator[float]:
-    """Seconds of each synchronised run after one to warm up; at least one, at most seven, within the budget."""
+    """Time each synchronised run after one to warm up: at least one, at most seven, within the budget."""
     device.synchronize(run())
     deadline = time.perf_counter() + budget_s
     for repeat in range(_REPEATS):

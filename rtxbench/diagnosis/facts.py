@@ -194,7 +194,7 @@ class Diagnoser:
             kept[observation.metric, labels.get("precision", ""), labels.get("pipeline", "")] = observation
 
     def case(self, record: CaseRecord) -> Diagnosis | None:
-        """The bottleneck of a measured case; ``None`` for a skipped or failed one."""
+        """Return the bottleneck of a measured case; ``None`` for a skipped or failed one."""
         return diagnose(self.evidence(record)) if record.measurement is not None else None
 
     def ratio(self, record: RatioRecord) -> Diagnosis | None:

@@ -27,7 +27,7 @@ _CEILING_START_LIMIT_S: Final = 120.0
 
 
 def explain(run_id: str, records: Iterable[CaseRecord], ceiling_budget_s: float = 10.0) -> list[Observation]:
-    """All evidence for a run's measured cases: ceilings once per engine and device kind, then each case once.
+    """Gather all evidence on a run's measured cases: ceilings once per engine and device kind, then each case once.
 
     Args:
         run_id: of the run the observations join.

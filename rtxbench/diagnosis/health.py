@@ -188,7 +188,7 @@ def _heat(heat: Sequence[float]) -> list[HealthFinding]:
 
 
 def _against_published(card: Card | None, runs: Sequence[LoadedRun]) -> list[HealthFinding]:
-    """The machine's training speed beside the best published one of the same card, model and precision."""
+    """Compare the machine's training speed with the best published one of the same card, model and precision."""
     if card is None:
         return []
     found: dict[str, HealthFinding] = {}

@@ -68,7 +68,7 @@ class KernelShare(NamedTuple):
 
 
 def classify_kernel(name: str, precision: str = "mixed_float16") -> str:
-    """``matrix``, ``vector``, ``communication``, ``copy`` or ``other``, by name."""
+    """Class a kernel by name: ``matrix``, ``vector``, ``communication``, ``copy`` or ``other``."""
     for pattern in KERNEL_PATTERNS:
         if pattern.regex.search(name):
             if pattern.kind == "triton-product":

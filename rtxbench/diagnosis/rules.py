@@ -76,9 +76,9 @@ class Evidence:
     """1 - mean ÷ highest SM clock seen."""
     matmul_relative_error: float | None = None
     compiled: bool = False
-    """Whether a compiler (XLA, inductor) already fuses the step's operations."""
+    """A compiler (XLA, inductor) already fuses the step's operations."""
     gains: Mapping[str, float] = field(default_factory=dict)
-    """What was measured beside this case: the speed after one change, ``compiled`` or a precision, ÷ its own."""
+    """Speeds measured beside this case: after one change, ``compiled`` or a precision, ÷ the case's speed."""
 
     @property
     def situation(self) -> Situation:
@@ -109,7 +109,7 @@ class Evidence:
 
     @property
     def off_matrix_unit(self) -> bool:
-        """Whether evidence says that the products do not run on the matrix unit; kernel time outweighs shapes."""
+        """Return whether the products seem not to run on the matrix unit; kernel time outweighs shapes."""
         if self.matrix_unit_ratio is not None:
             return self.matrix_unit_ratio < _MATRIX_TIME_SHARE
         return self.unaligned_flops_ratio is not None and self.unaligned_flops_ratio >= _UNALIGNED_SHARE
@@ -183,7 +183,7 @@ def _communication_bound(e: Evidence) -> Diagnosis | None:
 
 
 def _limiting_resource(e: Evidence) -> Diagnosis | None:
-    """The resource with the largest share; an idle GPU speaks for launches, which are what it waits for."""
+    """Return the resource with the largest share; an idle GPU speaks for launches, which are what it waits for."""
     shares = e.shares()
     idle = e.gpu_idle_ratio is not None and e.gpu_idle_ratio >= WAIT_SHARE
     name = max(shares, key=lambda key: shares[key], default="")
@@ -332,7 +332,7 @@ def _tf32_baseline(baseline: Evidence) -> Diagnosis | None:
 
 
 def _unit_pays(baseline: Evidence, candidate: Evidence, ratio: float) -> Diagnosis | None:
-    """The gain is at least 80 % of what the product ceilings of the two precisions promise."""
+    """Return whether the gain is at least 80 % of what the product ceilings of the two precisions promise."""
     own = candidate.gemm_flop_per_s.get(candidate.precision)
     plain = candidate.gemm_flop_per_s.get(baseline.precision)
     if not own or not plain or own < _MATRIX_GAIN * plain or ratio < 0.8 * own / plain:

@@ -24,7 +24,7 @@ _STEPS: Final = 3
 
 
 class ProfileFinding(NamedTuple):
-    """One figure of the pass; no value carries its reason in ``how``."""
+    """One profiled figure; ``how`` gives the reason where ``value`` is ``None``."""
 
     metric: str
     value: float | None

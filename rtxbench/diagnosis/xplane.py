@@ -25,7 +25,7 @@ _MAP_VALUE, _METADATA_ID, _METADATA_NAME = 2, 1, 2
 
 
 def device_kernels(path: Path) -> list[tuple[str, float]]:
-    """(kernel name, seconds) of everything that ran on the GPUs' streams.
+    """Return (kernel name, seconds) of everything that ran on the GPUs' streams.
 
     Raises:
         RecordError: the file is no xplane protobuf.
@@ -49,7 +49,7 @@ def _plane(data: int | bytes) -> Iterator[tuple[str, float]]:
 
 
 def _metadata(entry: bytes) -> tuple[int, str]:
-    """One entry of the map from id to event metadata."""
+    """Read one entry of the map from id to event metadata."""
     value = next(_as_bytes(v) for number, v in _fields(entry) if number == _MAP_VALUE)
     identity, name = 0, ""
     for number, field in _fields(value):
@@ -73,7 +73,7 @@ def _line(data: bytes, names: dict[int, str]) -> Iterator[tuple[str, float]]:
 
 
 def _fields(data: bytes) -> Iterator[_Field]:
-    """(field number, value) of one protobuf message."""
+    """Yield (field number, value) of one protobuf message."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

@@ -10,7 +10,7 @@ __all__ = ["CARD_CHECKS"]
 
 
 def _pcie_link(facts: Installation) -> Finding | None:
-    """The width is negotiated once, so it can be judged idle; the generation falls when a card idles and cannot."""
+    """Check the width, negotiated once, so that it can be judged idle; the generation falls when a card idles."""
     for card in facts.probe.cards:
         if card.pcie_width and card.pcie_width_most and card.pcie_width < card.pcie_width_most:
             return Finding(
@@ -51,7 +51,7 @@ def _display(facts: Installation) -> Finding | None:
 
 
 def _peer_copies(facts: Installation) -> Finding | None:
-    """Two cards whose drivers claim direct copies that give wrong data or hang (nccl-tests#117)."""
+    """Find two cards whose drivers claim direct copies that give wrong data or hang (nccl-tests#117)."""
     probe = facts.peer_copies
     if probe is None:
         return None
@@ -72,4 +72,4 @@ def _peer_copies(facts: Installation) -> Finding | None:
 
 
 CARD_CHECKS: Final[tuple[Check, ...]] = (_pcie_link, _power_limit, _display, _peer_copies)
-"""What is checked of the cards themselves."""
+"""Checks of the cards themselves."""

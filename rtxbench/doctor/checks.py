@@ -48,7 +48,7 @@ def _cuda_stands(engine: str, facts: Installation) -> bool:
 
 
 def as_text(findings: Sequence[Finding], engine: str | None = None, also: Sequence[str] = ()) -> str:
-    """One paragraph per finding, what to do last, and a closing line that counts the faults or says what to run.
+    """Write a paragraph per finding, what to do last, and a closing line that counts the faults or says what to run.
 
     Args:
         findings: of the checks.

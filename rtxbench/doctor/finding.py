@@ -18,7 +18,7 @@ class Finding(msgspec.Struct, frozen=True):
     subject: str
     what: str
     why: str = ""
-    """What follows from it, or how it comes about."""
+    """Consequence or origin of the finding."""
     next_step: str = ""
 
 

@@ -121,7 +121,7 @@ class Installation:
 
 
 def normalized_name(name: str) -> str:
-    """A distribution's name as indexes compare it (PEP 503): lower case, runs of ``-_.`` as one dash."""
+    """Write a distribution's name as indexes compare it (PEP 503): lower case, runs of ``-_.`` as one dash."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -249,7 +249,7 @@ def _cpu_features(root: Path) -> frozenset[str]:
 
 
 def _text(path: Path) -> str:
-    """A small text file's content, empty where there is none to read: absent is a fact here, not an error."""
+    """Read a small text file, empty where there is none to read: absent is a fact here, not an error."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -15,14 +15,14 @@ class EngineFigure(NamedTuple):
 
     value: float | None
     how: str
-    """How the value was obtained; where it is ``None``, why there is none."""
+    """Method by which the value was obtained; where it is ``None``, the reason."""
 
 
 class Device(NamedTuple):
     """One device as the engine numbers it."""
 
     name: str
-    """The engine's own name, for example ``/physical_device:GPU:0``."""
+    """Name that the engine gives it, for example ``/physical_device:GPU:0``."""
     kind: str
     """cpu or gpu."""
     description: str = ""
@@ -44,7 +44,7 @@ class TrainStep(Protocol):
         """Floating-point operations of one training step (forward, backward, update) over all devices."""
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of model variables and optimizer slots on one device."""
+        """Count the bytes of model variables and optimizer slots on one device."""
 
 
 @runtime_checkable
@@ -88,7 +88,7 @@ class Engine(Protocol):
         """
 
     def convolution_error(self, case: Case) -> EngineFigure:
-        """The same for a convolution, which libraries compute by kernels of their own."""
+        """Measure the same for a convolution, which libraries compute by kernels of their own."""
 
     def peak_memory(self) -> EngineFigure:
         """Read the allocator's own peak in bytes on the busiest device since `reset_peak_memory`."""
@@ -117,6 +117,6 @@ class DeviceControls:
     trace: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]
     """Compile a function as the engine's training steps are, so that no Python runs between its operations."""
     fuses: bool
-    """Whether a traced chain of small operations becomes one kernel."""
+    """A traced chain of small operations becomes one kernel."""
     all_reduce: Callable[[int], None] | None = None
     """All-reduce so many bytes per device and wait; ``None`` with one device, or where the engine cannot lend it."""

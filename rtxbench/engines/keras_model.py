@@ -43,13 +43,13 @@ class ModelParts(NamedTuple):
         return {} if kernel is None else {"attention": kernel}
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
+        """Count the bytes of model variables and optimizer slots, as one device holds them where nothing is sharded."""
         return EngineFigure(
             _bytes_of([*self.model.variables, *self.optimizer.variables]), "sum over model and optimizer variables"
         )
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of all gradients: one per trainable variable, in its type."""
+        """Count the bytes of all gradients: one per trainable variable, in its type."""
         return EngineFigure(_bytes_of(self.model.trainable_variables), "a dense gradient per trainable variable")
 
 

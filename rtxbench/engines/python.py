@@ -22,7 +22,7 @@ _UNKNOWN = "a user's own step: rtxbench does not look inside it"
 
 
 def create() -> Engine:
-    """The engine of user steps."""
+    """Create the engine of user steps."""
     return _PythonEngine()
 
 
@@ -65,7 +65,7 @@ class _PythonEngine:
         return {}
 
     def devices(self) -> list[Device]:
-        """The host: what else a step uses is not known."""
+        """List the host: what else a step uses is not known."""
         return [Device("host", "cpu")]
 
     def build(self, case: Case, seed: int) -> TrainStep:

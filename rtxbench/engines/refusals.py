@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 def default_compiler(engine: str) -> str:
-    """The compiler users of an engine get without asking."""
+    """Return the compiler users of an engine get without asking."""
     return COMPILERS[engine][0]
 
 

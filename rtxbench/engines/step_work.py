@@ -32,4 +32,4 @@ class KnowsItsGradients(Protocol):
     """A `rtxbench.engines.contract.TrainStep` that can also say how large its gradients are."""
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of gradients one replica makes in a step: what data parallelism sums over the devices."""
+        """Count the bytes of gradients one replica makes in a step: what data parallelism sums over the devices."""

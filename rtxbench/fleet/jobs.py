@@ -37,7 +37,7 @@ class Sweep(_Frozen, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:8]
 
     def run_arguments(self, job: "Job", results_dir: Path) -> list[str]:
-        """The arguments of ``rtxbench`` that measure one job into a folder."""
+        """Return the arguments of ``rtxbench`` that measure one job into a folder."""
         budget = [] if self.budget_s is None else ["--budget", f"{self.budget_s:g}"]
         workload = ["--workload", job.workload] if job.workload else []
         chosen = ["--profile", self.profile, "--engine", self.engine, "--claim", job.claim, *workload, *budget]
@@ -51,7 +51,7 @@ class Job(_Frozen, frozen=True, kw_only=True):
     workload: str = ""
     """Empty for a trial, which has a model of its own."""
     seconds: float = 0.0
-    """How long it takes, predicted."""
+    """Predicted duration."""
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class Machine(_Frozen, frozen=True, kw_only=True):
     name: str
     """The folder under ``results/``: the hardware's fingerprint and the suffix."""
     suffix: str
-    """What tells it from machines of equal hardware; empty where its GPUs' numbers do."""
+    """Name that tells it from machines of equal hardware; empty where its GPUs' numbers do."""
     answer: Answer
 
 

@@ -150,7 +150,7 @@ def _clear_up() -> None:
 
 
 def _node_variables() -> dict[str, str]:
-    """The environment that this node was started with: that of Ray's own process on it, without what Ray adds."""
+    """Return the environment this node was started with: that of Ray's own process on it, without what Ray adds."""
     try:
         return psutil.Process(int(os.environ["RAY_RAYLET_PID"])).environ()
     except (KeyError, psutil.Error):  # not under Ray, or another user's process

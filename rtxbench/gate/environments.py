@@ -44,7 +44,7 @@ class Dependencies(NamedTuple):
 
 
 def cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/rtxbench/environments``; ``~/.cache`` where that is not set."""
+    """Return ``$XDG_CACHE_HOME/rtxbench/environments``; ``~/.cache`` where that is not set."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "rtxbench" / "environments"
 
@@ -74,7 +74,7 @@ def dependencies(tree: Path, extras: tuple[str, ...] = ()) -> Dependencies:
 
 
 def arm_python(tree: Path, needed: Dependencies, cache: Path | None = None) -> Path:
-    """The interpreter of the environment that holds ``needed``; built on first use, complete or not there at all.
+    """Return the interpreter of the environment that holds ``needed``; built on first use, wholly or not at all.
 
     Raises:
         MeasurementError: the environment cannot be created or a package cannot be installed.
@@ -115,7 +115,7 @@ def _project_requirements(path: Path, extras: tuple[str, ...]) -> list[str]:
 
 
 def _build(home: Path, tree: Path, needed: Dependencies) -> None:
-    """The running interpreter's pip installs into it: bootstrapping another one takes longer than most gates.
+    """Install by the running interpreter's pip: bootstrapping another one takes longer than most gates.
 
     Where it has none, as in uv's environments, the new one gets pip from the standard library's own copy.
     """

@@ -79,7 +79,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     duration_s: float
     notes: tuple[str, ...] = ()
-    """What a reader must know of the settings: a margin that the candidate asked for and did not get."""
+    """Remarks on the settings: a margin that the candidate asked for and did not get."""
     cases: tuple[CaseReport, ...] = ()
     error: str | None = None
     records: str | None = None
@@ -125,7 +125,7 @@ def gate_report(
 
 
 def render_markdown(report: GateReport) -> str:
-    """A summary for a pull request."""
+    """Write a summary for a pull request."""
     lines = [
         f"### {_SYMBOLS[report.outcome]} Throughput gate: {report.outcome}",
         "",
@@ -149,7 +149,7 @@ _NOTE = "both arms interleaved on one machine, the process launch as error unit,
 
 
 def render_table(report: GateReport) -> "RenderableType":
-    """The same for a terminal (rich): a table that fits 80 columns, then the reasons."""
+    """Draw the same for a terminal (rich): a table that fits 80 columns, then the reasons."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -170,7 +170,7 @@ def render_table(report: GateReport) -> "RenderableType":
 
 
 def describe_change(ratio: Estimate | None) -> str:
-    """``+5.1 % (+4.2 … +6.0 %)``: change of step time; positive is slower."""
+    """Write the change of step time, ``+5.1 % (+4.2 … +6.0 %)``; positive is slower."""
     if ratio is None:
         return "not measured"
     if ratio.low is None or ratio.high is None:
@@ -180,7 +180,7 @@ def describe_change(ratio: Estimate | None) -> str:
 
 
 def _change(one: QuantityReport) -> str:
-    """``step time +5.1 % (+4.2 … +6.0 %)``."""
+    """Write ``step time +5.1 % (+4.2 … +6.0 %)``."""
     marked = {"regression": " (regression)", None: " (open)"}.get(one.outcome, "")
     return f"{one.name} {describe_change(one.ratio)}{marked}"
 
@@ -206,7 +206,7 @@ def _case_report(result: CaseResult) -> CaseReport:
 
 
 def as_ratio(log: Estimate | None) -> Estimate | None:
-    """A log-ratio and its interval as a ratio (1.05: 5 % slower). ``None`` stays ``None``."""
+    """Turn a log-ratio and its interval into a ratio (1.05: 5 % slower). ``None`` stays ``None``."""
     if log is None:
         return None
     low, high = (None if bound is None else math.exp(bound) for bound in (log.low, log.high))
@@ -221,7 +221,7 @@ def _cautions(result: CaseResult) -> tuple[str, ...]:
 
 
 def _two_speeds(result: CaseResult) -> list[str]:
-    """An arm whose blocks run at two speeds makes a ratio of modes, not of code."""
+    """Warn of an arm whose blocks run at two speeds: its ratio is one of modes, not of code."""
     for role in ("baseline", "candidate"):
         pairs = [pair for launch in result.launches for pair in launch.pairs]
         blocks = [np.log(step_times_s(getattr(pair, role))).ravel() for pair in pairs]
@@ -264,7 +264,7 @@ def _interference(result: CaseResult) -> list[str]:
 
 
 def _why(case: CaseReport) -> str:
-    """The reason, the quantities it is about, and what weakens the figures."""
+    """Write the reason, the quantities it is about, and what weakens the figures."""
     about = [
         one.name for one in case.quantities if one.outcome == ("regression" if case.outcome == "regression" else None)
     ]
@@ -273,7 +273,7 @@ def _why(case: CaseReport) -> str:
 
 
 def _percent(ratio: float) -> str:
-    """``5 %``, ``2.5 %``: a margin as it was set."""
+    """Write a margin as it was set: ``5 %``, ``2.5 %``."""
     return f"{100 * ratio:.3g} %"
 
 

@@ -78,7 +78,7 @@ def planted_in(observation: Observation) -> Planting:
 
 
 def now() -> str:
-    """This instant in UTC, ISO 8601 to the second."""
+    """Return this instant in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -118,7 +118,7 @@ def _ignore_by_git(results_dir: Path) -> None:
 
 
 def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping[str, str]) -> Observation:
-    """One launch with every block's step time, so that other rules can be replayed on the same data.
+    """Record one launch with every block's step time, so that other rules can be replayed on the same data.
 
     Args:
         run: the results file's header.
@@ -159,7 +159,7 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
 def case_observations(
     run: Run, result: CaseResult, labels: Mapping[str, str], topic: str = GATE_TOPIC
 ) -> list[Observation]:
-    """One decided case, a line per quantity: step time's is the line of history. Empty where no launch was finished.
+    """Record one decided case, a line per quantity; none where no launch was finished.
 
     Args:
         run: the results file's header.

@@ -38,7 +38,7 @@ class SelftestRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def planted(self) -> Planting:
-        """What was planted."""
+        """Planted slow-down."""
         return Planting(self.planted_quantity, self.planted_ratio)
 
     gates: int
@@ -62,7 +62,7 @@ class _Launch(NamedTuple):
 
 
 def selftest_rows(observations: Iterable[Observation], replayed: int = 1000, seed: int = 22) -> list[SelftestRow]:
-    """One row per planted slow-down found among the self-test's records, smallest first.
+    """Make one row per planted slow-down found among the self-test's records, smallest first.
 
     Args:
         observations: of topic ``gate-selftest``; others are passed over.
@@ -132,14 +132,14 @@ def _stored_baseline(pool: Sequence[_Launch], generator: np.random.Generator) ->
 
 
 def _share(alarms: NDArray[np.float64], later: NDArray[np.float64], drawn: NDArray[np.int64]) -> float:
-    """The same share when launches are drawn with replacement."""
+    """Count the same share when launches are drawn with replacement."""
     weights = np.bincount(drawn, minlength=len(alarms)).astype(float)
     pairs = later * np.outer(weights, weights)
     return float((alarms * pairs).sum() / pairs.sum()) if pairs.any() else float("nan")
 
 
 def _shifted(launch: _Launch, level: float) -> _Launch:
-    """The launch as it would be, had the candidate's steps taken (1 + level) as long."""
+    """Return the launch as it would be, had the candidate's steps taken (1 + level) as long."""
     return _Launch(
         launch.log_ratio + float(np.log1p(level)), launch.baseline_min_s, launch.candidate_min_s * (1 + level)
     )

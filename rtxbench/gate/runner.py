@@ -84,7 +84,7 @@ def gate(request: GateRequest, folder: Path | None = None) -> int:
 
 
 def parse_plan(texts: Sequence[str]) -> dict[Planting, int]:
-    """``["20", "5%=10", "peak-memory=5%=3"]``: what is planted → gates.
+    """Read ``["20", "5%=10"]`` as ``{0.0: 20, 0.05: 10}``: planted slow-down → gates.
 
     Raises:
         UsageError: not of that form.
@@ -183,7 +183,7 @@ def _measure(
 
 
 def _sources(request: GateRequest, baseline: Path, candidate: Path) -> tuple[ArmSource, ArmSource]:
-    """Both arms' interpreters: named, or the running one where the dependencies agree, or one built per arm."""
+    """Return both arms' interpreters: named, or the running one where the dependencies agree, or one built per arm."""
     needed = [environments.dependencies(tree, request.extras) for tree in (baseline, candidate)]
     build = needed[0].digest != needed[1].digest if request.install is None else request.install
     first = _source(baseline, needed[0] if build else None, request.baseline_python)
@@ -226,7 +226,7 @@ def _write_report(request: GateRequest, report: GateReport) -> None:
 
 
 def _write_failure(request: GateRequest, error: RtxbenchError, began_s: float) -> None:
-    """A failed gate also leaves its summary, so that a pull request shows why."""
+    """Leave the summary of a gate that failed too, so that a pull request shows why."""
     report = GateReport(
         outcome="error",
         exit_code=error.exit_code,
@@ -262,7 +262,7 @@ def _announce(
 
 
 def _progress(launch: GateLaunch, decision: CaseDecision, elapsed_s: float, budget_s: float) -> str:
-    """One line a launch: what it measured, what is decided, what is still open, and the time left."""
+    """Write one line a launch: what it measured, what is decided, what is still open, and the time left."""
     changes = ", ".join(f"{name} {format_change(math.expm1(value), 2)}" for name, value in launch.log_ratios.items()
                         if name in launch.gated)  # fmt: skip
     if decision.outcome is not None:

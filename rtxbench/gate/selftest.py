@@ -34,10 +34,10 @@ DEFAULT_PLAN: Final[dict[Planting, int]] = {
     Planting("peak memory", 0.05): 3,
     Planting("first step", 0.5): 3,
 }
-"""What is planted → gates to run."""
+"""Planted slow-down → gates to run."""
 _CASES: Final = {"first step": "rtxbench.gate.steps:numpy_whitening"}
 _CASE: Final = "rtxbench.gate.steps:numpy_mlp"
-"""What is gated unless another case is named; its first step is too short to be gated."""
+"""Case gated unless another is named; its first step is too short to be gated."""
 _EDITION: Final = "process-pairs"
 """Of the decision rule: gates of another rule or another length of launch do not count as done."""
 
@@ -128,7 +128,7 @@ def _of_selftest(run: LoadedRun) -> list[Observation]:
 
 
 def schedule(plan: dict[Planting, int], done: Counter[Planting]) -> list[Planting]:
-    """The gates still to run, levels spread evenly over time so that none meets only the machine's quiet hour.
+    """Return the gates still to run, levels spread evenly so that none meets only the machine's quiet hour.
 
     Args:
         plan: what is planted → gates wanted.

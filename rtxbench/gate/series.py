@@ -79,7 +79,7 @@ class Series(NamedTuple):
 
 
 def history_series(runs: Iterable[LoadedRun]) -> list[Series]:
-    """Every series among the gates' records, longest first. The same gate recorded in two files counts once."""
+    """Return every series among the gates' records, longest first; a gate recorded in two files counts once."""
     grouped: dict[tuple[str, str, str], dict[str, Point]] = {}
     for run in runs:
         for record in run.of_kind(Observation):

@@ -108,7 +108,7 @@ MeasureLaunch = Callable[[str, int], Sequence[ProcessPair]]
 
 
 def step_times_s(launch: Launch) -> NDArray[np.float64]:
-    """Seconds per step of each block, shape (rounds, 2)."""
+    """Return the seconds per step of each block, shape (rounds, 2)."""
     blocks_ns = np.asarray(launch.blocks_ns, dtype=np.float64)
     return np.asarray((blocks_ns[:, 1] - blocks_ns[:, 0]).reshape(-1, 2) / 1e9 / launch.steps_per_block)
 
@@ -164,7 +164,7 @@ def _values(launches: Sequence[GateLaunch]) -> dict[str, tuple[float, ...]]:
 def _result(
     settings: Settings, case: str, launches: Mapping[str, Sequence[GateLaunch]], out_of_time: str | None = None
 ) -> CaseResult:
-    """One case as it stands among the others: e-BH looks at all of them."""
+    """Return one case's result as it stands among the others: e-BH looks at all of them."""
     values = {name: _values(found) for name, found in launches.items()}
     margins = {name: settings.margins_of(name) for name in launches}
     decision = decide_cases(values, margins, settings.fail_evidence)[case]
@@ -175,7 +175,7 @@ def _result(
 
 
 def _valid_launch(case: str, number: int, measure: MeasureLaunch, watch: Watch) -> GateLaunch:
-    """A launch whose environment was valid, tried three times."""
+    """Make a launch whose environment was valid, in three tries."""
     flags: tuple[Flag, ...] = ()
     for _attempt in range(3):
         launch = GateLaunch(case, number, tuple(measure(case, number)))

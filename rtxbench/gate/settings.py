@@ -109,7 +109,7 @@ def settings_of(asked: Asked, baseline: Path, candidate: Path) -> tuple[Settings
 
 
 def parse_ratio(text: str) -> float:
-    """``5%`` or ``0.05`` → 0.05.
+    """Read ``5%`` or ``0.05`` as 0.05.
 
     Raises:
         UsageError: not a number, or outside 0.5–50 %.
@@ -122,7 +122,7 @@ def parse_ratio(text: str) -> float:
 
 
 def parse_margins(texts: Sequence[str]) -> dict[str, dict[str, float]]:
-    """``["5%", "a:f/first-step=50%"]`` → case (empty: all) → quantity → ratio.
+    """Read ``["5%", "a:f/first-step=50%"]`` as case (empty: all) → quantity → ratio.
 
     Raises:
         UsageError: not of that form.
@@ -140,7 +140,7 @@ def parse_margins(texts: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def parse_duration_s(text: str) -> float:
-    """``90s``, ``10m``, ``1.5h`` or plain seconds → seconds.
+    """Read ``90s``, ``10m``, ``1.5h`` or plain seconds as seconds.
 
     Raises:
         UsageError: not a duration above zero.
@@ -227,7 +227,7 @@ def _margins(asked: Mapping[str, float], old: _Table, new: _Table) -> tuple[dict
 
 
 def _case_margins(case: str, old: _Table, new: _Table, margins: Mapping[str, float]) -> dict[str, float]:
-    """A case's own margins: the baseline may set any, the candidate only stricter ones."""
+    """Return a case's own margins: the baseline may set any, the candidate only stricter ones."""
     before, after = old.case.get(case, _Margins()), new.case.get(case, _Margins())
     own = {}
     for key, name in _KEYS.items():

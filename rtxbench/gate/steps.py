@@ -6,7 +6,7 @@ __all__ = ["gate_decisions", "numpy_mlp", "numpy_whitening", "tensorflow_mlp"]
 
 
 def numpy_mlp() -> Callable[[], float]:
-    """A training step of the 784-512-10 perceptron in plain numpy: no engine to install, milliseconds a step."""
+    """Build a training step of the 784-512-10 perceptron in plain numpy: no engine to install, milliseconds a step."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def numpy_whitening() -> Callable[[], float]:
 
 
 def tensorflow_mlp() -> Callable[[], None]:
-    """The article's perceptron, batch 512, through the TensorFlow engine: what ``rtxbench run`` measures."""
+    """Build the article's perceptron, batch 512, on the TensorFlow engine: what ``rtxbench run`` measures."""
     from rtxbench.engines import load_engine
     from rtxbench.records import Case
 
@@ -56,7 +56,7 @@ def tensorflow_mlp() -> Callable[[], None]:
 
 
 def gate_decisions() -> Callable[[], float]:
-    """A hundred gate decisions on fixed launches: the suite's own hot path in a self-test, gated by itself."""
+    """Build a step of a hundred gate decisions on fixed launches: the suite's own hot path, gated by itself."""
     import numpy as np
 
     from rtxbench.gate.statistics.decision import replay

@@ -57,7 +57,7 @@ def show_history(paths: Sequence[Path], case: str | None, reference: str | None,
 
 
 def render_rows(rows: Sequence[SelftestRow]) -> "Table":
-    """The self-test's result for a terminal (rich)."""
+    """Draw the self-test's result for a terminal (rich)."""
     from rich.table import Table
 
     table = Table(title="gate self-test: share called a regression (95 % interval)", title_justify="left")
@@ -77,7 +77,7 @@ def render_rows(rows: Sequence[SelftestRow]) -> "Table":
 
 
 def share_text(share: Estimate | None) -> str:
-    """The share, and its interval on a line of its own."""
+    """Write the share, and its interval on a line of its own."""
     if share is None or share.low is None or share.high is None:
         return "–"
     return f"{format_percent(share.value)}\n{100 * share.low:.1f}–{100 * share.high:.1f}"
@@ -108,7 +108,7 @@ def render_simulation(gates: int) -> "list[Table]":
 
 
 def render_rules(gates: int) -> "Table":
-    """The gate's rule beside the first edition's, per regime and slow-down."""
+    """Draw the gate's rule beside the first edition's, per regime and slow-down."""
     from rich.table import Table
 
     title = f"simulated, {format_count(gates)} gates each: regression / pass / inconclusive %, launches"

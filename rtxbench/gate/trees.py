@@ -32,7 +32,7 @@ class Tree(NamedTuple):
     state: str
     """Digest of the folder's uncommitted state when it was opened; empty for a work tree."""
     own: tuple[Path, ...]
-    """What the gate itself writes there."""
+    """Files that the gate writes there."""
 
     @property
     def label(self) -> str:
@@ -123,7 +123,7 @@ def _folder(asked: str, repository: Path, own: Sequence[Path]) -> Tree:
 
 
 def _folder_state(path: Path, own: Sequence[Path]) -> tuple[str | None, bool, str]:
-    """(commit, dirty, digest of the commit and of what tracked files have more than it).
+    """Return (commit, dirty, digest of the commit and of what tracked files have more than it).
 
     Untracked files make a folder dirty but are not in the digest: a training step may write some.
     """
@@ -151,7 +151,7 @@ def _resolve(asked: str, repository: Path) -> str | None:
 
 
 def _remove_abandoned(repository: Path) -> None:
-    """Work trees of gates that were killed outright: their process no longer exists."""
+    """Remove the work trees of gates that were killed outright: their process no longer exists."""
     listing = _git(repository, "worktree", "list", "--porcelain").stdout
     for line in listing.splitlines():
         match = re.fullmatch(rf"worktree (.*/{_PREFIX}(\d+)-[^/]+)", line)

@@ -94,7 +94,7 @@ def _block(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
 
 
 def _describe(request: dict[str, Any], arms: dict[str, _Built]) -> dict[str, Any]:
-    """The loss, if that is what the step returns; nothing else is known of a user's own step."""
+    """Describe the loss, if that is what the step returns; nothing else is known of a user's own step."""
     result = arms[request["arm"]].result
     finite = isinstance(result, int | float) and math.isfinite(result)
     missing = {} if finite else {"loss": f"the step returned {result!r}"[:_MAX_MESSAGE]}
@@ -149,7 +149,7 @@ def _peak_resident_bytes() -> float:
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
-    """The error and the place in the user's code that raised it."""
+    """Report the error and the place in the user's code that raised it."""
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""

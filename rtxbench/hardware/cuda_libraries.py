@@ -28,7 +28,7 @@ class CudaLibrary(NamedTuple):
     file: str
     """The name TensorFlow opens, for example ``libcusolver.so.11``."""
     folder: str
-    """Where the wheel puts it, below site-packages."""
+    """Folder of the wheel's file, below site-packages."""
     distribution: str
     """The wheel's name on PyPI."""
 
@@ -55,7 +55,7 @@ class LibraryStatus(NamedTuple):
     look. absent: nowhere."""
     path: Path | None
     error: str | None
-    """What the loader said when the file did not open; it names the file that is missing."""
+    """Loader's message when the file did not open; it names the file that is missing."""
 
 
 def load_error(name: str) -> str | None:

@@ -47,7 +47,7 @@ class Difference(NamedTuple):
     first: str
     second: str
     why: str
-    """Why it is known to matter; empty where nothing is known of it."""
+    """Reason why it matters; empty where none is known."""
 
 
 def differences(first: Environment, second: Environment) -> tuple[Difference, ...]:
@@ -62,7 +62,7 @@ def differences(first: Environment, second: Environment) -> tuple[Difference, ..
 
 
 def differences_text(found: Iterable[Difference]) -> str:
-    """The differences as lines for the terminal, the sentence to quote last."""
+    """Write the differences as lines for the terminal, the sentence to quote last."""
     rows = list(found)
     lines = [f"{row.name}: {row.first} → {row.second}" + (f"   ({row.why})" if row.why else "") for row in rows]
     known = [row.name for row in rows if row.why]

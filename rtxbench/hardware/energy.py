@@ -82,7 +82,7 @@ def _counter_delta_j(counter: Samples | None, stretches: Windows) -> tuple[float
 
 
 def _integral_j(power: Samples | None, stretches: Windows, duration_s: float) -> float | None:
-    """Each reading holds for the time it stands for; gaps in the recording are filled with the mean."""
+    """Integrate: each reading holds for the time it stands for; gaps are filled with the mean."""
     if power is None:
         return None
     weights, _spans = overlap_ns(power.times_ns, stretches)

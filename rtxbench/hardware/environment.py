@@ -74,7 +74,7 @@ _VARIABLES: Final = (
 
 
 def describe(packages: Mapping[str, str] | None = None, libraries: Mapping[str, str] | None = None) -> Environment:
-    """The machine and software as they are now.
+    """Describe the machine and software as they are now.
 
     Args:
         packages: versions to add to, or override, those of the installed distributions.
@@ -101,7 +101,7 @@ def describe(packages: Mapping[str, str] | None = None, libraries: Mapping[str, 
 
 
 def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
-    """The host processor; from the kernel where there is one to ask, from py-cpuinfo (slow) elsewhere."""
+    """Describe the host processor; from the kernel where there is one to ask, from py-cpuinfo (slow) elsewhere."""
     name, flags = _proc_cpuinfo(cpuinfo) if cpuinfo.is_file() else _py_cpuinfo()
     return Cpu(
         name=name or platform.processor() or platform.machine(),
@@ -136,7 +136,7 @@ def _py_cpuinfo() -> tuple[str, frozenset[str]]:
 
 
 def gpus(missing: dict[str, str]) -> tuple[Gpu, ...]:
-    """The GPUs a CUDA program started now would see, in its order; reasons for absence go into ``missing``."""
+    """List the GPUs a CUDA program started now would see, in its order; ``missing`` gets reasons for absence."""
     try:
         nvml = Nvml.open()
     except UnavailableError as error:
@@ -166,7 +166,7 @@ def _gpu(device: GpuDevice) -> Gpu:
 
 
 def _slug(processor: Cpu, cards: Sequence[Gpu]) -> str:
-    """For example ``rtx-4090-x2-ryzen-9-7950x-5f1c2a``: readable first, then a digest of what makes it unique."""
+    """Write ``rtx-4090-x2-ryzen-9-7950x-5f1c2a``: readable first, then a digest of what makes it unique."""
     parts = []
     for name in dict.fromkeys(card.name for card in cards):
         count = sum(card.name == name for card in cards)
@@ -183,7 +183,7 @@ def _slug(processor: Cpu, cards: Sequence[Gpu]) -> str:
 
 
 def _words(name: str) -> str:
-    """A hardware name without vendor noise, as lower-case words joined by hyphens."""
+    """Write a hardware name without vendor noise, as lower-case words joined by hyphens."""
     plain = re.sub(r"\((r|tm|c)\)", " ", name.lower())
     plain = re.sub(r"@.*|\b(nvidia|geforce|intel|amd|cpu|processor|with .*graphics|\d+-core)\b", " ", plain)
     return "-".join(re.findall(r"[a-z0-9.]+", plain))[:40].strip("-.")
@@ -207,7 +207,7 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def _commit(folder: Path, missing: dict[str, str]) -> tuple[str | None, bool | None]:
-    """The commit of the folder worked in, and whether tracked files differ from it."""
+    """Return the commit of the folder worked in, and whether tracked files differ from it."""
     try:
         head = run_git(folder, "rev-parse", "HEAD", timeout_s=10)
         changed = run_git(folder, "status", "--porcelain", "--untracked-files=no", timeout_s=10)

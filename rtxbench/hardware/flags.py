@@ -248,7 +248,7 @@ _OWN_STRETCH_CHECKS: Final[tuple[_Check, ...]] = (_clock_variation, _idle_gpu)
 
 
 def _no_gpu_work(trace: Trace, gpu_uuids: Sequence[str], windows_ns: Windows) -> list[Flag]:
-    """A GPU trace without work is the trace of the wrong device, or of a program that fell back to the CPU.
+    """Flag a GPU trace without work: it is of the wrong device, or the program fell back to the CPU.
 
     Some drivers (under WSL2) answer a utilisation of 0 where they mean that they do not know, so power is asked too.
     """

@@ -22,7 +22,7 @@ _SLOW_PERIOD_S: Final = 1.0
 
 
 def host_sensors(tree: "ProcessTree", proc: Path = Path("/proc"), sys_root: Path = Path("/sys")) -> list[Sensor]:
-    """Every host sensor; those this system lacks fail their probe with the reason. Roots are parameters for tests."""
+    """Return every host sensor; those this system lacks fail their probe. Roots are parameters for tests."""
     rows: tuple[tuple[str, tuple[str, ...], float, Callable[[], Reading]], ...] = (
         ("cpu", ("cpu_utilization_ratio", "steal_ratio"), _HOT_PERIOD_S, _CpuTimes()),
         ("processes", ("watched_cpu_cores", "rss_bytes"), 2 * _HOT_PERIOD_S, _Processes(tree)),
@@ -96,7 +96,7 @@ class _CoreTimes:
 
 
 def _totals(times: object) -> tuple[float, float, float]:
-    """(total, busy, steal) seconds. Guest time is already within user time on Linux."""
+    """Return (total, busy, steal) seconds. Guest time is already within user time on Linux."""
     fields: dict[str, float] = times._asdict()  # type: ignore[attr-defined]  # psutil's named tuple differs by system
     total = sum(value for name, value in fields.items() if not name.startswith("guest"))
     steal = fields.get("steal", 0.0)
@@ -237,7 +237,7 @@ class _CgroupThrottling:
 
 
 def _cpu_stat_path(membership: Path, root: Path) -> Path | None:
-    """The cpu.stat of this process's group; inside a container the group's own path may not exist, its root does."""
+    """Find the cpu.stat of this process's group; inside a container its own path may not exist, its root does."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:

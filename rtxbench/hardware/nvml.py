@@ -49,8 +49,8 @@ class GpuDevice:
     """memory_bytes, driver, cuda_driver, vbios, power_limit_w, compute_capability, pcie_width, …"""
     missing: dict[str, str]
     limits: dict[str, Any] = field(default_factory=dict)
-    """What the card could do, for the doctor: pcie_width_most, power_limit_default_w, display_active; absent where the
-    driver does not say."""
+    """Capabilities of the card, for the doctor: pcie_width_most, power_limit_default_w, display_active; absent where
+    the driver does not say."""
 
 
 class GpuProcess(NamedTuple):
@@ -100,7 +100,7 @@ class Nvml:
             return
 
     def devices(self) -> list[GpuDevice]:
-        """Every GPU in PCI bus order that this process may ask, each followed by its MIG instances.
+        """List every GPU in PCI bus order that this process may ask, each followed by its MIG instances.
 
         The driver also counts cards it refuses to describe: those another job holds (Slurm, cgroups: no permission)
         and one that was lost. They are left out, with the reason in `refused`.
@@ -128,13 +128,13 @@ class Nvml:
         return found
 
     def _described(self, index: int) -> list[GpuDevice]:
-        """One GPU and its MIG instances."""
+        """Describe one GPU and its MIG instances."""
         handle = self._sensor_call("nvmlDeviceGetHandleByIndex", index)
         gpu = self._describe(handle, index, None)
         return [gpu, *(self._describe(mig, index, gpu.uuid) for mig in self._mig_handles(handle))]
 
     def sensors(self, gpu: GpuDevice) -> list[Sensor]:
-        """The literal table `GPU_SENSORS` bound to one device."""
+        """Bind the literal table `GPU_SENSORS` to one device."""
         return [
             Sensor(
                 device=gpu.uuid,
@@ -206,7 +206,7 @@ class Nvml:
         return handles
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        """One NVML call without which nothing works; failures become `UnavailableError`."""
+        """Make an NVML call without which nothing works; failures become `UnavailableError`."""
         try:
             return getattr(self._library, function)(*arguments)
         except self._library.NVMLError as error:
@@ -215,7 +215,7 @@ class Nvml:
             ) from error
 
     def _sensor_call(self, function: str, *arguments: Any) -> Any:
-        """One NVML call of a sensor; failures become `SensorError` with the policy of their code."""
+        """Make an NVML call of a sensor; failures become `SensorError` with the policy of their code."""
         try:
             return getattr(self._library, function)(*arguments)
         except self._library.NVMLError as error:
@@ -387,4 +387,4 @@ _LIMITS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "power_limit_default_w": ("nvmlDeviceGetPowerManagementDefaultLimit", lambda milliwatts: milliwatts / 1e3),
     "display_active": ("nvmlDeviceGetDisplayActive", bool),
 }
-"""What a card could do, which no record holds: entry of `GpuDevice.limits` → NVML function, conversion."""
+"""Capabilities of a card, which no record holds: entry of `GpuDevice.limits` → NVML function, conversion."""

@@ -86,7 +86,7 @@ class Recorder:
 
     @property
     def alive(self) -> bool:
-        """Whether it is still sampling. If not, the trace ends early and says so by lacking its end line."""
+        """Return whether it is still sampling. If not, the trace ends early and says so by lacking its end line."""
         return self._process is not None and self._process.poll() is None
 
     def mark(self, label: str) -> bool:
@@ -165,7 +165,7 @@ def _close(stream: IO[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The recorder process. Answers ``ready``, ``marked`` or one line of error on its standard output."""
+    """Run the recorder process. It answers ``ready``, ``marked`` or one line of error on its standard output."""
     from rtxbench.hardware.sampling import Recording, TraceWriter
 
     parser = argparse.ArgumentParser(prog="python -m rtxbench.hardware.recorder", description=__doc__)

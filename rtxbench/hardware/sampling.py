@@ -34,7 +34,7 @@ _HOST_ONLY_INTERVAL_S: Final = 0.5
 """Without a GPU the processor that samples is the one that is measured, and it can do without us more often."""
 _HUNG_AFTER_S: Final = 5.0
 _FIRST_LOOK_BACK_US: Final = 1_000_000
-"""How far back the first mark looks for work of other processes; every later one looks back to the mark before."""
+"""Time that the first mark looks back for work of other processes; every later one looks back to the mark before."""
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # inode of the initial PID namespace, include/linux/proc_ns.h
 
 
@@ -131,7 +131,7 @@ class SamplingLoop(threading.Thread):
 
 
 def write_failure(writer: TraceWriter, scheduled: ScheduledSensor, error: SensorError, now_ns: int) -> None:
-    """One line per failed read: which metrics are missing from here on, and why.
+    """Write one line per failed read: which metrics are missing from here on, and why.
 
     Args:
         writer: of the trace.
@@ -297,7 +297,7 @@ class Recording:
 
 
 def _watched_gpus(listed: Sequence[GpuDevice]) -> list[GpuDevice]:
-    """The GPUs that what is measured can use: of eight cards of a server, sampling all costs eight times as much.
+    """Return the GPUs that what is measured can use: sampling all eight of a server costs eight times as much.
 
     A MIG instance brings its card along, whose power and clocks are its own.
     """

@@ -61,7 +61,7 @@ class SensorProbe(NamedTuple):
     p99_s: float | None
     error_code: int | None
     reason: str | None
-    """Why it cannot be read; ``None`` when it can."""
+    """Reason why it cannot be read; ``None`` when it can."""
 
 
 class ScheduledSensor:

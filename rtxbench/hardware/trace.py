@@ -169,7 +169,7 @@ class Trace:
     path: Path | None = field(default=None, compare=False)
 
     def get(self, device: str, metric: str) -> Samples | None:
-        """The metric's series in the unit its name ends in, or ``None`` if never sampled."""
+        """Return the metric's series in the unit its name ends in, or ``None`` if never sampled."""
         return self.series.get(device, {}).get(metric)
 
     def power(self, device: str) -> Samples | None:

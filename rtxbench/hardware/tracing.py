@@ -49,7 +49,7 @@ class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     """False when the recorder ended before the command did."""
     cause: str | None = None
-    """What likely held the GPUs back, where the sensors can tell."""
+    """Likely brake on the GPUs, where the sensors can tell."""
     next_step: str | None = None
 
 
@@ -134,7 +134,7 @@ def _did_something(trace: Trace, uuid: str, windows: Sequence[tuple[int, int]]) 
 
 
 def report_text(report: CommandReport) -> str:
-    """The report for a terminal: what ran, what each device did, what weakens it, where the trace is."""
+    """Write the report for a terminal: what ran, what each device did, what weakens it, where the trace is."""
     lines = [
         f"{shlex.join(report.command)[:200]}",
         f"  ran for {format_duration(report.duration_s)}, exit code {report.exit_code}",

@@ -50,7 +50,7 @@ class Samples:
 
 
 def values_in(series: Samples, windows_ns: Windows) -> NDArray[np.float64]:
-    """Values that stand for time inside the windows, shape (k,), in time order.
+    """Return the values that stand for time inside the windows, shape (k,), in time order.
 
     Where every sample covers more outside than inside (windows shorter than half the sampling period), those that
     overlap at all are taken.
@@ -61,7 +61,7 @@ def values_in(series: Samples, windows_ns: Windows) -> NDArray[np.float64]:
 
 
 def metric_values_in(metric: str, series: Samples, windows_ns: Windows) -> NDArray[np.float64]:
-    """Values of a metric that tell of the windows and of nothing else, shape (k,), in time order.
+    """Return the values of a metric that tell of the windows and of nothing else, shape (k,), in time order.
 
     What is an average over up to a second (`AVERAGED_OVER_S`) counts only where that whole second lies inside one
     stretch of windows; then there may be none, which is an answer. Everything else is as in `values_in`.
@@ -81,7 +81,7 @@ def metric_values_in(metric: str, series: Samples, windows_ns: Windows) -> NDArr
 
 
 def overlap_ns(times_ns: NDArray[np.int64], windows_ns: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each sample: how much of its time lies in the windows, and how long its time is.
+    """Measure for each sample how much of its time lies in the windows, and how long its time is.
 
     A sample's time ends with it and began with the one before, at most two usual intervals earlier.
 

@@ -23,7 +23,7 @@ class GroupOutcome(NamedTuple):
 
     @property
     def invalid(self) -> bool:
-        """Whether a flag voids any of it."""
+        """Return whether a flag voids any of it."""
         return any(flag.severity == "invalid" for record in self.records for flag in record.flags)
 
     @property

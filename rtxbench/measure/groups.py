@@ -69,7 +69,7 @@ class Request:
 
 
 def on_engine(engine: str, request: Request) -> Request:
-    """The same request on one engine."""
+    """Return the same request on one engine."""
     return dataclasses.replace(request, engine=engine)
 
 
@@ -88,7 +88,7 @@ def forms_of(request: Request) -> tuple[str, ...]:
 
 
 def case_of(workload: str, request: Request, *, placement: str, kind: str, devices: int = 1, **changes: str) -> Case:
-    """One case of the request: the workload's batch size per device, the engine's usual compiler unless changed.
+    """Return one case of the request: the workload's batch size per device, the engine's usual compiler unless changed.
 
     Args:
         workload: its name in `WORKLOADS`.

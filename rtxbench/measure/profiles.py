@@ -58,7 +58,7 @@ class Profile:
     session_gpu_s: float | None = None
     """The same on a machine with a GPU, where launches do not get ready side by side; ``None``: no other."""
     retries: int = 0
-    """How often a group is measured again when its environment was invalid."""
+    """Number of times a group is measured again when its environment was invalid."""
     half_width_goal_ratio: float = 0.01
     """A figure that answers no claim's question is precise enough when its interval is this narrow."""
     ceiling_budget_s: float = 10.0
@@ -75,15 +75,15 @@ class Profile:
 
     @property
     def adaptive(self) -> bool:
-        """Whether the number of launches depends on what was seen, which widens the interval."""
+        """Return whether the number of launches depends on what was seen, which widens the interval."""
         return self.launches_max > self.launches_min
 
     def session_on(self, device_kind: str) -> float:
-        """Seconds for all groups of a session, by the machine's best kind of device."""
+        """Return the seconds for all groups of a session, by the machine's best kind of device."""
         return self.session_gpu_s if device_kind == "gpu" and self.session_gpu_s is not None else self.session_s
 
     def with_budget(self, group_budget_s: float) -> "Profile":
-        """The same profile with another time budget per group."""
+        """Return the same profile with another time budget per group."""
         return replace(self, group_budget_s=group_budget_s)
 
 
@@ -155,7 +155,7 @@ PROFILES: Final[dict[str, Profile]] = {
 
 
 def profile_named(name: str) -> Profile:
-    """The row of that name.
+    """Look up a profile by name.
 
     Raises:
         UsageError: there is none.

@@ -121,7 +121,7 @@ class Session:
 
     @property
     def can_explain(self) -> bool:
-        """Whether there is something to explain and the profile has time for it."""
+        """Return whether there is something to explain and the profile has time for it."""
         return self.profile.ceiling_budget_s > 0 and bool(self._measured_cases)
 
     def explain(self) -> None:
@@ -192,7 +192,7 @@ class Session:
         start: LaunchSource | None,
         purpose: Purpose,
     ) -> list[tuple[GroupRun, GroupOutcome]]:
-        """One attempt at each of the groups, in turn; ends early, with what there is, at Ctrl-C."""
+        """Make one attempt at each of the groups, in turn; end early, with what there is, at Ctrl-C."""
         interrupted = False
         with closing(WorkersAhead(build=self.profile.builds_ahead)) as ahead:
             runs = {

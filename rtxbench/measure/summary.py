@@ -39,7 +39,7 @@ _INTERFERENCE_RATIO = 0.01
 
 
 def skipped_record(run_id: str, group: str, case: Case, reason: str) -> CaseRecord:
-    """The record of a case that was not run."""
+    """Return the record of a case that was not run."""
     return CaseRecord(
         record_id=new_record_id(),
         run_id=run_id,
@@ -62,7 +62,7 @@ def case_record(
     record_id: str | None = None,
     alone: bool = False,
 ) -> CaseRecord:
-    """The record of one arm: measured where it came through at least one launch, else failed with its reason.
+    """Return the record of one arm: measured where it came through at least one launch, else failed with its reason.
 
     Args:
         run_id: of the run.
@@ -180,11 +180,11 @@ class MeasuredGroup(NamedTuple):
     gpu_uuids: Sequence[str]
     """GPUs the arms ran on."""
     adaptive: bool
-    """Whether the number of launches depended on the data."""
+    """The number of launches depended on the data."""
 
 
 def ratio_records(measured: MeasuredGroup, record_ids: Mapping[str, str] = {}) -> list[RatioRecord]:
-    """One record per candidate that has at least one launch in common with the baseline.
+    """Return one record per candidate that has at least one launch in common with the baseline.
 
     Args:
         measured: the group.
@@ -238,7 +238,7 @@ def _ratio_flags(
 
 
 def _interference(baseline: ArmResult) -> tuple[Flag, ...]:
-    """The baseline alone differs from the baseline interleaved by over 1 %, beyond its own launch-to-launch noise."""
+    """Flag a baseline that differs alone from interleaved by over 1 %, beyond its launch-to-launch noise."""
     ratios = [launch.solo_ratio for launch in baseline.launches if launch.solo_ratio is not None]
     if len(ratios) < 2:
         return ()

@@ -33,7 +33,7 @@ class Try(NamedTuple):
     seconds: float = 0.0
     """Process, model and steps."""
     reason: str = ""
-    """Where it did not fit."""
+    """Cause, where it did not fit."""
 
 
 class LargestBatch(NamedTuple):

@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What a worker is told: ``/home/me/train.py:build``."""
+        """Text by which a worker is told of it: ``/home/me/train.py:build``."""
         return f"{self.path}:{self.function}"
 
 
@@ -96,7 +96,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
 
 
 def _default_batch(node: ast.stmt) -> int:
-    """The default of the function's first argument."""
+    """Return the default of the function's first argument."""
     if isinstance(node, ast.FunctionDef) and len(node.args.defaults) == len(node.args.args) > 0:
         default = node.args.defaults[0]
         if isinstance(default, ast.Constant) and isinstance(default.value, int) and default.value > 0:

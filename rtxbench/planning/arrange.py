@@ -85,7 +85,7 @@ def _able(group: Group, refused: Mapping[str, str]) -> Group:
 
 
 def _parts(group: Group, usable_bytes: float) -> Iterator[Group]:
-    """One group where all of it fits, else one for each candidate that fits beside the baseline."""
+    """Return one group where all of it fits, else one for each candidate that fits beside the baseline."""
     baseline = group.baseline
     if baseline is None or (resident_bytes(group.cases) or 0.0) <= usable_bytes:
         yield group

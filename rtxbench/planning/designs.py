@@ -39,12 +39,12 @@ class Task(NamedTuple):
         return "gpu" if self.environment.gpus else "cpu"
 
     def case(self, placement: str, kind: str | None = None, devices: int = 1, **changes: str) -> Case:
-        """One case of the workload at the default batch size of a kind of device, by default the placement's."""
+        """Return one case of the workload at the default batch size of a kind of device, by default the placement's."""
         kind = kind or PLACEMENTS[placement].device_kind
         return case_of(self.workload, self.request, placement=placement, kind=kind, devices=devices, **changes)
 
     def group(self, baseline: Case, candidates: Sequence[Case], suffix: str = "") -> Group:
-        """A group named after claim and workload."""
+        """Return a group named after claim and workload."""
         name = f"{self.claim}/{self.workload}{suffix}"
         return Group(name, self.claim, self.workload, baseline, tuple(case for case in candidates if case != baseline))
 

@@ -46,7 +46,7 @@ class _MemoryPlan(NamedTuple):
 
 @cache
 def _survey() -> dict[tuple[str, str], _MemoryPlan]:
-    """(workload, type of its products) → plan at the workload's GPU batch."""
+    """Map (workload, type of its products) to plan at the workload's GPU batch."""
     text = (resources.files("rtxbench.catalog") / "gpu_memory_plan.csv").read_text(encoding="utf-8")
     return {
         (row["workload"], precision_named(row["precision"]).dtype): _MemoryPlan(
@@ -60,7 +60,7 @@ def _survey() -> dict[tuple[str, str], _MemoryPlan]:
 
 
 def _row(workload: str, dtype: str) -> _MemoryPlan | None:
-    """The plan of that width; float16 is as wide as bfloat16, and float32 bounds what was not compiled."""
+    """Return the plan of that width; float16 is as wide as bfloat16, and float32 bounds what was not compiled."""
     survey, width = _survey(), "float32" if dtype == "float32" else "bfloat16"
     return survey.get((workload, width)) or survey.get((workload, "float32"))
 

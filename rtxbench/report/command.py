@@ -67,7 +67,7 @@ def report_command(
 def _chosen(
     results: Sequence[Path], beside: Sequence[str], *, every: bool, strict: bool
 ) -> "tuple[LoadedRuns, str, bool]":
-    """The runs to report on, the reader's machine, and whether none of them is of it.
+    """Return the runs to report on, the reader's machine, and whether none of them is of it.
 
     Named results are taken as they are. Otherwise this machine's own come alone, and others only where it has none.
     """

@@ -38,19 +38,19 @@ def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tupl
 
 
 def plural(count: int, singular: str, several: str | None = None) -> str:
-    """``1 case``, ``3 cases``, ``2 launches``."""
+    """Write ``1 case``, ``3 cases``, ``2 launches``."""
     return f"{format_count(count)} {singular if count == 1 else several or singular + 's'}"
 
 
 def interval_text(low: float | None, high: float | None, confidence: float | None) -> str:
-    """``95 % interval 1.81 to 1.85``, or why there is none."""
+    """Write ``95 % interval 1.81 to 1.85``, or why there is none."""
     if low is None or high is None or confidence is None:
         return "no interval"
     return f"{format_percent(confidence, None)} interval {_plain(low)} to {_plain(high)}"
 
 
 def anchor(text: str) -> str:
-    """An id, link target and file stem: lower case ASCII letters, digits and hyphens only, different for every text.
+    """Make an id, link target and file stem of lower case ASCII letters, digits and hyphens, one per text.
 
     Text that had to be changed gets a digest, so that ``a.b`` and ``a-b`` of two strangers' files stay two anchors.
     """
@@ -59,7 +59,7 @@ def anchor(text: str) -> str:
 
 
 def code_spans(text: str) -> list[tuple[bool, str]]:
-    """``text`` cut at its backticks: (whether this piece is code, the piece)."""
+    """Cut ``text`` at its backticks into (whether this piece is code, the piece)."""
     pieces = text.split("`")
     if len(pieces) % 2 == 0:  # an unpaired backtick is just a character
         return [(False, text)]
@@ -67,14 +67,14 @@ def code_spans(text: str) -> list[tuple[bool, str]]:
 
 
 def ratio_text(value: float, low: float | None, high: float | None) -> str:
-    """``1.83× [1.81, 1.85]``, with a third decimal where the interval is too narrow for two."""
+    """Write ``1.83× [1.81, 1.85]``, with a third decimal where the interval is too narrow for two."""
     digits = 3 if low is not None and high is not None and high - low < 0.02 else 2 if value < 10 else 1
     interval = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{value:.{digits}f}×{interval}"
 
 
 def command_line(run: Run) -> str:
-    """The command that made a run, as one would type it: without the folder the program lies in."""
+    """Write the command that made a run as one would type it: without the folder the program lies in."""
     program, *arguments = run.command or ("",)
     path = PurePath(program)
     started_as = ["python", "-m", path.parent.name or "rtxbench"] if path.name == "__main__.py" else [path.name]
@@ -86,7 +86,7 @@ def _plain(value: float) -> str:
 
 
 def estimate_text(verdict: Verdict) -> str:
-    """``1.42× [1.40, 1.44], needs 1.10×`` as far as it is known."""
+    """Write ``1.42× [1.40, 1.44], needs 1.10×`` as far as it is known."""
     estimate = verdict.estimate
     if estimate is None:
         return ""

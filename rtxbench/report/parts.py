@@ -83,7 +83,7 @@ class Context:
     here: str = ""
     """Slug of the machine the reader asks about; the others stand beside it."""
     foreign: bool = False
-    """Whether none of the results is of the reader's machine: they came with the project or from others."""
+    """None of the results is of the reader's machine: they came with the project or from others."""
     unreadable: tuple[str, ...] = ()
     """What is wrong with each results file that was left out."""
     excerpt: str = ""
@@ -216,7 +216,7 @@ class VerdictCard:
     verdict: Verdict
     title: str
     claim: str
-    """What is claimed, in one sentence."""
+    """The claim in one sentence."""
     machine: str
     """The machine, or the machines, in words."""
     figure: str = ""
@@ -228,14 +228,14 @@ class VerdictCard:
     parts: tuple[Verdict, ...] = ()
     """Verdicts of the comparisons the whole rests on."""
     measured: str = ""
-    """What is measured before a verdict is given."""
+    """The measurement that a verdict needs."""
     reproduce: str = ""
     """Command line that measures the evidence."""
     where: str = ""
-    """Where to run it, when this machine cannot."""
+    """Machine to run it on, when this one cannot."""
     sources: tuple[str, ...] = ()
     elsewhere: tuple[Statement, ...] = ()
-    """What is known beyond the machine, each with its kind: beside the verdict, never in it."""
+    """Facts known beyond the machine, each with its kind: beside the verdict, never in it."""
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ class Interval:
     caution: str = ""
     """Small print: what weakens it."""
     facets: tuple[str, ...] = ()
-    """What the page's filter may choose it by: model, precision, engine."""
+    """Values by which the page's filter may choose it: model, precision, engine."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def machine_title(environment: Environment) -> str:
-    """A machine in a few words: its GPUs if it has any, else its processor; and what of it could be used."""
+    """Name a machine in a few words: its GPUs if it has any, else its processor; and what of it could be used."""
     names = [gpu.name for gpu in environment.gpus]
     cpu = environment.cpu
     cores = f"{cpu.usable_cores} of {cpu.logical_cores} cores" if cpu.bound else ""
@@ -36,7 +36,7 @@ def device_title(environment: Environment, placement: str, device_count: int) ->
 
 
 def machine_titles(machines: Mapping[str, Environment]) -> dict[str, str]:
-    """Machine → its title, with what sets it apart where another's is nearly the same."""
+    """Map each machine to its title, with what sets it apart where another's is nearly the same."""
     shorts = {machine: device_title(env, "gpu", len(env.gpus)) for machine, env in machines.items()}
     apart = distinctions(machines, shorts)
     titles = {machine: machine_title(environment) for machine, environment in machines.items()}

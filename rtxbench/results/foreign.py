@@ -38,7 +38,7 @@ class ForeignLine(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether a line end follows; the last line of a killed run has none."""
+        """Return whether a line end follows; the last line of a killed run has none."""
         return self.raw.endswith(b"\n")
 
 
@@ -102,7 +102,7 @@ def _decoded(
 
 
 def malformed(path: Path, number: int, why: str) -> RecordError:
-    """The error for one bad line."""
+    """Return the error for one bad line."""
     return RecordError(
         f"{path}, line {number}: {why}.",
         next_step="Restore the file from where it came from, or move it out of the folder to report without it.",

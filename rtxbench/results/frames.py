@@ -338,22 +338,22 @@ OBSERVATION_COLUMNS: Final[tuple[FrameColumn, ...]] = (
 
 
 def cases_frame(runs: Iterable[LoadedRun]) -> pd.DataFrame:
-    """Every `CaseRecord` of ``runs``, one row each, columns as in `CASE_COLUMNS`."""
+    """Make a row of every `CaseRecord` of ``runs``, columns as in `CASE_COLUMNS`."""
     return _frame(CASE_COLUMNS, ((run, record) for run in runs for record in run.of_kind(CaseRecord)))
 
 
 def ratios_frame(runs: Iterable[LoadedRun]) -> pd.DataFrame:
-    """Every `RatioRecord` of ``runs``, one row each, columns as in `RATIO_COLUMNS`."""
+    """Make a row of every `RatioRecord` of ``runs``, columns as in `RATIO_COLUMNS`."""
     return _frame(RATIO_COLUMNS, ((run, record) for run in runs for record in run.of_kind(RatioRecord)))
 
 
 def observations_frame(runs: Iterable[LoadedRun]) -> pd.DataFrame:
-    """Every `Observation` of ``runs``, one row each, columns as in `OBSERVATION_COLUMNS`."""
+    """Make a row of every `Observation` of ``runs``, columns as in `OBSERVATION_COLUMNS`."""
     return _frame(OBSERVATION_COLUMNS, ((run, record) for run in runs for record in run.of_kind(Observation)))
 
 
 def rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Each row as a mapping from column to plain Python value, ``None`` where there is none."""
+    """Return each row as a mapping from column to plain Python value, ``None`` where there is none."""
     plain = frame.astype(object).where(frame.notna(), None)
     yield from plain.to_dict("records")  # type: ignore[misc]  # column names are strings here
 
@@ -370,7 +370,7 @@ def _frame(columns: Sequence[FrameColumn], items: Iterable[tuple[LoadedRun, Any]
 
 
 def columns_markdown() -> str:
-    """The page ``docs/columns.md``: every column of every frame, its type, unit and meaning."""
+    """Write the page ``docs/columns.md``: every column of every frame, its type, unit and meaning."""
     parts = [_COLUMNS_PAGE_HEAD]
     for title, columns in (("cases", CASE_COLUMNS), ("ratios", RATIO_COLUMNS), ("observations", OBSERVATION_COLUMNS)):
         parts.append(f"## {title}.csv\n\n| column | type | unit | what it is |\n|---|---|---|---|")

@@ -95,7 +95,7 @@ def _is_present(loaded: LoadedRun, target: Path) -> bool:
 
 
 def _write(loaded: LoadedRun, out: Path) -> Path:
-    """The run's complete lines, byte for byte: the header and one line per record."""
+    """Write the run's complete lines, byte for byte: the header and one line per record."""
     lines = loaded.path.read_bytes().split(b"\n")[: 1 + len(loaded.records)]  # as `load_run` does: JSON may hold \r
     target = _target(loaded, out)
     _place(b"\n".join(lines) + b"\n", target)
@@ -111,7 +111,7 @@ def _copy_trace(loaded: LoadedRun, written: Path) -> list[Path]:
 
 
 def _place(content: bytes, target: Path) -> None:
-    """All of it under its name, or nothing: a link fails where the name is taken, and a full disk leaves no half."""
+    """Place all of it under its name, or nothing: a link fails where the name is taken; a full disk leaves no half."""
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def _blocks_problem(launches: Iterable[Launch]) -> str | None:
 
 
 def _throughput_problem(case: Case, launches: Iterable[Launch], stated: Estimate) -> str | None:
-    """The stated throughput lies among those of its launches, whatever mean was taken."""
+    """Find a stated throughput that lies outside those of its launches, whatever mean was taken."""
     if case.batch_size == 0:
         return None
     speeds = [case.batch_size / step_time_s(launch) for launch in launches]

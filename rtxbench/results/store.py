@@ -59,12 +59,12 @@ _AnyRecord = TypeVar("_AnyRecord", CaseRecord, RatioRecord, Observation)
 
 
 def new_record_id() -> str:
-    """A random id, unique across machines."""
+    """Return a random id, unique across machines."""
     return uuid4().hex[:16]
 
 
 def now() -> str:
-    """This instant, ISO 8601 in UTC."""
+    """Return this instant, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -263,7 +263,7 @@ def _fuller_first(one: LoadedRun, other: LoadedRun) -> tuple[LoadedRun, LoadedRu
 
 
 def _check_owners(owners: dict[str, LoadedRun], loaded: LoadedRun) -> None:
-    """A record id belongs to one run: the same id in two runs means one was copied out of the other."""
+    """Raise where the same record id is in two runs: one was copied out of the other."""
     for record in loaded.records:
         other = owners.get(record.record_id)
         if other is not None:

@@ -25,7 +25,7 @@ _WORDS: Final = (
 )
 _CODE: Final = ("../../x", "C:\\x", "=1+1", "[/x]", "$\\input{x}", "%s{0}{{}}", _MARKUP, "x" * 5000)
 _NASTY: Final[tuple[Any, ...]] = (None, True, [], {}, [[]], [None], *_NUMBERS, *_WORDS, *_CODE)
-"""What stands where something else belongs."""
+"""Values that stand where something else belongs."""
 _RAW: Final = (
     b"\xff\xfe",
     b"\xed\xa0\x80",

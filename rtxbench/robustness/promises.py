@@ -90,4 +90,4 @@ PROMISES: Final = (
     Promise("Verdicts are rarely false", _verdicts, "rtxbench selftest statistics"),
     Promise("The gate finds 5 % and cries no wolf", _gate, "rtxbench selftest gate"),
 )
-"""What ``rtxbench selftest`` asks, in this order."""
+"""Promises that ``rtxbench selftest`` asks after, in this order."""

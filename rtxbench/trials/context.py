@@ -98,7 +98,7 @@ class ArmRuns:
 
 
 def case_of(context: TrialContext, dataset: str, kind: str, request: Train, variant: str = "") -> Case:
-    """The case a training stands for. The data set is part of the workload's name, so that sets never mix.
+    """Return the case a training stands for. The data set is part of the workload's name: sets never mix.
 
     Args:
         context: names the engine.
@@ -330,7 +330,7 @@ def paired_by_seed(
 
 
 def _still_improving(arm: ArmRuns) -> Flag | None:
-    """A flag where the mean accuracy of the last quarter of the epochs is clearly above that of the quarter before.
+    """Flag a mean accuracy of the last quarter of the epochs clearly above that of the quarter before.
 
     A quarter of one epoch shows chance: of six epochs of augmented training the last often gains nothing, and six
     more gain ten points.

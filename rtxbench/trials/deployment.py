@@ -12,7 +12,7 @@ _COSTS = ("size_bytes", "save_s", "load_s")
 
 
 def measure_deployment(context: TrialContext) -> None:
-    """Every format on fresh weights per seed, and latency over as many process launches."""
+    """Measure every format on fresh weights per seed, and latency over as many process launches."""
     scale = context.scale
     replies: list[Deployed] = []
     failure = None
@@ -67,7 +67,7 @@ def _store_formats(context: TrialContext, replies: list[Deployed]) -> None:
 
 
 def _store_latencies(context: TrialContext, replies: list[Deployed]) -> None:
-    """One value per launch of each batch size and precision."""
+    """Store one value per launch of each batch size and precision."""
     for number, latency in enumerate(replies[0].latencies):
         case = Case(
             workload="digits-cnn",

@@ -77,7 +77,7 @@ def generated_digits(
 
 
 def corrupted_images(images: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
-    """A quarter of the images each blurred, noisy, faint or partly covered: the robustness test.
+    """Blur, add noise to, fade or partly cover a quarter of the images each: the robustness test.
 
     None of it is among the article's augmentations (rotation, shift, shear, zoom, flip): robustness is asked of what
     was not trained on (Hendrycks & Dietterich, ICLR 2019).
@@ -151,7 +151,7 @@ def _uniform(rng: np.random.Generator, low: float, high: float, shape: tuple[int
 
 
 def _canvases() -> NDArray[np.float64]:
-    """The ten glyphs drawn with soft dots, shape (10, 28, 28), 0-255."""
+    """Draw the ten glyphs with soft dots, shape (10, 28, 28), 0-255."""
     grid = np.arange(_SIDE_PX, dtype=np.float64)
     canvases = np.zeros((10, _SIDE_PX, _SIDE_PX))
     for digit, glyph in enumerate(_GLYPHS):
@@ -206,7 +206,7 @@ def _bilinear(images: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np
 
 
 def _stray_strokes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """A short bar somewhere in each image, shape (count, 28, 28), 0-255."""
+    """Draw a short bar somewhere in each image, shape (count, 28, 28), 0-255."""
     strokes = np.zeros((count, _SIDE_PX, _SIDE_PX))
     start = rng.integers(0, _SIDE_PX - 8, (count, 2))
     upright = rng.integers(0, 2, count)

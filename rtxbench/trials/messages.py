@@ -44,7 +44,7 @@ class DataSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     """Draws the images: of MNIST which ones, of the project's own digits all of them."""
     upright: bool = False
-    """The project's own digits without drawn rotations, shifts, scales and shears: not augmented already."""
+    """Digits drawn by the project without drawn rotations, shifts, scales and shears: not augmented already."""
 
 
 class Train(TrialMessage, frozen=True, kw_only=True):

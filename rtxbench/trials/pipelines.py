@@ -29,7 +29,7 @@ _CONNECT_LIMIT_S: Final = 3.0
 
 @lru_cache(maxsize=4)
 def load_images(spec: DataSpec) -> Dataset:
-    """The images asked for: MNIST where cached or reachable, the project's own digits otherwise.
+    """Load the images asked for: MNIST where cached or reachable, the project's own digits otherwise.
 
     Raises:
         UnavailableError: MNIST was asked for by name and can be neither read nor fetched.
@@ -44,7 +44,7 @@ def load_images(spec: DataSpec) -> Dataset:
 
 
 def mnist_source(limit_s: float = _CONNECT_LIMIT_S) -> str | None:
-    """``None`` when MNIST is cached or its host answers within ``limit_s``; otherwise why it cannot be had."""
+    """Return ``None`` when MNIST is cached or its host answers within ``limit_s``; otherwise why it cannot be had."""
     if (_datasets() / "mnist.npz").is_file():
         return None
     try:
@@ -60,7 +60,7 @@ def _datasets() -> Path:
 
 
 def _mnist(spec: DataSpec) -> Dataset:
-    """``keras.datasets.mnist``: downloads with a progress bar and checks the file's SHA-256 itself.
+    """Load ``keras.datasets.mnist``: it downloads with a progress bar and checks the file's SHA-256.
 
     One process at a time: Keras writes the file in place, and a second reader would find half of it.
     """
@@ -89,7 +89,7 @@ def _mnist(spec: DataSpec) -> Dataset:
 
 
 def article_layers(*, flip: bool = True) -> Any:
-    """The article's ``ImageDataGenerator`` settings as Keras preprocessing layers; expects pixels scaled to 0-1."""
+    """Return the article's ``ImageDataGenerator`` settings as Keras preprocessing layers, for pixels of 0-1."""
     import keras
 
     layers = [
@@ -143,7 +143,7 @@ def tf_data_pipeline(
 
 @lru_cache(maxsize=4)
 def _traced_once(layers: Any) -> Callable[[Any], Any]:
-    """The layers as one graph function: a new epoch's pipeline then traces a call, not every layer again."""
+    """Trace the layers as one graph function: a new epoch's pipeline then traces a call, not every layer again."""
     import tensorflow as tf
 
     return cast("Callable[[Any], Any]", tf.function(lambda x: layers(x, training=True), autograph=False))

@@ -20,7 +20,7 @@ __all__ = ["run_pipeline", "run_probe", "run_split_check"]
 
 
 def run_probe(request: Probe, pool: ModelPool) -> Probed:
-    """One training step at the asked batch size. Out of memory is an answer; anything else is an error.
+    """Run a training step at the asked batch size. Out of memory is an answer; anything else is an error.
 
     On a CPU the limit is set on the process's memory, so that the failure is the allocator's own and the
     machine is never driven into swapping. The limit stays: each limit needs a worker of its own.
@@ -131,7 +131,7 @@ def _train(model: Any, batches: Iterable[Any], steps: int) -> InputWait:
 
 
 def run_split_check(request: Split) -> SplitChecked:
-    """A four-layer MLP with half its layers on each device against the same MLP on one, from the same weights.
+    """Train a four-layer MLP split over two devices and the same MLP on one, from the same weights.
 
     Raises:
         UnavailableError: not the TensorFlow backend, or too few devices.
@@ -219,7 +219,7 @@ class _PlacedMlp:
         return losses, (time.perf_counter() - start) / max(1, steps - 1)
 
     def bytes_by_device(self) -> dict[str, int]:
-        """Bytes of parameters on each device, as the framework says where they lie."""
+        """Count the bytes of parameters on each device, as the framework says where they lie."""
         held: dict[str, int] = {}
         for variable in (variable for pair in self._weights for variable in pair):
             held[variable.device] = held.get(variable.device, 0) + int(np.prod(variable.shape)) * 4

@@ -33,10 +33,10 @@ class Scale:
     memory_limit_bytes: int
     """Host memory a CPU may use beyond what the process holds when the batch-size search begins."""
     flip_arm: bool = False
-    """Whether augmentation is also run without the horizontal flip."""
+    """Augmentation is also run without the horizontal flip."""
 
     def data(self, seed: int, train: int | None = None, *, upright: bool = False) -> DataSpec:
-        """The images of this scale drawn from ``seed``, of which ``train`` for training where given."""
+        """Draw the images of this scale from ``seed``, of which ``train`` for training where given."""
         return DataSpec(
             train=train or self.train, validation=self.validation, test=self.test, seed=seed, upright=upright
         )

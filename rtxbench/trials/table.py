@@ -261,7 +261,7 @@ def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
 
 
 def _store_pipeline(context: TrialContext) -> None:
-    """Each pipeline alone and feeding training: examples per second, speed kept, share of the time spent waiting."""
+    """Store of each pipeline alone and feeding training: examples per second, speed kept, share of time waiting."""
     scale = context.scale
     context.progress("augmentation: input pipelines", 0, 1)
     reply = context.answer(

@@ -35,7 +35,7 @@ class ModelPool:
         self._models: dict[_PoolKey, tuple[Any, list[NDArray[Any]]]] = {}
 
     def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float, examples: int = 0) -> Any:
-        """A compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new.
+        """Give out a compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new.
 
         The same object for the same precision and batch size: what it learned before is gone.
 
@@ -63,7 +63,7 @@ class ModelPool:
         return model
 
     def model_in_use(self, precision: str, batch_size: int) -> Any:
-        """The model last given out for this precision and batch size, as trained since."""
+        """Return the model last given out for this precision and batch size, as trained since."""
         return self._models[_PoolKey(precision, batch_size)][0]
 
 
@@ -79,7 +79,7 @@ def _built(precision: str) -> Any:
 
 
 def _compiled(precision: str, batch_size: int, partial_batch: int) -> tuple[Any, list[NDArray[Any]]]:
-    """A model after a few steps and one evaluation, and its optimizer's state before them."""
+    """Compile a model by a few steps and one evaluation; return it with its optimizer's state before them."""
     import keras
 
     model = _built(precision)
@@ -104,7 +104,7 @@ class _Course(NamedTuple):
 
 
 def run_training(request: Train, pool: ModelPool) -> Trained:
-    """One training as asked for. Epochs are timed one by one; validation and tracing are outside the clock."""
+    """Run one training as asked for. Epochs are timed one by one; validation and tracing are outside the clock."""
     data = load_images(request.data)
     model = pool.fresh(request.precision, request.batch_size, request.seed, request.learning_rate, len(data.train[0]))
     x, y = as_inputs(data.train[0], request.pixels), data.train[1]
@@ -127,7 +127,7 @@ def run_training(request: Train, pool: ModelPool) -> Trained:
 
 
 def _one_epoch(model: Any, x: NDArray[np.float32], y: NDArray[np.int32], batch_size: int, layers: Any | None) -> float:
-    """Seconds of one epoch; ``fit`` reads the metrics at its end, which waits for the device."""
+    """Time one epoch; ``fit`` reads the metrics at its end, which waits for the device."""
     batches = _batches(x, y, batch_size, layers)
     start = time.perf_counter()
     model.fit(**batches, epochs=1, verbose=0, shuffle=False)
@@ -202,7 +202,7 @@ def accuracy_of(model: Any, images: NDArray[np.uint8], labels: NDArray[np.int32]
 
 
 def loss_scale_overflows(model: Any, steps: int) -> int | None:
-    """Of ``steps`` steps run since the model was fresh, those skipped because the scaled gradients were not finite.
+    """Count, of ``steps`` steps since the model was fresh, those skipped because scaled gradients were not finite.
 
     The loss-scale optimizer's own ``iterations`` are its inner optimizer's, which counts only the steps it applied.
     """

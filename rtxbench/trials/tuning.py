@@ -44,7 +44,7 @@ class _Setting(NamedTuple):
 
 
 def measure_tuning(context: TrialContext) -> None:
-    """All three parts, each with records of its own."""
+    """Measure all three parts, each with records of its own."""
     _largest_batch(context)
     _tuned_against_defaults(context)
     _early_stopping(context)
@@ -76,7 +76,7 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
 
 
 def _probe(context: TrialContext, batch_size: int) -> Probed | str:
-    """The try, or why it could not be made."""
+    """Try the batch size; return the reason where the try could not be made."""
     # The worker knows where it trains: the limit binds a step on the CPU, whatever the driver lists.
     limit = context.scale.memory_limit_bytes
     reply = context.answer(Probe(key=f"tuning/probe/{batch_size}", batch_size=batch_size, memory_limit_bytes=limit))
@@ -139,7 +139,7 @@ def _request(context: TrialContext, setting: _Setting, seed: int, key: str, time
 
 
 def _tuned_against_defaults(context: TrialContext) -> None:
-    """Choose on pilot seeds, confirm against the defaults on fresh ones: the winner of a draw is no finding.
+    """Choose on pilot seeds, confirm against the defaults on fresh ones: the best of several noisy settings is biased.
 
     The pilot is a race: once a setting has taken longer than the best so far it cannot win and is stopped. Large rates,
     which learn fast where they learn at all, go first.
@@ -161,7 +161,7 @@ def _tuned_against_defaults(context: TrialContext) -> None:
 
 
 def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float | None) -> float | None:
-    """Seconds to the target from the pilot's slowest seed; ``None`` where one did not reach it in ``limit_s``."""
+    """Time the pilot's slowest seed to the target; ``None`` where one did not reach it in ``limit_s``."""
     times: list[float] = []
     case, reason = None, None
     for seed in (context.first_seed + offset for offset in _PILOT_SEEDS):
@@ -185,7 +185,7 @@ def _pilot(context: TrialContext, setting: _Setting, number: int, limit_s: float
 
 
 def _why_not_reached(run: TrialReply, limit_s: float | None) -> str | None:
-    """``None`` where the training reached its target."""
+    """Return ``None`` where the training reached its target."""
     if not isinstance(run, Trained):
         return why_no_result(run)
     if not run.finite:
@@ -241,7 +241,7 @@ def _store_confirmed(context: TrialContext, arm: ArmRuns, setting: _Setting) -> 
 
 
 def _penalised_speed(run: Trained) -> float:
-    """One over the seconds to the target; where it was missed, over the penalty times the seconds spent."""
+    """Return one over the seconds to the target; where it was missed, over the penalty times the seconds spent."""
     return 1 / (_PENALTY * sum(run.epoch_s) if run.time_to_target_s is None else run.time_to_target_s)
 
 
@@ -262,7 +262,7 @@ def early_stopping_epoch(validation_loss: tuple[float | None, ...], patience: in
 
 
 def _early_stopping(context: TrialContext) -> None:
-    """One training over all epochs per seed holds every arm: a smaller budget and a stop are prefixes of its course.
+    """Train over all epochs once per seed for every arm: a smaller budget and a stop are prefixes of its course.
 
     The article's budget is judged. At others the same trainings say how much of the saving is the budget's.
     """
@@ -326,12 +326,12 @@ def _all_epochs(context: TrialContext, seed: int) -> Train:
 
 
 def _cut(run: Trained) -> Trained:
-    """The same training as EarlyStopping would have left it."""
+    """Cut the training where EarlyStopping would have stopped it."""
     return _first_epochs(run, early_stopping_epoch(run.validation_loss))
 
 
 def _first_epochs(run: Trained, epochs: int) -> Trained:
-    """The same training as it was after so many epochs."""
+    """Cut the training after so many epochs."""
     return replace(
         run,
         epoch_s=run.epoch_s[:epochs],

@@ -59,7 +59,7 @@ candidate = { workload = ["bert-base"], precision = ["mixed_float16"], placement
 designs = ["precisions"]        # what is measured: every precision that the comparison takes
 workloads.smoke = ["bert-base"] # longer profiles measure the same unless they are listed, too
 """
-"""What ``rtxbench claims --template`` prints."""
+"""Output of ``rtxbench claims --template``."""
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +102,7 @@ class Comparison(_Strict, frozen=True, kw_only=True):
     minimum_replicates: int | None = None
     """Fewer launches or seeds give no verdict; by default 3 launches or 5 seeds."""
     required: bool = True
-    """Whether the claim as a whole rests on this part; otherwise it is shown beside it."""
+    """The claim as a whole rests on this part; otherwise it is shown beside it."""
 
     @property
     def least_replicates(self) -> int:
@@ -142,7 +142,7 @@ class Elsewhere(_Strict, frozen=True, kw_only=True):
     """Published names of the models the claim is about; the first is the one predicted for cards nobody published."""
     precision: str = "mixed_float16"
     memory_models: tuple[str, ...] = ()
-    """What should fit, as ``NAME:METHOD`` of the memory model, for example ``llama-2-7b:qlora``."""
+    """Model that should fit, as ``NAME:METHOD`` of the memory model, for example ``llama-2-7b:qlora``."""
     workloads: tuple[str, ...] = ()
     """The suite's workloads whose measurements on such a card, on any machine of the results, stand beside it."""
 
@@ -153,15 +153,15 @@ class Claim(_Strict, frozen=True, kw_only=True):
     id: str
     title: str
     says: str
-    """What is claimed, in our words."""
+    """The claim in our words."""
     measured: str
-    """What rtxbench measures before it gives a verdict, and how the thresholds were chosen."""
+    """The measurement that a verdict needs, and the choice of its thresholds."""
     kind: Literal["claim", "finding", "user"] = "user"
     """claim: the article's; finding: a figure of this machine that answers a related question; user: your own."""
     reproduce: str = ""
     """The exact command that measures it."""
     where: str = ""
-    """Where to run it when this machine cannot."""
+    """Machine to run it on when this one cannot."""
     needs_gpus: int = 0
     """NVIDIA GPUs the machine must have for any evidence to count."""
     gpu_name: tuple[str, ...] = ()
@@ -172,12 +172,12 @@ class Claim(_Strict, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     fits: tuple[Fit, ...] = ()
     plan: tuple[PlanRow, ...] = ()
-    """How `rtxbench run` measures it."""
+    """Plan by which `rtxbench run` measures it."""
     not_testable: str = ""
-    """Why nothing can measure it."""
+    """Reason why nothing can measure it."""
     sources: tuple[str, ...] = ()
     elsewhere: Elsewhere | None = None
-    """What is known beyond this machine, labelled, for claims about cards one may not own."""
+    """Facts known beyond this machine, labelled, for claims about cards one may not own."""
 
     @property
     def required_parts(self) -> tuple[str, ...]:
@@ -257,7 +257,7 @@ def _read(source: Path) -> _ClaimsFile:
 
 
 def select_claims(claims: list[Claim], claim_id: str | None) -> list[Claim]:
-    """The claims asked for: all of them, or the one with this id.
+    """Return the claims asked for: all of them, or the one with this id.
 
     Raises:
         UsageError: no such claim; the message offers the known ids.

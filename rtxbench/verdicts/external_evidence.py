@@ -195,7 +195,7 @@ def _too_large(card: Card, basis: Basis) -> bool:
 
 
 def _predicted(wanted: Elsewhere) -> Statement | None:
-    """The fastest and the slowest of the cards without a published figure."""
+    """Name the fastest and the slowest of the cards without a published figure."""
     unit, figures = card_figures(wanted)
     known = [figure for figure in figures if figure.origin == "predicted"]
     if not known:
@@ -232,7 +232,7 @@ def models_by_fit(card: Card, wanted: Elsewhere) -> dict[str, list[str]]:
 
 
 def by_memory(wanted: Elsewhere) -> list[list[Card]]:
-    """The cards the claim is about, grouped by memory size, largest first."""
+    """Return the cards the claim is about, grouped by memory size, largest first."""
     sizes: dict[int, list[Card]] = {}
     for card in _cards(wanted):
         sizes.setdefault(card.memory_bytes, []).append(card)

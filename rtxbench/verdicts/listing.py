@@ -19,7 +19,7 @@ def claims_json(
     verdicts: Sequence[Verdict] = (),
     elsewhere: Mapping[str, Sequence[Statement]] | None = None,
 ) -> str:
-    """Every field of every claim, the verdicts, and by claim what stands beside them, as one JSON object."""
+    """Write every field of every claim, the verdicts, and by claim what stands beside them, as one JSON object."""
     document = {"claims": list(claims), "verdicts": list(verdicts), "elsewhere": dict(elsewhere or {})}
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
@@ -31,7 +31,7 @@ def claims_text(
     detailed: bool = False,
     elsewhere: Mapping[str, Sequence[Statement]] | None = None,
 ) -> str:
-    """One block per claim: id, title, verdict per machine; ``detailed`` adds what is measured and how.
+    """Write one block per claim: id, title, verdict per machine; ``detailed`` adds what is measured and how.
 
     ``elsewhere`` (by claim id) comes last in a detailed block, each statement with its kind.
     """

@@ -53,11 +53,11 @@ class PairedEvidence(NamedTuple):
     record: RatioRecord
     problem: Problem | None
     trending: bool = False
-    """Whether the ratio still moved while it was measured, or may have."""
+    """The ratio still moved while it was measured, or may have."""
 
     @property
     def doubtful(self) -> bool:
-        """Whether it moved, or was looked at until it looked narrow: then a verdict needs 99 %."""
+        """Return whether it moved, or was looked at until it looked narrow: then a verdict needs 99 %."""
         return self.trending or widening(self.record) > 1.001
 
 
@@ -83,7 +83,7 @@ class MachineEvidence:
             self._profiles[run.run.run_id] = run.run.profile
 
     def profile_of(self, record: RatioRecord) -> str:
-        """The profile a record was measured in; empty where its run is not here."""
+        """Return the profile a record was measured in; empty where its run is not here."""
         return self._profiles.get(record.run_id, "")
 
     def lacks(self, claim: Claim) -> Problem | None:
@@ -114,7 +114,7 @@ class MachineEvidence:
         return sorted(found, key=lambda record: record.finished_at)
 
     def why_absent(self, claim: Claim, comparison: Comparison) -> str | None:
-        """The latest reason a trial stored in place of the figure of one of the comparison's arms."""
+        """Return the latest reason a trial stored in place of the figure of one of the comparison's arms."""
         arms = (comparison.baseline, comparison.candidate)
         names = {name for arm in arms for field in comparison.varies for name in getattr(arm, field, ())}
         found = [
@@ -154,7 +154,7 @@ class MachineEvidence:
         return sorted(found, key=lambda record: record.finished_at)
 
     def skipped(self, claim: Claim) -> CaseRecord | None:
-        """The latest case that could have spoken for the claim but was skipped or failed."""
+        """Find the latest case that could have spoken for the claim but was skipped or failed."""
         found = [
             record
             for record in self._cases.values()
@@ -185,7 +185,7 @@ class MachineEvidence:
         )
 
     def _arm_problem(self, record: RatioRecord) -> Problem | None:
-        """Both arms must be there, finished and finite: half of a comparison is no evidence."""
+        """Say which arm is missing, unfinished or not finite: half of a comparison is no evidence."""
         for arm, record_id in (("baseline", record.baseline_record), ("candidate", record.candidate_record)):
             problem = self._one_arm_problem(arm, record_id)
             if problem is not None:
@@ -238,12 +238,12 @@ def _case_problem(arm: str, case: CaseRecord) -> Problem | None:
 
 
 def _planned_for(record: CaseRecord, claim: Claim) -> bool:
-    """The suite names its groups after their claim: ``vision/resnet50``."""
+    """Return whether the group is named after the claim, as the suite names its groups: ``vision/resnet50``."""
     return record.group.partition("/")[0] == claim.id
 
 
 def _wanted_by(record: CaseRecord, claim: Claim) -> bool:
-    """A person's own claim has no group; its candidates do as well."""
+    """Match on the candidate: a user's own claim has no group."""
     return claim.kind == "user" and any(_arm_matches(record.case, part.candidate) for part in claim.comparisons)
 
 
@@ -307,7 +307,7 @@ def _arm_matches(case: Case, arm: CaseSelectors) -> bool:
 
 
 def _enough_gpus(case: Case, environment: Environment) -> bool:
-    """A case that says it ran on N GPUs is no evidence where fewer are listed (several logical devices of one chip)."""
+    """Return whether so many GPUs are listed: a case on logical devices of one chip is no evidence for several."""
     return case.placement == "cpu" or len(environment.gpus) >= case.device_count
 
 
@@ -344,7 +344,7 @@ def _interval_problem(record: RatioRecord, comparison: Comparison) -> Problem | 
 
 
 def _consistency_problem(record: RatioRecord) -> Problem | None:
-    """The stored interval may be wider than the replicates give (an adaptive stop widens it), never narrower."""
+    """Find a stored interval narrower than the replicates give; an adaptive stop only widens it."""
     own = ratio_estimate(record.log_ratios) if len(record.log_ratios) > 1 else None
     broken = Problem(
         "inconsistent-record",

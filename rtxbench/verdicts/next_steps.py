@@ -15,7 +15,7 @@ _LONGER: Final = {"smoke": "quick", "quick": "standard", "standard": "full"}
 
 
 def measure_again(claim: Claim, record: RatioRecord | Observation | CaseRecord, profile: str) -> str | None:
-    """The command that measures a comparison's own models once more, one profile longer; runs are combined.
+    """Write the command that measures a comparison's own models once more, one profile longer; runs are combined.
 
     Args:
         claim: it was measured for.
@@ -33,7 +33,7 @@ def measure_again(claim: Claim, record: RatioRecord | Observation | CaseRecord, 
 
 
 def with_step(verdict: Verdict, step: str | None, command: str | None) -> Verdict:
-    """The verdict with its next step, the command in the sentence and beside it."""
+    """Return the verdict with its next step, the command in the sentence and beside it."""
     if step is None:
         return replace(verdict, next_step=None, next_command=None)
     plain = step.rstrip(".")

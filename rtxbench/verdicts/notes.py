@@ -40,7 +40,7 @@ def with_notes(
 
 
 def _waits(runs: Sequence[LoadedRun]) -> Mapping[tuple[str, str], list[Observation]]:
-    """(machine, topic) → the latest wait for input of each pipeline."""
+    """Map (machine, topic) to the latest wait for input of each pipeline."""
     waits: dict[tuple[str, str], list[Observation]] = {}
     for machine, records in latest_by_machine(runs, _pipeline_waits, lambda r: (r.topic, r.labels["pipeline"])).items():
         for record in records:
@@ -104,7 +104,7 @@ _NOTHING_PUBLISHED = Note(kind="published", text="Nothing is published that coul
 
 
 def _published(wanted: Elsewhere) -> Note:
-    """The first published comparison that the claim names, as a note."""
+    """Return the first published comparison that the claim names, as a note."""
     first = next(iter(published_pairs(wanted)), None)
     if first is None:
         return _NOTHING_PUBLISHED

@@ -69,7 +69,7 @@ def judge_subjects(machine: MachineEvidence, claim: Claim) -> tuple[Subject, ...
 def _judge_pairs(
     machine: MachineEvidence, claim: Claim, comparison: Comparison, subject: str, pairs: list[PairedEvidence]
 ) -> Subject:
-    """All fit and independent runs decide; without any, the latest says what is wrong with it."""
+    """Decide by all fit and independent runs; without any, say what is wrong with the latest."""
     fit = _independent([pair for pair in pairs if pair.problem is None])
     latest = (fit or pairs)[-1]
     undecided = Verdict(
@@ -137,7 +137,7 @@ def _decide_fit(
 
 
 def _agreed(own: Sequence[Decision]) -> Decision:
-    """The decision every run came to by itself, with the hull of their intervals."""
+    """Return the decision every run came to by itself, with the hull of their intervals."""
     estimates = [decision.estimate for decision in own]
     lows, highs = [e.low for e in estimates if e.low is not None], [e.high for e in estimates if e.high is not None]
     value = math.exp(math.fsum(math.log(e.value) for e in estimates) / len(estimates))
@@ -202,7 +202,7 @@ def _decided(base: Verdict, state: VerdictState, reason: str, explanation: str) 
 
 
 def _judge_fit(machine: MachineEvidence, claim: Claim, fit: Fit, subject: str, cases: list[CaseRecord]) -> Subject:
-    """One training at any batch shows that it fits; without one the latest failure says whether memory ran out."""
+    """Judge whether it fits: one training at any batch shows it; else the latest failure says whether memory lacked."""
     record = next((case for case in reversed(cases) if case.status == "measured"), cases[-1])
     base = Verdict(
         claim=claim.id,
@@ -228,7 +228,7 @@ Quality = tuple[VerdictState, Leaning | None]
 
 
 def worst_quality(subjects: Sequence[Subject]) -> dict[tuple[str, str], Quality]:
-    """(precision, placement) → the worst state of the required parts of equal-quality, and where it leans."""
+    """Map (precision, placement) to the worst state of the required parts of equal-quality, and where it leans."""
     order: tuple[VerdictState, ...] = ("supported", "inconclusive", "refuted")
     worst: dict[tuple[str, str], Quality] = {}
     for subject in subjects:
@@ -240,7 +240,7 @@ def worst_quality(subjects: Sequence[Subject]) -> dict[tuple[str, str], Quality]
 
 
 def with_quality_checked(subject: Subject, qualities: dict[tuple[str, str], Quality]) -> Subject:
-    """A faster precision is only called faster where it is shown to train as well."""
+    """Call a faster precision faster only where it is shown to train as well."""
     case = subject.candidate
     if case is None or subject.verdict.state != "supported" or case.precision == "float32":
         return subject

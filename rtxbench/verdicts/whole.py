@@ -62,7 +62,7 @@ class _Because(NamedTuple):
 
 
 def judge_whole(machine: MachineEvidence, entry: JudgedClaim) -> Verdict:
-    """The verdict on the claim as a whole, before Holm's correction."""
+    """Judge the claim as a whole, before Holm's correction."""
     claim, required = entry.claim, entry.required
     if claim.not_testable:
         return _verdict(machine, claim, _Because("not-testable", "not-testable", one_line(claim.not_testable)))
@@ -93,7 +93,7 @@ def _range(subjects: Sequence[Subject]) -> tuple[float, float] | None:
 
 
 def _combine(machine: MachineEvidence, entry: JudgedClaim) -> _Because:
-    """The strict reading of the module's docstring."""
+    """Combine the parts by the strict reading of the module's docstring."""
     parts, required = entry.parts, entry.required
     missing = [name for name, subjects in parts.items() if not subjects]
     summary = _summary(required)
@@ -112,7 +112,7 @@ def _combine(machine: MachineEvidence, entry: JudgedClaim) -> _Because:
 
 
 def _leaning(parts: dict[str, list[Subject]]) -> Leaning | None:
-    """No where all of one part refutes or leans to it; yes where everything supports or leans to it."""
+    """Lean to no where all of one part refutes or leans to it; to yes where everything supports or leans to it."""
     toward: dict[Leaning, VerdictState] = {"likely-yes": "supported", "likely-no": "refuted"}
 
     def leans(subjects: Sequence[Subject], leaning: Leaning) -> bool:
@@ -156,7 +156,7 @@ def _summary(subjects: Sequence[Subject]) -> str:
 
 
 def _mixed_summary(parts: dict[str, list[Subject]]) -> str:
-    """``Holds for 4 of 5, 1.30× to 1.84×; not for a small dense net (0.98×).`` for every part measured."""
+    """Write ``Holds for 4 of 5, 1.30× to 1.84×; not for a small dense net (0.98×).`` for every part measured."""
     measured = {name: subjects for name, subjects in parts.items() if subjects}
     texts = []
     for name, subjects in measured.items():
@@ -184,7 +184,7 @@ def _figure(subject: Subject) -> str:
 
 
 def _short_names(subjects: Sequence[Subject]) -> list[str]:
-    """The models' names where these tell the subjects apart, else the subjects in full."""
+    """Return the models' names where these tell the subjects apart, else the subjects in full."""
     names = [name_of(s.candidate.workload) if s.candidate is not None else "" for s in subjects]
     return names if len(set(names)) == len(names) and all(names) else [s.verdict.subject for s in subjects]
 
@@ -228,7 +228,7 @@ def _verdict(machine: MachineEvidence, claim: Claim, because: _Because) -> Verdi
 
 
 def whole_p_value(entry: JudgedClaim) -> float:
-    """Of the state given: the largest p among the subjects that must all agree (Berger 1982), times the alternatives.
+    """Take the largest p among the subjects that must all agree (Berger 1982), times the alternatives of the state.
 
     *Supported*: all required subjects must. *Refuted*: all of one part, and any of the required parts could have.
     *Mixed*: one must support and one refute, and any of the subjects could have.

@@ -51,7 +51,7 @@ def _fine(value_ratio: float) -> str:
 
 
 def range_text(low: float, high: float) -> str:
-    """``1.30× to 1.84×``, or one of them where they print alike."""
+    """Write ``1.30× to 1.84×``, or one of them where they print alike."""
     texts = list(dict.fromkeys((_fine(low), _fine(high))))
     return " to ".join(texts)
 
@@ -89,7 +89,7 @@ def explain(comparison: Comparison, metric: str, decision: Decision, runs: int =
 
 
 def refuted_below(comparison: Comparison) -> float | None:
-    """The ratio below which *at least c* is refuted; ``None`` for *no difference*."""
+    """Return the ratio below which *at least c* is refuted; ``None`` for *no difference*."""
     claimed = comparison.threshold_ratio
     return None if claimed is None else claimed * (1 - comparison.margin_ratio)
 

@@ -83,7 +83,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     loss: float | None
     peak_memory_bytes: float | None
-    """What the arm needs alone, where it was the first of its process."""
+    """Need of the arm alone, where it was the first of its process."""
     peak_memory_method: str | None = None
     flops_per_step: float | None = None
     flops_method: str | None = None

@@ -20,7 +20,7 @@ WORKLOADS: Final[dict[str, Workload]] = {row.name: row for row in (*DENSE, *VISI
 
 
 def workload_named(name: str) -> Workload:
-    """The row of that name.
+    """Look up a workload by name.
 
     Raises:
         UsageError: there is none; the nearest names are offered.

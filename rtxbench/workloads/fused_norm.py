@@ -17,7 +17,7 @@ _CHANNELS_LAST = 3  # the axis of a 4-D image batch the fused kernel normalises 
 
 
 def with_fused_normalization(model: Any) -> Any:
-    """The same model, same weights, every batch normalisation over image channels replaced by the fused form.
+    """Replace every batch normalisation over image channels by the fused form; model and weights stay the same.
 
     Args:
         model: a built functional or sequential Keras model on the TensorFlow backend.
@@ -53,7 +53,7 @@ def with_fused_normalization(model: Any) -> Any:
 
 @cache
 def _fused_class() -> Any:
-    """The layer, defined where Keras is known to be imported."""
+    """Define the layer where Keras is known to be imported."""
     import keras
     import tensorflow as tf
 
@@ -83,6 +83,6 @@ def _fused_class() -> Any:
 
 
 def _population_share(tf: Any, inputs: Any) -> Any:
-    """(n - 1)/n: the fused kernel returns the sample variance, Keras keeps the population's."""
+    """Return (n - 1)/n: the fused kernel returns the sample variance, Keras keeps the population's."""
     count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
     return (count - 1.0) / count

@@ -56,7 +56,7 @@ def _bert_classifier(size: _Transformer, tokens: int) -> Any:
 
 
 def _next_token_model(backbone: Any, tokens: int, name: str) -> Any:
-    """A decoder with its token embedding reversed into next-token logits, in float32."""
+    """Reverse a decoder's token embedding into next-token logits, in float32."""
     import keras
 
     inputs = {
@@ -90,7 +90,7 @@ class _Llama:
 
 
 def _llama_lora(size: _Llama, tokens: int, *, int8: bool = False) -> Any:
-    """A decoder with frozen random weights, rank-8 LoRA on query and value, next-token logits in float32.
+    """Build a decoder with frozen random weights, rank-8 LoRA on query and value, next-token logits in float32.
 
     With ``int8`` the frozen weights are quantised before the adapters are added, as QLoRA-style fine-tuning does.
     """

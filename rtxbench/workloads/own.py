@@ -53,7 +53,7 @@ class OwnModel(NamedTuple):
 
     @property
     def is_keras(self) -> bool:
-        """Whether the model is a Keras model, which on the torch backend is a ``torch.nn.Module`` too."""
+        """Return whether the model is a Keras model, which on the torch backend is a ``torch.nn.Module`` too."""
         keras = sys.modules.get("keras")
         return keras is not None and isinstance(self.model, keras.Model)
 
@@ -209,7 +209,7 @@ def _leaves(batch: Any) -> list[Any]:
 
 
 def own_workload(case: Case, seed: int = 0, sample: OwnModel | None = None) -> Workload:
-    """The user's Keras model in the form every Keras engine takes.
+    """Return the user's Keras model in the form every Keras engine takes.
 
     Args:
         case: what to train.

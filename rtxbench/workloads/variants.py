@@ -51,7 +51,7 @@ VARIANTS: Final[dict[str, Variant]] = {
 
 
 def variant_named(name: str) -> Variant:
-    """The row of that name.
+    """Look up a variant by name.
 
     Raises:
         UsageError: there is none.

@@ -56,7 +56,7 @@ def _bottleneck(x: Any, width: int, strides: int) -> Any:
 
 
 def _normalized(x: Any, filters: int, kernel_px: int, strides: int = 1) -> Any:
-    """A convolution and the batch normalisation after it."""
+    """Apply a convolution and the batch normalisation after it."""
     import keras
 
     convolution = keras.layers.Conv2D(filters, kernel_px, strides=strides, padding="same")
@@ -64,7 +64,7 @@ def _normalized(x: Any, filters: int, kernel_px: int, strides: int = 1) -> Any:
 
 
 def _application(name: str, side_px: int) -> Any:
-    """An architecture of ``keras.applications`` with random weights, 1000 classes and logits in float32."""
+    """Build an architecture of ``keras.applications`` with random weights, 1000 classes and logits in float32."""
     import keras
 
     builder = getattr(keras.applications, name)

@@ -34,13 +34,13 @@ class Workload:
 
     name: str
     family: str
-    """What a claim selects by (``family:vision``): dense, vision, language, or layers (a probe)."""
+    """Key by which a claim selects (``family:vision``): dense, vision, language, or layers (a probe)."""
     build: Callable[[], Any]
     batch: Callable[[int, np.random.Generator], Batch]
     batch_sizes: Mapping[str, int]
     """Default batch size per device, by device kind: ``cpu`` and ``gpu``."""
     from_logits: bool = True
-    """Whether the model ends in logits; the article's listings end in a softmax."""
+    """The model ends in logits; the article's listings end in a softmax."""
     learning_rate: float = 1e-3
     tokens_per_example: int | None = None
     """Sequence length of a language model."""
@@ -57,7 +57,7 @@ class Workload:
 
 
 def as_float32(model: Any) -> Any:
-    """The same model with its outputs cast to float32, as the loss of a mixed policy needs."""
+    """Cast the model's outputs to float32, as the loss of a mixed policy needs."""
     import keras
 
     outputs = keras.layers.Activation("linear", dtype="float32", name="outputs_float32")(model.output)

@@ -34,7 +34,7 @@ _BERT = ("bert", "roberta", "electra", "distilbert", "deberta", "deberta-v2", "a
 
 
 def model_of_config(path: Path) -> Model:
-    """The model a config file describes.
+    """Return the model a config file describes.
 
     Raises:
         UsageError: it cannot be read, is no JSON object, lacks a dimension, or holds an impossible one.

@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
 
 def line_through(peaks_bytes: Mapping[int, float], how: str) -> Line:
-    """The line through the peaks of the smallest and the largest batch size.
+    """Return the line through the peaks of the smallest and the largest batch size.
 
     Raises:
         UsageError: fewer than two batch sizes, or a peak that falls as the batch grows.

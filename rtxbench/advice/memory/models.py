@@ -58,7 +58,7 @@ class Model(NamedTuple):
 
     @property
     def is_gated(self) -> bool:
-        """Whether the MLP has a gate beside its up projection."""
+        """Return whether the MLP has a gate beside its up projection."""
         return self.form in ("llama", "t5-gated")
 
     @property
@@ -155,7 +155,7 @@ NETWORKS: Mapping[str, Network] = {
 
 
 def model_named(name: str) -> Model:
-    """The row of that name.
+    """Look up a model by name.
 
     Raises:
         UsageError: there is none; the nearest names are offered.

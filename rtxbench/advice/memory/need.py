@@ -57,7 +57,7 @@ class Setup(NamedTuple):
     """LoRA rank."""
     framework: str = "transformers"
     optimizer_in_backward: bool = False
-    """Whether each weight is updated as soon as its gradient is there, so that only one layer's gradients live."""
+    """Each weight is updated as soon as its gradient is there, so that only one layer's gradients live."""
     targets: str = "all"
     """Maps LoRA adapts: ``all`` or ``qv``."""
 
@@ -182,7 +182,7 @@ def _activation_bytes(model: Model, setup: Setup, method: TuningMethod, compute_
 
 
 def _layer_bytes_per_token(model: Model, tokens: int, fused: bool | None, compute_bytes: int) -> float:
-    """Bytes one layer keeps per token for the backward pass."""
+    """Count the bytes that one layer keeps per token for the backward pass."""
     flash = fused if fused is not None else model.form in ("llama", "gpt2", "vit")
     hidden, query, narrow = model.hidden, model.query_width, model.key_value_width
     wide = model.intermediate * model.active_experts
@@ -197,7 +197,7 @@ def _layer_bytes_per_token(model: Model, tokens: int, fused: bool | None, comput
 
 
 def _logit_bytes(model: Model, setup: Setup, framework: Framework) -> float:
-    """Of a language model; a classifier's are nothing."""
+    """Count the bytes of a language model's logits; a classifier's are nothing."""
     if model.form in ("bert", "vit"):
         return 0.0
     tokens = setup.batch_size * (setup.tokens or model.tokens)
@@ -205,14 +205,14 @@ def _logit_bytes(model: Model, setup: Setup, framework: Framework) -> float:
 
 
 def _unpacked_bytes(model: Model, method: TuningMethod) -> float:
-    """A quantised base unpacks its largest matrix to 16 bit."""
+    """Count the bytes of the largest matrix, which a quantised base unpacks to 16 bit."""
     if method.base_bytes is None or method.base_bytes >= 2:
         return 0.0
     return float(max(inputs * outputs for inputs, outputs in (*model.attention_shapes, *model.mlp_shapes)) * 2)
 
 
 def fit_state(low_bytes: float, high_bytes: float, memory_bytes: float) -> FitState:
-    """``fits`` if even the upper end fits in the card's memory, ``tight`` if only the lower, else ``no``."""
+    """Return ``fits`` if even the upper end fits in the card's memory, ``tight`` if only the lower, else ``no``."""
     if high_bytes <= memory_bytes:
         return "fits"
     return "tight" if low_bytes <= memory_bytes else "no"

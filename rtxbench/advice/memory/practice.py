@@ -39,9 +39,9 @@ class TuningMethod(NamedTuple):
     """Frozen weights of the linear maps, each; ``None`` where everything is trained."""
     trains_embeddings: bool
     half_weights: bool
-    """Whether trained weights and gradients are held in 16 bit only."""
+    """Trained weights and gradients are held in 16 bit only."""
     checkpointing: bool
-    """Whether activations inside a layer are recomputed, as is usual for this method."""
+    """Activations inside a layer are recomputed, as is usual for this method."""
     note: str
 
 
@@ -72,7 +72,7 @@ class Framework(NamedTuple):
     activation_ratio: float
     """Kept activations ÷ the count of `need`: copies in float32, temporaries, or what a compiler fuses away."""
     reserve_ratio: float
-    """What the allocator holds ÷ what is in use."""
+    """Memory that the allocator holds ÷ memory in use."""
     fixed_bytes: float
     """Workspaces and buffers."""
     range_ratio: float

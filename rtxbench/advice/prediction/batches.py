@@ -36,7 +36,7 @@ def fitting_batch(card: Card, case: Experiment, anchors: Points, cards: Mapping[
 
 
 def published_need(case: Experiment) -> Callable[[int], float] | None:
-    """Bytes of a training step by batch, the upper end of the computed range, for a published model that is known."""
+    """Bound the bytes of a training step by batch, for a published model that is known."""
     workload, tokens = workload_of(case.model)
 
     def need(batch: int) -> float:
@@ -50,6 +50,6 @@ def published_need(case: Experiment) -> Callable[[int], float] | None:
 
 
 def scaled_batch(card: Card, anchors: Points, cards: Mapping[str, Card]) -> int:
-    """The anchors' batch per byte of memory (geometric mean) times the card's memory, at least 1."""
+    """Scale the anchors' batch per byte of memory (geometric mean) to the card's memory, at least 1."""
     per_byte = anchors.log_batch - np.log([cards[str(name)].memory_bytes for name in anchors.card])
     return max(1, int(math.exp(float(per_byte.mean())) * card.memory_bytes * 1.000001))

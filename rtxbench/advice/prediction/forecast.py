@@ -117,7 +117,7 @@ class Forecaster:
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
 
     def rebatched(self, card: Card, case: Experiment, throughput_per_s: float, batch: int, wanted: int) -> Forecast:
-        """A published figure moved to another batch by the law's fixed cost per step, with the law's range."""
+        """Move a published figure to another batch by the law's fixed cost per step, with the law's range."""
         log_value = math.log(throughput_per_s) + float(
             (self._law(points_of([(card, case, wanted, 1.0)])) - self._law(points_of([(card, case, batch, 1.0)])))[0]
         )

@@ -43,7 +43,7 @@ class PairErrors(NamedTuple):
     far: float
 
     def log_half_width(self, log_distance: float, spread: float) -> float:
-        """Of a ratio that lies that far from 1, for a model with this typical log error."""
+        """Return the half width for a ratio that lies that far from 1, for a model with this typical log error."""
         return spread * (self.near if log_distance < FAR else self.far)
 
 
@@ -111,7 +111,7 @@ class StackRatios:
         return value, self.log_half_width, tuple(sorted({name for _, name, _ in found})), stack, batch
 
     def ratios(self, card: str, case: Experiment) -> Iterator[tuple[str, str, float]]:
-        """(other stack, anchor, predicted log throughput) of each way from a stack of the same publisher."""
+        """Return (other stack, anchor, predicted log throughput) of each way from a stack of the same publisher."""
         publisher, values = PUBLISHERS.get(case.stack), self._points.log_throughput
         names = sorted({name for stack, name, _, _ in self._index if stack == case.stack and name != card})
         for stack in (stack for stack in PUBLISHERS if PUBLISHERS[stack] == publisher and stack != case.stack):
@@ -137,6 +137,6 @@ def stack_errors(points: Points) -> tuple[Floats, Labels]:
 
 
 def fit_stack_ratios(points: Points) -> StackRatios:
-    """The publisher's ratios, with the 90 % range that held on the cards that could be left out."""
+    """Fit the publisher's ratios, with the 90 % range that held on the cards that could be left out."""
     errors, names = stack_errors(points)
     return StackRatios(points, card_conformal(np.abs(errors), names) if len(errors) >= 10 else math.inf)

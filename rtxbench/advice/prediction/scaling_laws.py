@@ -264,7 +264,7 @@ def conformal_log_half_width(errors: Floats, coverage: float = 0.90) -> float:
 
 
 def _within(values: Floats, groups: Labels) -> Floats:
-    """``values`` (…, n) less the mean of their group (n labels)."""
+    """Subtract from ``values`` (…, n) the mean of their group (n labels)."""
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])

@@ -87,7 +87,7 @@ def _data_parallel(names: list[str]) -> Any:
 
 
 def _model_parallel(names: list[str]) -> Any:
-    """Every variable of two or more axes is split over its last one where that divides; the rest is replicated.
+    """Split every variable of two or more axes over its last one where that divides; replicate the rest.
 
     The last axis of a Keras kernel or embedding is its output width, so each device computes a slice of every
     layer's features: the tensor-parallel layout that needs no rule per model.
@@ -96,7 +96,7 @@ def _model_parallel(names: list[str]) -> Any:
 
     class SplitLastAxis(keras.distribution.ModelParallel):  # type: ignore[misc]  # Keras is untyped
         def get_variable_layout(self, variable: Any) -> Any:
-            """A `TensorLayout` over the mesh axes (batch, model)."""
+            """Return a `TensorLayout` over the mesh axes (batch, model)."""
             shape = tuple(variable.shape)
             split = len(shape) >= 2 and shape[-1] % len(names) == 0
             axes = [None] * len(shape) if not split else [*[None] * (len(shape) - 1), "model"]

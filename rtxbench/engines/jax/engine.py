@@ -88,13 +88,13 @@ class _JaxStep:
         return StepWork(None, traffic_bytes, None, "XLA cost analysis: bytes, not kernels or channels")
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of the first device's shards; a split model holds only its part there."""
+        """Count the bytes of the first device's shards; a split model holds only its part there."""
         leaves = self._engine.jax.tree.leaves(self._state)
         total = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
         return EngineFigure(float(total), "sum over the first device's shards of model and optimizer variables")
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of one replica's gradients."""
+        """Count the bytes of one replica's gradients."""
         return self._program.parts.gradient_bytes()
 
 
@@ -146,7 +146,7 @@ class _Program:
         return step_flops(self._jax, self.lowered, self._step, (self.initial_state, *self.batch))
 
     def peak_memory(self) -> EngineFigure:
-        """Bytes one device holds while the program runs, from the compiler's own plan."""
+        """Read the bytes that one device holds while the program runs from the compiler's own plan."""
         plan = self.prepare()._memory
         if plan is None:
             return EngineFigure(None, "operations dispatched one by one have no memory plan; use compiler xla")
@@ -170,7 +170,7 @@ class _JaxEngine:
         return versions | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
-        """The accelerator's devices, then the host."""
+        """List the accelerator's devices, then the host."""
         try:
             found = [*self.jax.devices(), *(self.jax.devices("cpu") if self.jax.default_backend() != "cpu" else [])]
         except RuntimeError as error:
@@ -247,7 +247,7 @@ class _JaxEngine:
 
     @contextmanager
     def _as_trained(self, case: Case) -> Iterator[str]:
-        """The case's device and precision switch; yields the type of its products."""
+        """Set the case's device and precision switch; yield the type of its products."""
         precision = precision_named(case.precision)
         with (
             self.jax.default_device(self._device(case)),
@@ -256,13 +256,13 @@ class _JaxEngine:
             yield precision.dtype
 
     def peak_memory(self) -> EngineFigure:
-        """The compiler's plan of the active program: XLA allocates what it planned."""
+        """Read the bytes that one device holds while the program runs from the compiler's own plan."""
         if self.active is None:
             return EngineFigure(None, "no step was run yet")
         return self.active.peak_memory()
 
     def reset_peak_memory(self) -> None:
-        """The compiler's plan belongs to one program: there is nothing to reset."""
+        """Reset nothing: the compiler's plan belongs to one program."""
 
     def set_tf32(self, allowed: bool) -> None:
         """Set JAX's default for operations dispatched or traced from now on."""
@@ -283,7 +283,7 @@ def _matmul_precision(tf32: bool) -> str:
 
 
 def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
-    """(state, inputs, labels) → (next state, mean loss), pure."""
+    """Map (state, inputs, labels) to (next state, mean loss), purely."""
     import keras
 
     model, optimizer, loss_of = parts

@@ -37,7 +37,7 @@ class OwnParts(NamedTuple):
         return {"model": f"{parameters:,} parameters, a JAX step of your own"}
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of all gradients: one per parameter, in its type."""
+        """Count the bytes of all gradients: one per parameter, in its type."""
         return EngineFigure(
             float(sum(np.asarray(leaf).nbytes for leaf in _leaves(self.state[0]))), "a gradient a parameter"
         )

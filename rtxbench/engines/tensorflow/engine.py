@@ -64,7 +64,7 @@ class _TensorFlowStep:
         self._tf32 = precision_named(case.precision).tf32
         self._function = function
         self._scope = scope
-        """Where the function is called. Tracing forgets the device in force, so the call must name it: products would
+        """Device scope of the call. Tracing forgets the device in force, so the call must name it: products would
         else run on the process's default device, the GPU, for a case of the CPU."""
         self._concrete = concrete
         self._parts = parts
@@ -107,11 +107,11 @@ class _TensorFlowStep:
         return step_work(self._concrete.graph, static=self._tf.get_static_value)
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of model variables and optimizer slots, as every replica holds them."""
+        """Count the bytes of model variables and optimizer slots, as every replica holds them."""
         return self._parts.state_bytes()
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of one replica's gradients."""
+        """Count the bytes of one replica's gradients."""
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
@@ -241,7 +241,7 @@ class _TensorFlowEngine:
 
     @contextmanager
     def _as_trained(self, case: Case) -> Iterator[str]:
-        """The case's device and TF32 switch; yields the type of its products."""
+        """Set the case's device and TF32 switch; yield the type of its products."""
         precision = precision_named(case.precision)
         kept = self.tf.config.experimental.tensor_float_32_execution_enabled()
         self.set_tf32(precision.tf32)
@@ -252,7 +252,7 @@ class _TensorFlowEngine:
             self.set_tf32(kept)
 
     def peak_memory(self) -> EngineFigure:
-        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
+        """Read the allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._gpu_used:
             return EngineFigure(None, "TensorFlow's CPU allocator keeps no statistics")
         gpus = range(len(self.tf.config.list_physical_devices("GPU")))
@@ -279,7 +279,7 @@ STRATEGIES: Final = {"single": _TensorFlowEngine._build_single, "mirrored": _Ten
 
 
 def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = False) -> Callable[[Any, Any], Any]:
-    """One training step on one replica; returns its share of the mean loss over the global batch."""
+    """Run one training step on one replica; return its share of the mean loss over the global batch."""
     model, optimizer, loss_of = parts
     variables = model.trainable_variables
 

@@ -69,7 +69,7 @@ def _einsum(op: Any, static: Callable[[Any], Any]) -> float:
 
 
 def _convolution(output: list[int], kernel: list[int], *, depthwise: bool) -> float:
-    """``output`` is NHWC of the forward pass, ``kernel`` HWIO (depthwise: HWCM); layout only permutes the product."""
+    """Count the products; ``output`` is NHWC of the forward pass, ``kernel`` HWIO (depthwise: HWCM)."""
     taps = kernel[0] * kernel[1]
     return 2.0 * math.prod(output) * taps * (1 if depthwise else kernel[2])
 
@@ -93,7 +93,7 @@ def _filter_gradient(op: Any, static: Callable[[Any], Any]) -> float:
 
 
 def _held_shape(tensor: Any, static: Callable[[Any], Any]) -> list[int]:
-    """The shape a shape-valued tensor holds; gradients ask for it with ShapeN, which is not constant-folded."""
+    """Return the shape that a shape-valued tensor holds; gradients ask for it with ShapeN, not constant-folded."""
     if tensor.op.type in ("Shape", "ShapeN"):
         return list(tensor.op.inputs[tensor.value_index].shape.as_list())
     return [int(side) for side in static(tensor)]

@@ -63,7 +63,7 @@ class DdpStep:
         atexit.register(self.close)
 
     def _await_ranks(self, meeting: Path) -> None:
-        """Every rank has PyTorch imported before this one waits in a collective, where a dead rank would go unseen."""
+        """Wait until every rank has imported PyTorch: in a collective, a dead rank would go unseen."""
         deadline = time.monotonic() + _JOIN_LIMIT.total_seconds()
         while not all(_ready_file(meeting, number).exists() for number in range(1, self._case.device_count)):
             if any(rank.status() is not None for rank in self._ranks) or time.monotonic() > deadline:
@@ -71,7 +71,7 @@ class DdpStep:
             time.sleep(0.05)
 
     def activate(self) -> None:
-        """Every rank set its switches when it was built; a group trains one case only."""
+        """Switch nothing: every rank set its switches when it was built; a group trains one case only."""
 
     def run(self, steps: int) -> None:
         """Run ``steps`` steps on every rank; returns when all have finished the last one."""
@@ -87,15 +87,15 @@ class DdpStep:
         return self._replica.loss()
 
     def flops(self) -> EngineFigure:
-        """One rank's count times the ranks; made before the ranks' gradients were tied together."""
+        """Multiply one rank's count by the ranks; it was made before their gradients were tied together."""
         return self._replica.flops()
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of model variables and optimizer slots on one rank; each holds all of them."""
+        """Count the bytes of model variables and optimizer slots on one rank; each holds all of them."""
         return self._replica.state_bytes()
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of one rank's gradients."""
+        """Count the bytes of one rank's gradients."""
         return self._replica.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
@@ -194,7 +194,7 @@ def _run_together(torch: Any, replica: ReplicaStep | NativeStep, case: Case, ste
 
 
 def main(arguments: Sequence[str]) -> None:
-    """One further rank: run as many steps as rank 0 says, until it says none."""
+    """Run one further rank: as many steps as rank 0 says, until it says none."""
     os.environ["KERAS_BACKEND"] = "torch"
     import torch
 

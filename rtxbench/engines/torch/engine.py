@@ -53,13 +53,13 @@ class _TorchEngine:
         return known | {name: os.environ[name] for name in _SWITCHES if name in os.environ}
 
     def devices(self) -> list[Device]:
-        """The host, then every CUDA device."""
+        """List the host, then every CUDA device."""
         cuda = self._torch.cuda
         gpus = range(cuda.device_count() if cuda.is_available() else 0)
         return [Device("cpu", "cpu"), *(Device(f"cuda:{i}", "gpu", cuda.get_device_name(i)) for i in gpus)]
 
     def build(self, case: Case, seed: int) -> TrainStep:
-        """The step in this process, or rank 0 of a group of processes under ddp."""
+        """Build the step in this process, or rank 0 of a group of processes under ddp."""
         refuse(case)
         cuda = placement_named(case.placement).device_kind == "gpu"
         if cuda and not self._torch.cuda.is_available():
@@ -97,7 +97,7 @@ class _TorchEngine:
         return lambda array: self._torch.as_tensor(array.copy(), device=device).to(dtype)
 
     def peak_memory(self) -> EngineFigure:
-        """The allocator's peak on the busiest GPU; a CPU's keeps none."""
+        """Read the allocator's peak on the busiest GPU; a CPU's keeps none."""
         if not self._cuda_used:
             return EngineFigure(None, "PyTorch's CPU allocator keeps no statistics")
         gpus = range(self._torch.cuda.device_count())

@@ -149,13 +149,13 @@ class NativeStep:
         self._optimizer.zero_grad(set_to_none=True)
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of parameters, buffers and optimizer slots."""
+        """Count the bytes of parameters, buffers and optimizer slots."""
         slots = self._torch.utils._pytree.tree_leaves(self._optimizer.state_dict()["state"])
         tensors = [*self._model.parameters(), *self._model.buffers(), *slots]
         return EngineFigure(_bytes_of(self._torch, tensors), "sum over parameters, buffers and optimizer slots")
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of one replica's gradients."""
+        """Count the bytes of one replica's gradients."""
         trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         return EngineFigure(_bytes_of(self._torch, trained), "a dense gradient per trainable parameter")
 

@@ -121,11 +121,11 @@ class ReplicaStep:
                 variable.assign(value)
 
     def state_bytes(self) -> EngineFigure:
-        """Bytes of model variables and optimizer slots."""
+        """Count the bytes of model variables and optimizer slots."""
         return self._parts.state_bytes()
 
     def gradient_bytes(self) -> EngineFigure:
-        """Bytes of one replica's gradients."""
+        """Count the bytes of one replica's gradients."""
         return self._parts.gradient_bytes()
 
     def notes(self) -> dict[str, str]:
@@ -187,7 +187,7 @@ def _keras_replica(torch: Any, case: Case, workload: Workload, seed: int, share:
 
 
 def _keras_device(case: Case, index: int) -> str:
-    """Keras moves a new parameter to the device in force; ``cpu:0`` is not ``cpu`` to it, and the copy no parameter."""
+    """Work around Keras, which takes ``cpu:0`` and ``cpu`` for different devices and would train a copy."""
     return f"gpu:{index}" if placement_named(case.placement).device_kind == "gpu" else "cpu"
 
 

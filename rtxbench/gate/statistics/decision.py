@@ -46,7 +46,7 @@ __all__ = [
 GateOutcome: TypeAlias = Literal["pass", "regression", "inconclusive"]
 
 DEFAULT_MARGINS: Final = {"step time": 0.05, "peak memory": 0.03, "first step": 0.25}
-"""What is gated, and the increase that must not go through."""
+"""Gated quantity → the increase that must not go through."""
 
 FAIL_EVIDENCE: Final = 100.0
 """e-value that fails a candidate: at most one false alarm in a hundred gates of unchanged code."""
@@ -60,7 +60,7 @@ LAUNCHES_MOST: Final = 16
 LAUNCHES_TO_FAIL: Final = 6
 """Launches from which a time fails that a state of the machine could explain."""
 MODE_LOG_RATIO: Final = 0.15
-"""What such a state can make of a time: 1.16 times."""
+"""Factor that such a state can put on a time: 1.16."""
 _GAP_LEAST: Final = 0.1
 _GAP_SHARE: Final = 0.6
 """Two groups of launches at least this far apart, and by this share of the increase, may be two states."""
@@ -114,7 +114,7 @@ def decide(
 
 
 def combined_outcome(outcomes: Sequence[GateOutcome]) -> GateOutcome:
-    """One outcome for several cases: any regression fails, else any inconclusive is inconclusive."""
+    """Combine the outcomes of several cases: any regression fails, else any inconclusive is inconclusive."""
     for worst in ("regression", "inconclusive"):
         if worst in outcomes:
             return worst

@@ -61,7 +61,7 @@ def look(log_ratios: Sequence[float], margin_ratio: float) -> Look:
 
 
 def anytime_estimate(log_ratios: Sequence[float], least: float = 20.0) -> Estimate:
-    """The mean with an interval that holds whenever one looks: its ends are the values with evidence ``least`` against.
+    """Return the mean with an interval that holds whenever one looks: its ends have evidence ``least`` against.
 
     Two-sided 90 % at 20. So the upper end lies below a margin exactly when the evidence for "within the margin" has
     reached ``least``. Below three launches the bounds are ``None``.
@@ -123,7 +123,7 @@ def _table(launches: int) -> NDArray[np.float64]:
 
 
 def _log_e(t: float, freedom: int, root: float) -> float:
-    """The integral over effect δ = tan φ and, inside it, over u = √χ²: ∫ u^ν exp(-(u - λz)²/2) du, z = t/√(t² + ν)."""
+    """Integrate over effect δ = tan φ and, inside it, over u = √χ²: ∫ u^ν exp(-(u - λz)²/2) du, z = t/√(t² + ν)."""
     z_squared = t * t / (t * t + freedom)
     shift = root * np.tan((_EFFECT_NODES + 1.0) * math.pi / 4.0)
     centre = shift * math.copysign(math.sqrt(z_squared), t)

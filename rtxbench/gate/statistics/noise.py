@@ -66,7 +66,7 @@ class LaunchRegime(NamedTuple):
     mode_share: float = 0.0
     """Share of processes that fall into a slower mode (memory layout, thread placement)."""
     mode_size: float = 0.15
-    """How much slower it is, log scale."""
+    """Slow-down, log scale."""
     persistence: float = 0.0
     """Chance that an arm keeps its mode from one launch to the next rather than draws one; then all processes of a
     launch are in it. At 0 each process draws its own."""
@@ -164,7 +164,7 @@ def _machine(regime: NoiseRegime, shape: tuple[int, int, int], generator: np.ran
 
 
 def _bursts(regime: NoiseRegime, shape: tuple[int, int, int], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Two-state Markov chain (calm, burst), each burst of its own exponential strength."""
+    """Draw from a two-state Markov chain (calm, burst), each burst of its own exponential strength."""
     slowdown = np.zeros(shape)
     if regime.burst_share == 0.0:
         return slowdown

@@ -188,7 +188,7 @@ def _present(launches: Sequence[Sequence[float]]) -> RuleRate:
 def former_replay(
     log_ratios: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]
 ) -> tuple[GateOutcome, int]:
-    """The first edition's rule, kept as the line to beat: a screen at 3, 5, 8 and 12 launches, 5 more to confirm."""
+    """Replay the first edition's rule, the line to beat: a screen at 3, 5, 8 and 12 launches, 5 more to confirm."""
     suspicious, margin = float(np.log1p(margin_ratio / 2)), float(np.log1p(margin_ratio))
     for launches, alpha in ((3, 0.001), (5, 0.002), (8, 0.003), (12, 0.004)):
         seen = log_ratios[:launches]
@@ -221,7 +221,7 @@ def compare_min_alarm(stored_min_s: float, now_min_s: float, limit_ratio: float 
 
 
 def _stored_baseline_alarms(logs: NDArray[np.float64]) -> int:
-    """The baseline's blocks of another gate (another session, one launch) against this gate's candidate blocks."""
+    """Hold the baseline's blocks of another gate against this gate's candidate blocks."""
     blocks = np.exp(logs[:, 0])
     stored = np.roll(blocks[:, :, 0, :], 1, axis=0).reshape(len(logs), -1).min(axis=1)
     now = blocks[:, :, 1, :].reshape(len(logs), -1).min(axis=1)

@@ -52,12 +52,12 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """What tells this arm from the others of its pairing."""
+        """Name of the arm, unique in its pairing."""
         return self.name or self.case.label
 
 
 def in_turn(items: Sequence[_Item], turn: int) -> list[_Item]:
-    """The items with another one first each turn: arms take turns at being started, warmed up and timed first."""
+    """Rotate the items by ``turn``, so that a different one is started, warmed up and timed first each time."""
     first = turn % len(items)
     return [*items[first:], *items[:first]]
 
@@ -70,7 +70,7 @@ LaunchSource = Callable[[Sequence[Arm]], Workers]
 
 
 def start_workers(arms: Sequence[Arm]) -> Workers:
-    """One process per distinct spec, and one of its own for every isolated arm; returns when all are ready.
+    """Start one process per distinct spec, and one for every isolated arm; return when all are ready.
 
     Raises:
         UnavailableError: an engine cannot start.
@@ -81,7 +81,7 @@ def start_workers(arms: Sequence[Arm]) -> Workers:
 
 
 def end_workers(workers: Workers, how: Callable[[WorkerProcess], None] = lambda worker: worker.kill()) -> None:
-    """End each process once, at once unless told ``how``."""
+    """Stop every distinct worker once; kill it unless ``how`` says otherwise."""
     for worker in {id(worker): worker for worker in workers.values()}.values():
         how(worker)
 
@@ -95,7 +95,7 @@ class ToCome(NamedTuple):
 
 
 class WorkersAhead:
-    """`start_workers` for launches that are announced: on the CPU, two sets are started at once.
+    """Start workers ahead of their launches: on the CPU, the next launch's processes start together with this one's.
 
     Importing a framework, and tracing a model after it, keeps one core busy for seconds and leaves the others idle, so
     two sets get ready in the time of one, be they of one group or of two. Both are ready before anything is measured;
@@ -117,7 +117,7 @@ class WorkersAhead:
         self._to_come = deque(launches)
 
     def __call__(self, arms: Sequence[Arm]) -> Workers:
-        """The workers of the next launch.
+        """Return the workers of the next launch.
 
         Raises:
             UnavailableError: an engine cannot start.

@@ -48,12 +48,12 @@ class LiveArm:
 
     @property
     def key(self) -> str:
-        """What tells it from the other arms."""
+        """Name of the arm, unique in its pairing."""
         return self.result.arm.key
 
     @property
     def device_kind(self) -> str:
-        """Where it computes: cpu or gpu."""
+        """Kind of device it computes on: cpu or gpu."""
         return placement_named(self.result.arm.case.placement).device_kind
 
     def timed(self, steps: int, lead_in: int = 0) -> tuple[int, int]:

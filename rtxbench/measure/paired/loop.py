@@ -60,7 +60,7 @@ class GroupRun:
         self._profile = profile
         self._start = start
         self.adaptive = profile.adaptive
-        """Whether the number of launches depends on what they show."""
+        """Return whether the number of launches depends on what they show."""
         self._seed = seed
         self._watch = watch
         self._made = 0
@@ -72,7 +72,7 @@ class GroupRun:
 
     @property
     def over(self) -> bool:
-        """Whether every arm was given up."""
+        """Return whether every arm was given up."""
         return not self._alive
 
     @property
@@ -102,7 +102,7 @@ class GroupRun:
         self.longest_s = max(self.longest_s, took_s - (self._stretches_s() - before_s))
 
     def _stretches_s(self) -> float:
-        """Seconds of long runs alone: these come once, so the next launch will not take them."""
+        """Sum the seconds of long runs alone: these come once, so the next launch will not take them."""
         stretches = [result.stretch for result in self.pairing.results if result.stretch is not None]
         return sum(s.discarded_s + (s.blocks_ns[-1][1] - s.blocks_ns[0][0]) / 1e9 for s in stretches)
 

@@ -32,7 +32,7 @@ class ArmResult:
     failure: RtxbenchError | None = None
     missing: dict[str, str] = field(default_factory=dict)
     peak_method: str | None = None
-    """How the peaks of its launches were obtained."""
+    """Method by which the peaks of its launches were obtained."""
     alone_peak_bytes: float | None = None
     """From an extra process, where no launch showed it."""
     stretch: Stretch | None = None

@@ -29,7 +29,7 @@ class Track(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it can run any more: every arm has failed."""
+        """Return whether nothing of it can run any more: every arm has failed."""
 
     @property
     def spent_s(self) -> float:

@@ -48,7 +48,7 @@ class Sheet:
         weight: str = "normal",
         room: float | None = None,
     ) -> None:
-        """One line of text, vertically centred on ``y``; cut in its middle where it needs more than ``room`` inches."""
+        """Draw one line of text, vertically centred on ``y``; cut in its middle beyond ``room`` inches."""
         shown = text if room is None else _fitted(text, room, size)
         place: dict[str, Any] = {
             "transform": self.figure.dpi_scale_trans,
@@ -59,7 +59,7 @@ class Sheet:
         self.figure.text(x, self.height_in - y, shown, size=size, color=color, weight=weight, **place)
 
     def bar(self, x: float, y: float, width: float, height: float, color: str, **style: Any) -> None:
-        """A rectangle from its upper left corner (``x``, ``y``). ``style``: properties of matplotlib's patch."""
+        """Draw a rectangle from its upper left corner (``x``, ``y``). ``style``: properties of matplotlib's patch."""
         from matplotlib.patches import Rectangle
 
         corner = (x, self.height_in - y - height)
@@ -67,7 +67,7 @@ class Sheet:
         self.figure.add_artist(Rectangle(corner, width, height, **{**look, **style}))
 
     def dot(self, x: float, y: float, radius: float, color: str, **style: Any) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         from matplotlib.patches import Circle
 
         self.figure.add_artist(Circle((x, self.height_in - y), radius, **{**self._look(facecolor=color), **style}))
@@ -84,7 +84,7 @@ class Sheet:
             self.figure.add_artist(LineCollection(paths, **{**look, **style}))
 
     def line(self, points: Sequence[tuple[float, float]], color: str, width: float, **style: Any) -> None:
-        """One line through ``points``, ``width`` points wide."""
+        """Draw one line through ``points``, ``width`` points wide."""
         from matplotlib.lines import Line2D
 
         xs, ys = zip(*points, strict=True)
@@ -92,7 +92,7 @@ class Sheet:
         self.figure.add_artist(Line2D(xs, [self.height_in - y for y in ys], **{**look, **style}))
 
     def area(self, points: Sequence[tuple[float, float]], color: str, **style: Any) -> None:
-        """A filled polygon with these corners."""
+        """Draw a filled polygon with these corners."""
         from matplotlib.patches import Polygon
 
         corners = [(x, self.height_in - y) for x, y in points]
@@ -100,7 +100,7 @@ class Sheet:
 
 
 def _fitted(text: str, room: float, size: float) -> str:
-    """``text`` without its middle where it is too long."""
+    """Cut the middle out of ``text`` where it is too long."""
     count = int(room / (_CHARACTER_IN * size / 9.5))
     if len(text) <= count:
         return text

@@ -93,7 +93,7 @@ class Drawing:
 
 
 def draw(figure: Figure) -> Drawn:
-    """The figure as SVG and PNG; the same input gives the same bytes."""
+    """Draw the figure as SVG and PNG; the same input gives the same bytes."""
     with theme():
         drawing = figure.build()
         svg, png = io.StringIO(), io.BytesIO()

@@ -119,14 +119,14 @@ def theme() -> Iterator[None]:
 
 
 def new_figure(height_in: float) -> Figure:
-    """An empty figure of page width that lays itself out, free of pyplot's global state."""
+    """Make an empty figure of page width that lays itself out, free of pyplot's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(PAGE_WIDTH_IN, height_in), layout="constrained")
 
 
 def precision_color(precision: str) -> str:
-    """The precision's fixed colour; grey for one without."""
+    """Return the precision's fixed colour; grey for one without."""
     return PRECISION_COLORS.get(precision, "#7a7a7a")
 
 
@@ -142,6 +142,6 @@ def strip_frame(axes: Axes, *, grid: str | None = "x") -> None:
 
 
 def legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """One legend for the whole figure, above it, in one row where it fits."""
+    """Put one legend for the whole figure above it, in one row where it fits."""
     if handles:
         figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(handles)), handlelength=1.2)

@@ -35,7 +35,7 @@ class LatencySeries(NamedTuple):
 
 
 def dots(rows: Sequence[DotRow], axis: str, scale: float = 1.0) -> Figure:
-    """Every seed as a dot, the mean with its 95 % interval beneath. Rows top to bottom."""
+    """Draw every seed as a dot, the mean with its 95 % interval beneath. Rows top to bottom."""
     figure = new_figure(0.9 + _ROW_IN * max(2, len(rows)))
     axes = figure.subplots()
     for position, row in enumerate(rows):

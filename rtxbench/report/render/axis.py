@@ -82,7 +82,7 @@ def _ticks(domain: _Domain) -> Iterable[Tick]:
 
 
 def strips(card: VerdictCard) -> list[Strip | None]:
-    """One strip for the whole verdict and one per part, on one scale; ``None`` without an estimate."""
+    """Draw a strip for the whole verdict and one per part, on one scale; ``None`` without an estimate."""
     verdicts = (card.verdict, *card.parts)
     domain = _card_domain(verdicts)
     return [_verdict_strip(verdict, domain) for verdict in verdicts]

@@ -33,11 +33,11 @@ class Facets:
         ]
 
     def numbers(self, facets: Sequence[str]) -> str:
-        """The numbers of one row's values, space-separated: ``f0-3 f1-0 f2-0``."""
+        """Write the numbers of one row's values, space-separated: ``f0-3 f1-0 f2-0``."""
         return " ".join(f"f{place}-{self._values[place].index(value)}" for place, value in enumerate(facets))
 
     def chips(self) -> Markup:
-        """One row of chips per facet that has a choice; nothing where there is none."""
+        """Write one row of chips per facet that has a choice; nothing where there is none."""
         from markupsafe import Markup
 
         sets = []
@@ -53,7 +53,7 @@ class Facets:
         )
 
     def style(self) -> Markup:
-        """One rule per chip."""
+        """Write one rule per chip."""
         from markupsafe import Markup
 
         rules = [

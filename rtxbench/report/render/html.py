@@ -123,7 +123,7 @@ def _prose(text: str) -> Markup:
 
 
 _SEPARATOR: Final = re.compile(r"(?<=\w[/-])(?=\w)")
-"""Where a case's label or a path may break: after what separates its words, not before an option's name."""
+"""Places where a case's label or a path may break: after what separates its words, not before an option's name."""
 
 
 def _code(text: str) -> Markup:
@@ -186,7 +186,7 @@ _PAGE_COLORS: Final = {
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """A figure's SVG made fit for the page: no preamble, ids of its own, the page's ink and paper.
+    """Make a figure's SVG fit for the page: no preamble, ids of its own, the page's ink and paper.
 
     Args:
         svg: as written by matplotlib.

@@ -39,7 +39,7 @@ class Report(NamedTuple):
     """The page first, then Markdown, data, figures."""
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
-    """What a reader of the terminal should know, for example a results file that was cut short."""
+    """Remarks for a reader of the terminal, for example a results file that was cut short."""
 
 
 class LoadedRuns(NamedTuple):
@@ -98,7 +98,7 @@ def build_context(
     unreadable: Sequence[RecordError] = (),
     excerpt: str = "",
 ) -> Context:
-    """The runs as frames, and every claim judged on them.
+    """Gather the runs as frames, and every claim judged on them.
 
     Args:
         runs: what to report on.

@@ -42,7 +42,7 @@ _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")
 
 
 def render_markdown(title: str, views: Sequence[View], figure_folder: str) -> str:
-    """The report as GitHub-flavoured Markdown; figures are linked as PNG under ``figure_folder``."""
+    """Write the report as GitHub-flavoured Markdown; figures are linked as PNG under ``figure_folder``."""
     parts = [f"# {escape_markdown(title)}"]
     for view in views:
         for section in view.sections:
@@ -52,7 +52,7 @@ def render_markdown(title: str, views: Sequence[View], figure_folder: str) -> st
 
 
 def escape_markdown(text: str) -> str:
-    """``text`` as one line that Markdown shows as it is, its backticked pieces as code."""
+    """Write ``text`` as one line that Markdown shows as it is, its backticked pieces as code."""
     return "".join(
         _code(piece) if is_code else _escaped(piece) for is_code, piece in code_spans(" ".join(text.split()))
     )
@@ -202,7 +202,7 @@ _RENDERERS: Final[dict[type[Block], Callable[[Any, str], str]]] = {
 
 
 def render_csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV with a header; text that a spreadsheet would run as a formula is defused."""
+    """Write a frame as CSV with a header; text that a spreadsheet would run as a formula is defused."""
     safe = frame.copy()
     for name in safe.columns:
         if safe[name].dtype == "string":

@@ -30,7 +30,7 @@ class LogRatio(NamedTuple):
     """Largest step between neighbouring launches of one run, log units: what a state of the machine may have made."""
 
     def interval(self, confidence: float) -> Estimate:
-        """The ratio with its two-sided interval."""
+        """Return the ratio with its two-sided interval."""
         half = student_t(0.5 + confidence / 2, self.degrees) * self.error
         low, high = math.exp(self.value - half), math.exp(self.value + half)
         return Estimate(value=math.exp(self.value), low=low, high=high, n=self.replicates, confidence=confidence)
@@ -41,7 +41,7 @@ class LogRatio(NamedTuple):
 
 
 def log_ratio_of(record: RatioRecord) -> LogRatio:
-    """The mean over one run's replicates, at least two.
+    """Average one run's replicates, at least two.
 
     An interval that was widened because the run stopped when it looked narrow stays as much wider.
     """
@@ -61,7 +61,7 @@ def widening(record: RatioRecord) -> float:
 
 
 def combine_runs(runs: Sequence[LogRatio]) -> LogRatio:
-    """One log-ratio from those of several runs; the one itself where there is one.
+    """Combine the log-ratios of several runs into one; a single one stays as it is.
 
     Where the runs differ by no more than their own errors explain, all replicates speak together. Otherwise the ratio
     changes from run to run, and only the runs count: the degrees of freedom are their number less one.

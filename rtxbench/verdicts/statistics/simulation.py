@@ -60,7 +60,7 @@ def _normal(sd: float) -> _Draw:
 
 
 def _unlike(generator: np.random.Generator, comparisons: int, launches: int) -> NDArray[np.float64]:
-    """Each comparison with a spread of its own, as the records' are: prior degrees 4.8, standard deviation 2.75 %."""
+    """Draw for each comparison a spread of its own, as the records': prior degrees 4.8, standard deviation 2.75 %."""
     sds = 0.0275 * np.sqrt(4.8 / generator.chisquare(4.8, (comparisons, 1)))
     return np.asarray(generator.normal(0.0, 1.0, (comparisons, launches)) * sds)
 
@@ -80,7 +80,7 @@ def _bimodal(persistence: float) -> _Draw:
 
 
 def _session(generator: np.random.Generator, comparisons: int, launches: int) -> NDArray[np.float64]:
-    """The hour shifts a comparison's launches together by 1.5 %, beside 1.5 % of each launch."""
+    """Shift a comparison's launches together by 1.5 %, beside 1.5 % of each launch."""
     hour = generator.normal(0.0, 0.015, (comparisons, 1))
     return np.asarray(hour + generator.normal(0.0, 0.015, (comparisons, launches)))
 
@@ -185,7 +185,7 @@ def false_rates(
 def verdict_table(
     verdicts: int = 2000, truths: tuple[float, ...] = (0.5, 0.9, 1.0, 1.2, 1.5), seed: int = 22
 ) -> list[tuple[VerdictRate, VerdictRate, list[VerdictRate]]]:
-    """Every rule in every regime: the two false rates on its lines, then what it does at the given truths.
+    """Simulate every rule in every regime: the false rates on its two lines, then what it does at the given truths.
 
     The rules of one regime see the same launches, so that their difference is no luck of the draw.
     """
@@ -199,7 +199,7 @@ def verdict_table(
 
 
 def render_verdict_table(verdicts: int) -> Table:
-    """The table as ``rtxbench selftest statistics`` prints it."""
+    """Draw the table as ``rtxbench selftest statistics`` prints it."""
     from rich.table import Table
 
     rows = verdict_table(verdicts)

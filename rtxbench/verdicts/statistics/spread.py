@@ -48,7 +48,7 @@ def spread_of(logs: Sequence[LogRatio]) -> Spread:
 
 
 def _deviation(variance: float) -> float:
-    """A variance left over after a subtraction may fall below zero: nothing is left then."""
+    """Take the root of a variance; one that a subtraction left below zero is none."""
     return math.sqrt(max(0.0, variance))
 
 

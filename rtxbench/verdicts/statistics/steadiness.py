@@ -31,7 +31,7 @@ def ratio_trends(baseline: Measurement, candidate: Measurement) -> bool | None:
 
 
 def ratio_trend_p_value(baseline: Measurement, candidate: Measurement) -> float | None:
-    """Two-sided p value of "no trend": Theil-Sen slope of the rounds' log-ratios per launch, then t over launches."""
+    """Test for "no trend", two-sided: Theil-Sen slope of the rounds' log-ratios per launch, then t over launches."""
     from scipy.special import stdtr
 
     if len(baseline.launches) != len(candidate.launches):
@@ -60,7 +60,7 @@ def _slopes(baselines: Sequence[Launch], candidates: Sequence[Launch]) -> NDArra
 
 
 def _log_steps(pairs: Sequence[tuple[Launch, Launch]], arm: int) -> NDArray[np.float64]:
-    """Mean log seconds per step of the two blocks of every round, shape (launches, rounds)."""
+    """Average the log seconds per step of the two blocks of every round, shape (launches, rounds)."""
     blocks = np.array([pair[arm].blocks_ns for pair in pairs], dtype=np.float64)
     steps = np.array([pair[arm].steps_per_block for pair in pairs])
     logs = np.log((blocks[..., 1] - blocks[..., 0]) / 1e9 / steps[:, None])

@@ -65,7 +65,7 @@ def answers_section(context: Context) -> Section:
 
 
 def machine_facts(environment: Environment) -> str:
-    """The machine in one line: ``Intel Xeon 2.50 GHz · 2 cores · no NVIDIA GPU · TensorFlow 2.21``."""
+    """Describe the machine in one line: ``Intel Xeon 2.50 GHz · 2 cores · no NVIDIA GPU · TensorFlow 2.21``."""
     cpu = environment.cpu
     facts = [plural(cpu.usable_cores or cpu.logical_cores, "core")]
     facts += [cpu.name] if environment.gpus else ["no NVIDIA GPU"]

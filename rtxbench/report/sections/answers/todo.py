@@ -61,7 +61,7 @@ def _records(runs: Sequence[LoadedRun]) -> _Machine:
 
 
 def _differ(record: RatioRecord) -> frozenset[str]:
-    """The fields in which the two cases of a pair differ."""
+    """Return the fields in which the two cases of a pair differ."""
     return frozenset(
         name for name in record.baseline.__struct_fields__
         if getattr(record.baseline, name) != getattr(record.candidate, name)
@@ -118,7 +118,7 @@ def _engine(own: _Machine) -> Iterable[_Found]:
 
 
 def _input(own: _Machine) -> Iterable[_Found]:
-    """The input pipeline that costs most, beside the best one that does the same."""
+    """Find the input pipeline that costs most, beside the best one that does the same."""
     kept = [o for o in own.observations if o.metric == "training_speed_kept_ratio" and "pipeline" in o.labels]
     kept = [o for o in kept if o.estimate is not None]
     speeds = {o.labels["pipeline"]: o.estimate.value for o in kept if o.estimate is not None}

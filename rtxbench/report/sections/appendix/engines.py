@@ -38,7 +38,7 @@ def engines_section(context: Context) -> Section | None:
 
 
 def _latest_pairs(context: Context, records: Callable[[LoadedRun], Iterable[Record]]) -> dict[str, list[RatioRecord]]:
-    """Machine → the latest throughput ratio of each pair of cases, among those ``records`` of each run."""
+    """Map each machine to the latest throughput ratio of each pair of cases, among those ``records`` of each run."""
 
     def throughputs(loaded: LoadedRun) -> list[RatioRecord]:
         return [r for r in records(loaded) if isinstance(r, RatioRecord) and r.metric == "throughput"]
@@ -114,7 +114,7 @@ def _engine_words(case: Case) -> str:
 
 
 def _scales(ratio: RatioRecord) -> bool:
-    """One device against several of the same machine, for speed: logical devices prove function only."""
+    """Return whether one device stands against several of the same machine, for speed, not for function."""
     several = ratio.candidate.device_count > ratio.baseline.device_count == 1
     return several and not is_functional_check(ratio.candidate.placement)
 
@@ -161,7 +161,7 @@ def _scaling_row(ratio: RatioRecord, share: AllReduceShare | None) -> tuple[Cell
 
 
 def _all_reduce_cell(share: AllReduceShare | None) -> Cell | str:
-    """A computed share carries the badge of what was not measured; an unknown one its reason."""
+    """Write a computed share with the badge of what was not measured; an unknown one with its reason."""
     if share is None:
         return Cell("none", note="no gradients are summed")
     if share.ratio is None:

@@ -25,7 +25,7 @@ _MOST_TICKS: Final = 14
 
 
 def history_section(context: Context) -> Section | None:
-    """Every series of at least two points, longest first; ``None`` where there is none."""
+    """Draw every series of at least two points, longest first; ``None`` where there is none."""
     every = [series for series in history_series(context.runs) if len(series.points) >= _LEAST_POINTS][:_MOST_SERIES]
     blocks: list[Block] = []
     for machine, heading in machine_headings(context, {series.machine for series in every}):
@@ -84,7 +84,7 @@ def _commit_axis(axes: object, points: Sequence[Point]) -> None:
 
 
 def _levels(series: Series) -> list[tuple[int, int, float]]:
-    """(first point, end, mean log-ratio) of each level."""
+    """Return (first point, end, mean log-ratio) of each level."""
     found = [step.first_point for step in series.steps]
     means = levels([point.log_ratio.value for point in series.points], found)
     ends = itertools.pairwise([0, *found, len(series.points)])

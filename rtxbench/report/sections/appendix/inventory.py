@@ -51,7 +51,7 @@ def _gaps(context: Context, machine: str) -> dict[str, list[str]]:
 
 
 def machines_section(context: Context) -> Section:
-    """The environment of each machine, side by side."""
+    """Lay the environments of the machines side by side."""
     focus = context.machines[context.focus]
     machines = list(context.machines.values())
     if len(machines) > _MOST_COLUMNS:
@@ -121,7 +121,7 @@ def _gpu_cell(machine: Environment) -> Cell:
 
 
 def _gpu_facts(gpu: Gpu) -> str:
-    """One GPU's facts in one line; what is missing says why."""
+    """Write one GPU's facts in one line; a missing one says why."""
     facts = [f"GPU {gpu.index}"]
     if gpu.memory_bytes is not None:
         facts.append(format_bytes(gpu.memory_bytes))
@@ -157,7 +157,7 @@ _RUN_COLUMNS: Final = (
 
 
 def runs_section(context: Context) -> Section:
-    """Every results file read, with its command; a file cut short by a kill is named."""
+    """List every results file read, with its command; a file cut short by a kill is named."""
     blocks: list[Block] = [
         Paragraph(
             f"{loaded.path.name} ends in an unfinished line: the run was stopped while it wrote. Its "
@@ -203,7 +203,7 @@ def _run_row(loaded: LoadedRun) -> tuple[Cell | str, ...]:
 
 
 def _flag_rows(context: Context) -> tuple[tuple[Cell | str, ...], ...]:
-    """Every kind of flag with how many records carry it and one of its details."""
+    """Count the records that carry each kind of flag, with one of its details."""
     flags: dict[tuple[str, str], list[Flag]] = {}
     for loaded in context.runs:
         for record in loaded.records:

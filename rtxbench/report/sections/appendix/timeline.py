@@ -75,7 +75,7 @@ class _Lane(NamedTuple):
 
 
 def timeline_section(context: Context) -> Section | None:
-    """The latest recorded run of each machine. ``None`` where no run has a trace beside it."""
+    """Draw the latest recorded run of each machine. ``None`` where no run has a trace beside it."""
     latest: dict[str, tuple[LoadedRun, Path]] = {}
     for loaded in context.runs:
         path = loaded.path.with_suffix(".trace.jsonl")
@@ -206,7 +206,7 @@ def _draw_legend(sheet: Sheet, track: _Lane) -> None:
 
 
 def _draw_lanes(sheet: Sheet, lanes: Sequence[Lane], axis: _TimeAxis, top: float) -> None:
-    """Every timed block as a tick in its precision's colour; each workload's name where it begins."""
+    """Draw every timed block as a tick in its precision's colour; each workload's name where it begins."""
     for lane in lanes:
         ticks = [(axis.at((a + b) / 2), top + 0.28, axis.at((a + b) / 2), top + 0.42) for a, b in lane.blocks_ns]
         sheet.lines(ticks, precision_color(lane.precision), 1.0)

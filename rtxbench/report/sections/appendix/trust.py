@@ -37,7 +37,7 @@ class _Check(NamedTuple):
 
     title: str
     true_ratio: float | None
-    """What an instrument without fault would show on a machine without noise; ``None`` where nobody knows."""
+    """Ratio that an instrument without fault would show on a machine without noise; ``None`` where nobody knows."""
     meaning: str
 
 
@@ -83,7 +83,7 @@ def _machine(context: Context, machine: str) -> list[Block]:
 
 
 def _latest(runs: Sequence[LoadedRun]) -> list[RatioRecord]:
-    """The latest pair of each check and case."""
+    """Return the latest pair of each check and case."""
     pairs = [r for loaded in runs for r in loaded.meant_for("harness") if isinstance(r, RatioRecord)]
     return latest_of(pairs, lambda record: (record.group, record.candidate, record.baseline))
 
@@ -96,7 +96,7 @@ def _check_of(record: RatioRecord) -> _Check:
 
 
 def _workload(record: RatioRecord) -> str:
-    """The workload behind the pair; a bare loop's own name is that of its function."""
+    """Return the workload behind the pair; a bare loop's own name is that of its function."""
     names = (record.group.partition("/")[2], record.candidate.workload)
     return next(name for name in names if name)
 

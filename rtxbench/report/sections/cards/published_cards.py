@@ -22,7 +22,7 @@ _MODELS: Final = {
 
 
 def published_section(context: Context) -> Section | None:
-    """One part per claim that looks beyond its machine; nothing of it enters a verdict. ``None`` without any."""
+    """Make a part per claim that looks beyond its machine; nothing of it enters a verdict. ``None`` without any."""
     blocks = [block for claim in context.claims.values() if claim.elsewhere for block in _claim(claim, claim.elsewhere)]
     title = "Measured and published by others"
     return Section(id="published", title=title, blocks=tuple(blocks)) if blocks else None
@@ -68,7 +68,7 @@ def _throughput_cell(figure: CardFigure) -> Cell | str:
 
 
 def _memory(wanted: Elsewhere) -> list[Block]:
-    """One row per memory size: which of the claim's models it holds."""
+    """Return one row per memory size: which of the claim's models it holds."""
     if not wanted.memory_models:
         return []
     columns = (Column("Memory"), Column("Fits"), Column("Tight"), Column("Does not fit"))

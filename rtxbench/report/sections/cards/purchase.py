@@ -91,7 +91,7 @@ def purchase_section(context: Context) -> Section | None:
 
 
 def _answer_blocks(advice: Advice) -> list[Block]:
-    """The answer in a sentence, what it cannot be told from, and the three alternatives with what speaks for each."""
+    """Write the answer in a sentence, what it cannot be told from, and three alternatives with what speaks for each."""
     from rtxbench.advice.sentence import short_name
 
     said = [advice.answer]
@@ -107,7 +107,7 @@ def _answer_blocks(advice: Advice) -> list[Block]:
 
 
 def _own_blocks(answers: Mapping[str, Advice]) -> list[Block]:
-    """One's own machines beside the ranked stack: measured, and in words why they are not ranked with it."""
+    """List one's own machines beside the ranked stack: measured, and in words why they are not ranked with it."""
     rows = [
         (
             option.name.removesuffix(" (yours)"),

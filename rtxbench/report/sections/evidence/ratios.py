@@ -94,13 +94,13 @@ def case_words(text: str, *, plain: bool) -> str:
 
 
 def differing(record: RatioRecord) -> frozenset[str]:
-    """The fields in which the two cases of a pair differ."""
+    """Return the fields in which the two cases of a pair differ."""
     names = record.baseline.__struct_fields__
     return frozenset(name for name in names if getattr(record.baseline, name) != getattr(record.candidate, name))
 
 
 def _latest(context: Context) -> dict[str, list[RatioRecord]]:
-    """Machine → the latest record of each pair and metric; the reader's own machine comes first."""
+    """Map each machine to the latest record of each pair and metric; the reader's own machine comes first."""
     latest = latest_by_machine(
         context.runs,
         lambda loaded: loaded.of_kind(RatioRecord),

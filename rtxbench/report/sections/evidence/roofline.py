@@ -35,7 +35,7 @@ class RooflinePoint(NamedTuple):
 def draw_roofline(
     points: Sequence[RooflinePoint], gemm_flop_per_s: Mapping[str, float], memory_bytes_per_s: float
 ) -> Figure:
-    """One panel; colour and shape are the precision, as at its roof, and each point has its name beside it.
+    """Draw one panel; colour and shape are the precision, as at its roof, and each point has its name beside it.
 
     Args:
         points: at least one.

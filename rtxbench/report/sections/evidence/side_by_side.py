@@ -51,7 +51,7 @@ class _Machine(NamedTuple):
     """Workload → row of the cases frame."""
     price_usd: float | None
     is_here: bool
-    """Whether it is the reader's machine."""
+    """Set for the machine of the reader."""
 
 
 class _Standing(NamedTuple):
@@ -138,7 +138,7 @@ def _blocks(context: Context, precision: str, entries: Sequence[_Machine]) -> li
 
 
 def _group(title: str, standings: Sequence[_Standing]) -> tuple[str, Sequence[_Standing]]:
-    """A chart's rows, sorted: all of a few; of many the ends, and where the reader's machine stands among them."""
+    """Sort a chart's rows: all of a few; of many the ends, and where the reader's machine stands among them."""
     if len(standings) <= _MOST_ROWS:
         return title, standings
     here = [number for number, standing in enumerate(standings) if standing.entry.is_here]
@@ -150,7 +150,7 @@ def _group(title: str, standings: Sequence[_Standing]) -> tuple[str, Sequence[_S
 
 
 def _reference(context: Context, entries: Sequence[_Machine]) -> _Machine:
-    """The reader's machine where it has one device in the list; else the entry with most workloads."""
+    """Choose the reader's machine where it has one device in the list; else the entry with most workloads."""
     own = [entry for entry in entries if entry.machine == context.focus]
     return max(own or entries, key=lambda entry: (entry.device_count == 1, len(entry.cases)))
 

@@ -42,12 +42,12 @@ class _Topic(NamedTuple):
         ]
 
     def first(self, metric: str, **labels: str) -> Observation | None:
-        """The first of them."""
+        """Return the first of them."""
         return next(iter(self.of(metric, **labels)), None)
 
     @property
     def reasons(self) -> list[str]:
-        """Why figures are missing, each once."""
+        """Reasons why figures are missing, each once."""
         found = [
             f"{' '.join(record.labels.get(n, '') for n in ('arm', 'format', 'pipeline')).strip() or record.metric}: "
             f"{record.reason}"
@@ -58,7 +58,7 @@ class _Topic(NamedTuple):
 
 
 def claims_section(context: Context) -> Section | None:
-    """One part per claim that a trial measured. ``None`` where there is none."""
+    """Make one part per claim that a trial measured. ``None`` where there is none."""
     blocks: list[Block] = []
     for claim, build in _PARTS.items():
         topics = _topics(context, claim)
@@ -79,7 +79,7 @@ def claims_section(context: Context) -> Section | None:
 
 
 def _topics(context: Context, claim: str) -> dict[str, _Topic]:
-    """Machine → the observations of its latest run that has any on this claim."""
+    """Map each machine to the observations of its latest run that has any on this claim."""
     found: dict[str, _Topic] = {}
     for loaded in context.runs:
         records = tuple(record for record in loaded.of_kind(Observation) if record.topic == claim)
@@ -145,7 +145,7 @@ def _augmentation(topic: _Topic) -> list[Block]:
 
 
 def _pipelines(topic: _Topic) -> Table:
-    """Each input pipeline: alone, feeding training and, where it was timed, how long training waits for it."""
+    """Show each input pipeline: alone, feeding training and, where it was timed, how long training waits for it."""
     waited = bool(topic.of("input_wait_ratio"))
     body = []
     for record in topic.of("pipeline_examples_per_s"):
@@ -316,7 +316,7 @@ def _dots(topic: _Topic, name: str, rows: Sequence[DotRow], axis: str, scale: fl
 
 
 def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | str:
-    """The mean with its interval in small print, or nothing."""
+    """Return the mean with its interval in small print, or nothing."""
     if record is None or record.estimate is None:
         return ""
     estimate = record.estimate
@@ -328,7 +328,7 @@ def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | st
 
 
 def _table(caption: str, columns: Iterable[str], body: Sequence[tuple[Any, ...]]) -> Table:
-    """A table without the columns of which no row knows anything."""
+    """Make a table without the columns of which no row knows anything."""
     kept = [(number, name) for number, name in enumerate(columns) if not body or any(row[number] != "" for row in body)]
     heads = tuple(Column(name, numeric=number > 0) for number, name in kept)
     rows = tuple(tuple(row[number] for number, _ in kept) for row in body)

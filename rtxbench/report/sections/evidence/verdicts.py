@@ -44,7 +44,7 @@ _KINDS: Final = (
 
 
 def verdicts_section(context: Context) -> Section | None:
-    """Each verdict with its evidence, folded under its answer; ``None`` where nothing was judged.
+    """Show each verdict with its evidence, folded under its answer; ``None`` where nothing was judged.
 
     Where there are several machines, a table of claims by machine comes first.
     """
@@ -111,7 +111,7 @@ def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tupl
 
 
 def _tally(verdicts: Sequence[Verdict]) -> str:
-    """``60 yes, 3 it depends, 37 not tested here``, the most frequent answer first."""
+    """Write ``60 yes, 3 it depends, 37 not tested here``, the most frequent answer first."""
     return ", ".join(f"{count} {word.lower()}" for word, count in Counter(map(answer_word, verdicts)).most_common())
 
 
@@ -167,7 +167,7 @@ def _lead_sentence(whole: Verdict) -> str:
 
 
 def _machines(context: Context, group: Sequence[Verdict]) -> str:
-    """The machines of a card in words; nothing where the whole report is about one."""
+    """Name the machines of a card in words; nothing where the whole report is about one."""
     if len(context.machines) == 1:
         return ""
     if len(group) == len(context.machines):

@@ -71,7 +71,7 @@ _NO_EVIDENCE: Final = (
 
 
 def _latest(runs: Iterable[LoadedRun]) -> dict[str, list[CaseRecord]]:
-    """Machine → the latest measured record of each case."""
+    """Map each machine to the latest measured record of each case."""
 
     def measured(loaded: LoadedRun) -> list[CaseRecord]:
         records = [record for record in loaded.of_kind(CaseRecord) if record.measurement is not None]
@@ -122,7 +122,7 @@ def _causes_everywhere(latest: Mapping[str, Sequence[CaseRecord]], diagnoser: Di
 
 
 def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
-    """One row per cause and cure, naming its cases; the evidence of every case is folded below."""
+    """Make one row per cause and cure, naming its cases; the evidence of every case is folded below."""
     named: dict[tuple[str, str], list[str]] = {}
     details: list[tuple[Cell | str, ...]] = []
     unknown = 0
@@ -155,12 +155,12 @@ def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> l
 
 
 def _short(case: Case) -> str:
-    """A case without what most cases share: ``ResNet-14, bfloat16, batch 8, JAX``."""
+    """Name a case without what most cases share: ``ResNet-14, bfloat16, batch 8, JAX``."""
     return say(case).removesuffix(", on the CPU").removesuffix(", on the GPU")
 
 
 def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> Figure | None:
-    """``None`` without a measured roof or without a case whose FLOPs and traffic are both known."""
+    """Draw the roofline; ``None`` without a measured roof or without a case whose FLOPs and traffic are both known."""
     points = _roofline_points(cases)
     roofs = next((e for _record, e in cases if e.memory_bytes_per_s and e.gemm_flop_per_s), None)
     if not points or roofs is None or roofs.memory_bytes_per_s is None:
@@ -184,7 +184,7 @@ def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRec
 
 
 def _roofline_points(cases: Sequence[tuple[CaseRecord, Evidence]]) -> tuple[RooflinePoint, ...]:
-    """One point per case whose FLOPs and traffic are known, named by its model and what sets it apart."""
+    """Return one point per case whose FLOPs and traffic are known, named by its model and what sets it apart."""
     known = [
         (record.case, e.flops_per_step / e.traffic_bytes_per_step, e.achieved_flop_per_s)
         for record, e in cases
@@ -200,7 +200,7 @@ def _roofline_points(cases: Sequence[tuple[CaseRecord, Evidence]]) -> tuple[Roof
 
 
 def _point_label(case: Case, alike: Sequence[Case]) -> str:
-    """``ResNet-14, JAX, 8``: the model, and engine, variant and batch as far as they differ among its points."""
+    """Write ``ResNet-14, JAX, 8``: the model, and engine, variant and batch as far as they differ among its points."""
     words = [name_of(case.workload)]
     words += [engine_name(case)] if len({engine_name(other) for other in alike}) > 1 else []
     words += [name_of(case.variant)] if not case.as_published else []
