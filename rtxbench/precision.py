@@ -1,5 +1,6 @@
 """The precisions a case can train in, and what a device can do with each."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -49,6 +50,11 @@ class Precision:
     def dtype(self) -> str:
         """Type of the operands of matrix products."""
         return self.policy.removeprefix("mixed_")
+
+    @property
+    def bits(self) -> int:
+        """Width of an operand in memory; TF32 is stored as float32."""
+        return int(re.sub(r"\D", "", self.dtype))
 
     @property
     def format(self) -> str:

@@ -16,6 +16,7 @@ from rtxbench.advice.memory.need import Need, Setup, fit_state, largest_batch, n
 from rtxbench.advice.question import Memory, MemoryPart, Question, split_memory_model
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import workload_of
+from rtxbench.precision import precision_named
 from rtxbench.records import CaseRecord
 from rtxbench.results.store import LoadedRun
 
@@ -176,12 +177,10 @@ def _measured_line(question: Question, runs: Sequence[LoadedRun]) -> Line | None
 
 
 def _compiled_line(question: Question) -> Line | None:
-    precision = {"mixed_float16": "mixed_bfloat16", "tf32": "float32"}.get(question.precision, question.precision)
-    peaks = {
-        peak.batch_size: float(peak.peak_bytes)
-        for peak in compiled_peaks()
-        if peak.workload == question.workload and peak.precision == precision
-    }
+    bits = precision_named(question.precision).bits
+    found = [peak for peak in compiled_peaks() if peak.workload == question.workload]
+    found = [peak for peak in found if precision_named(peak.precision).bits == bits]
+    peaks = {peak.batch_size: float(peak.peak_bytes) for peak in found}
     if len(peaks) < 2:
         return None
-    return line_through(peaks, f"XLA's memory plan for a CPU in {precision}; a GPU's workspace differs")
+    return line_through(peaks, f"XLA's memory plan for a CPU in {found[0].precision}; a GPU's workspace differs")

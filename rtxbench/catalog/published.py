@@ -26,10 +26,8 @@ __all__ = [
     "Curated",
     "Published",
     "PublishedModel",
-    "SensorError",
     "curated",
     "load_published",
-    "sensor_errors",
     "workload_of",
 ]
 
@@ -230,38 +228,6 @@ def _split(rows: Sequence[Published]) -> Curated:
         else:
             dropped.append((name, row))
     return Curated(tuple(kept), tuple(dropped))
-
-
-class SensorError(NamedTuple):
-    """Deviation of a card's power sensor from an external meter (percent; negative: it reads too little)."""
-
-    card: str
-    driver: str
-    reading: str
-    steady_state_error_percent: float | None
-    energy_error_percent: float | None
-    source: str
-
-
-@cache
-def sensor_errors() -> tuple[SensorError, ...]:
-    """Published errors of the on-board power sensors, the reason why energy differences under 8 % prove nothing."""
-    with resources.files("rtxbench.catalog").joinpath("power_sensor_error.csv").open(encoding="utf-8") as stream:
-        return tuple(
-            SensorError(
-                card=row["gpu"],
-                driver=row["driver"],
-                reading=row["reading"],
-                steady_state_error_percent=_optional_float(row["steady_state_error_pct"]),
-                energy_error_percent=_optional_float(row["energy_error_vs_pmd_pct"]),
-                source=row["source"],
-            )
-            for row in csv.DictReader(stream)
-        )
-
-
-def _optional_float(text: str) -> float | None:
-    return float(text) if text else None
 
 
 def _row(row: Mapping[str, str]) -> Published:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from rtxbench.errors import UsageError
+from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.flags import window_flags
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import HOST, Trace, load_trace, sampling_jitter_s, summarize
@@ -218,7 +219,7 @@ def _energy_lines(hardware: HardwareSummary, device: str, duration_s: float) -> 
         mean_w = joules / duration_s
         lines.append(
             f"  {'energy':<32} {format_quantity(joules, 'J')} ({format_power(mean_w)} on average; sensor error up to "
-            "8 %)"
+            f"{format_percent(SENSOR_ERROR_RATIO, 0)})"
         )
     if idle_w is not None:
         lines.append(f"  {'power while idle, before':<32} {format_power(idle_w)}")

@@ -45,11 +45,11 @@ class _MemoryPlan(NamedTuple):
 
 
 @cache
-def _survey() -> dict[tuple[str, str], _MemoryPlan]:
-    """Map (workload, type of its products) to plan at the workload's GPU batch."""
+def _survey() -> dict[tuple[str, int], _MemoryPlan]:
+    """Map (workload, bits of its products) to plan at the workload's GPU batch."""
     text = (resources.files("rtxbench.catalog") / "gpu_memory_plan.csv").read_text(encoding="utf-8")
     return {
-        (row["workload"], precision_named(row["precision"]).dtype): _MemoryPlan(
+        (row["workload"], precision_named(row["precision"]).bits): _MemoryPlan(
             int(row["batch_size"]),
             float(row["state_bytes"]),
             float(row["temp_bytes"]),
@@ -59,10 +59,10 @@ def _survey() -> dict[tuple[str, str], _MemoryPlan]:
     }
 
 
-def _row(workload: str, dtype: str) -> _MemoryPlan | None:
-    """Return the plan of that width; float16 is as wide as bfloat16, and float32 bounds what was not compiled."""
-    survey, width = _survey(), "float32" if dtype == "float32" else "bfloat16"
-    return survey.get((workload, width)) or survey.get((workload, "float32"))
+def _row(workload: str, precision: str) -> _MemoryPlan | None:
+    """Return the plan of the precision's width; float32 bounds what was not compiled."""
+    survey = _survey()
+    return survey.get((workload, precision_named(precision).bits)) or survey.get((workload, 32))
 
 
 def step_memory(case: Case) -> StepMemory | None:
@@ -70,7 +70,7 @@ def step_memory(case: Case) -> StepMemory | None:
 
     Activations grow with the batch of one device; the state does not (its batch is small beside the weights).
     """
-    row = _row(case.workload, precision_named(case.precision).dtype)
+    row = _row(case.workload, case.precision)
     if row is None:
         return None
     share = case.batch_size / case.device_count / row.batch_size

@@ -1,9 +1,12 @@
 """Energy over windows and idle power."""
 
+import csv
+from importlib import resources
+
 import numpy as np
 import pytest
 
-from rtxbench.hardware.energy import idle_power_w, power_of_counter, window_energy
+from rtxbench.hardware.energy import SENSOR_ERROR_RATIO, idle_power_w, power_of_counter, window_energy
 from rtxbench.hardware.windows import Samples
 from tests.hardware_traces import SECOND_NS, series
 
@@ -80,3 +83,12 @@ def test_idle_power_needs_a_second_of_idleness():
     """A busy start has no idle power."""
     assert idle_power_w(series(300.0), series(0.98), 10 * SECOND_NS) is None
     assert idle_power_w(Samples(np.array([], dtype=np.int64), np.array([])), series(0.0), SECOND_NS) is None
+
+
+def test_the_stated_error_of_board_sensors_holds_every_published_one() -> None:
+    """Published steady-state errors of RTX 30 and 40 sensors lie below the meter, none by more than is stated."""
+    with resources.files("rtxbench.catalog").joinpath("power_sensor_error.csv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if "RTX" in row["gpu"]]
+    known = [float(row["steady_state_error_pct"]) for row in rows if row["steady_state_error_pct"]]
+    assert len(known) >= 10
+    assert all(-100 * SENSOR_ERROR_RATIO < error < 0 for error in known)
