@@ -169,7 +169,7 @@ def theil_sen_slope(values: ArrayLike) -> float:
 
 
 def theil_sen_slopes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`theil_sen_slope` of each series, shape (…, n) → (…)."""
+    """Compute `theil_sen_slope` of each series, shape (…, n) → (…)."""
     i, j = np.triu_indices(values.shape[-1], k=1)
     return np.asarray(np.median((values[..., j] - values[..., i]) / (j - i), axis=-1))
 

@@ -124,7 +124,7 @@ def _figure(metric: str, value: float | None, how: str) -> EvidenceFigure:
 
 
 def _kernels(engine: Engine, case: Case) -> KernelNames:
-    """The kernels of a case's step, the one that took longest first.
+    """List the kernels of a case's step, the one that took longest first.
 
     Raises:
         UnavailableError: a processor runs no kernels that a profiler would name.

@@ -78,7 +78,7 @@ def _utilisation_window(bundle: Bundle) -> _Answer:
 
 
 def _rise_s(ramp: ClockRamp, value: Callable[[CardSample], float | None], share: float) -> float | None:
-    """Seconds from the start of the work until a reading reaches that share of its level in the work's second half."""
+    """Time from the work's start until a reading reaches that share of its level in the work's second half."""
     working = [(s.t, v) for s in ramp.samples if ramp.start_ns <= s.t <= ramp.end_ns and (v := value(s)) is not None]
     middle_ns = (ramp.start_ns + ramp.end_ns) / 2
     settled = [v for t, v in working if t >= middle_ns]

@@ -50,7 +50,7 @@ class SelftestRequest(NamedTuple):
     pace: Pace = Pace()
 
     def case(self, engine: str, precision: str) -> Case:
-        """The case of one engine and precision, with the compiler its users get."""
+        """Return the case of one engine and precision, with the compiler its users get."""
         return Case(
             workload=self.workload,
             batch_size=self.batch_size or workload_named(self.workload).batch_sizes[self.kind],
@@ -68,7 +68,7 @@ class SelftestRequest(NamedTuple):
                 yield name
 
     def turn_cases(self, engine: str) -> tuple[Case, Case]:
-        """The two arms that take turns: float32, and what the device's users turn to first."""
+        """Return the two arms that take turns: float32, and what the device's users turn to first."""
         return self.case(engine, "float32"), self.case(engine, reduced_precision_of(self.kind).name)
 
 

@@ -149,7 +149,7 @@ def _on_cpu(_engine: str) -> int:
 def _watched(
     request: SelftestRequest, environment: Environment, able: Sequence[str], recorder: Recorder, clock: _Clock
 ) -> tuple[ClockRamp | None, list[TurnTaking]]:
-    """The ramp and the turns, on the first engine that can.
+    """Record the ramp and the turns, on the first engine that can.
 
     Raises:
         RtxbenchError: the arms could not be built; a ramp that cannot be had is a part of its own.
@@ -167,7 +167,7 @@ def _watched(
 
 
 def _first(engines: Sequence[str]) -> str:
-    """The engine that starts fastest among those that can.
+    """Return the engine that starts fastest among those that can.
 
     Raises:
         UnavailableError: none can.

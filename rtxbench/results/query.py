@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     more: bool
-    """Whether rows were left out beyond the asked-for number."""
+    """Rows were left out beyond the asked-for number."""
 
 
 def ask(sql: str, paths: Sequence[Path], most_rows: int | None = None) -> Answer:
@@ -118,7 +118,7 @@ _SQL_TYPES: Final = {"string": "varchar", "Float64": "double", "Int64": "bigint"
 
 
 def _source(name: str, files: Sequence[str]) -> str:
-    """The rows of a table's files; of none, its columns without rows."""
+    """Return the rows of a table's files; of none, its columns without rows."""
     if files:
         listed = ", ".join(map(_quoted, files))
         return f"select * from read_parquet([{listed}], hive_partitioning = false)"

@@ -35,7 +35,7 @@ def as_csv_text(answer: Answer) -> str:
 
 
 def as_json_text(answer: Answer) -> str:
-    """A list of objects, one a row; of two columns of one name the last counts."""
+    """Write a list of objects, one a row; of two columns of one name the last counts."""
     rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     return msgspec.json.encode(rows, enc_hook=str).decode()
 

@@ -80,7 +80,7 @@ TABLES: Final[Mapping[str, _Table]] = {
 
 
 def table_columns(name: str) -> tuple[FrameColumn, ...]:
-    """The stated schema of a table."""
+    """Return the stated schema of a table."""
     return TABLES[name].columns
 
 
@@ -267,7 +267,7 @@ class _Writers:
 
 
 def _schema(name: str) -> pa.Schema:
-    """A table's columns with unit and meaning, which a reader of the file finds in each field's metadata."""
+    """Describe a table's columns by unit and meaning, which a reader of the file finds in each field's metadata."""
     import pyarrow as pa
 
     return pa.schema(

@@ -70,7 +70,7 @@ class LoadPoint(NamedTuple):
 
 
 def made_up_runs(machines: int, runs: int) -> Iterator[tuple[str, str, str]]:
-    """Machine, run id and text of ``runs`` results files of each machine."""
+    """Make up machine, run id and text of ``runs`` results files of each machine."""
     templates = [_template(random.Random(number)) for number in range(_TEMPLATES)]
     for machine in range(machines):
         slug = f"made-up-{machine:05d}"
@@ -124,7 +124,7 @@ def _measured(command: str, results: Path, records: int, machines: int, out: Pat
 
 
 def _template(rng: random.Random) -> str:
-    """One run of every workload as the text of its file, with names to be stamped."""
+    """Write one run of every workload as the text of its file, with names to be stamped."""
     lines = [msgspec.json.encode(line).decode() for line in (_header(), *_records(rng))]
     return "\n".join(lines) + "\n"
 

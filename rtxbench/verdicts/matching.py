@@ -70,7 +70,7 @@ class MachineEvidence:
     _cases: dict[str, CaseRecord] = field(default_factory=dict)
     _observations: dict[str, Observation] = field(default_factory=dict)
     _ratios: dict[tuple[str, str, Case, Case], list[tuple[Environment, RatioRecord]]] = field(default_factory=dict)
-    """What was compared → its records: one comparison is matched once, however often it was measured."""
+    """Comparison → its records: one comparison is matched once, however often it was measured."""
     _profiles: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -175,5 +175,5 @@ def _spelled(card: Card) -> str:
 
 @cache
 def published_forecaster() -> Forecaster:
-    """The method fitted to the package's own catalogue and figures, once a process: its cross-validation takes time."""
+    """Fit the method to the package's own catalogue and figures, once a process: its cross-validation takes time."""
     return Forecaster(curated().kept, load_cards())

@@ -187,7 +187,7 @@ def _keras_replica(torch: Any, case: Case, workload: Workload, seed: int, share:
 
 
 def _keras_device(case: Case, index: int) -> str:
-    """Work around Keras, which takes ``cpu:0`` and ``cpu`` for different devices and would train a copy."""
+    """Avoid a trap of Keras, which takes ``cpu:0`` and ``cpu`` for different devices and would train a copy."""
     return f"gpu:{index}" if placement_named(case.placement).device_kind == "gpu" else "cpu"
 
 

@@ -73,7 +73,7 @@ def _ends(rows: tuple[_Row, ...], count: int) -> tuple[_Row, ...]:
 
 
 def _bounded_card(card: VerdictCard) -> VerdictCard:
-    """A verdict's parts, the decided first, and its record ids."""
+    """Shorten a verdict's parts, the decided first, and its record ids."""
     parts = card.parts
     if len(parts) > _MOST_PARTS:
         parts = tuple(sorted(parts, key=lambda part: part.state == "not-measured"))[:_MOST_PARTS]

@@ -103,7 +103,7 @@ def _machine(
 
 
 def _causes_everywhere(latest: Mapping[str, Sequence[CaseRecord]], diagnoser: Diagnoser) -> list[Block]:
-    """One row per cause over all machines: on how many, and in how many of their cases. Empty without evidence."""
+    """Make one row per cause over all machines: on how many, and in how many of their cases. Empty without evidence."""
     cases: Counter[str] = Counter()
     machines: dict[str, set[str]] = {}
     for machine, records in latest.items():
