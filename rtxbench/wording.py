@@ -134,7 +134,7 @@ def say_change(candidate: Case, baseline: Case, metric: str = "throughput") -> s
 
 
 def _changed(candidate: Case, baseline: Case) -> list[str]:
-    """The fields that differ; a native form against a Keras form is told by the engine's name."""
+    """Return the fields that differ; a native form against a Keras form is told by the engine's name."""
     changed = [field for field in _FIELDS if getattr(candidate, field) != getattr(baseline, field)]
     if "variant" in changed and candidate.as_published and baseline.as_published:
         changed.remove("variant")

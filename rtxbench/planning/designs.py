@@ -139,7 +139,7 @@ def _engines(task: Task) -> Iterator[Group]:
 
 
 def _forms(request: Request) -> Sequence[str]:
-    """The compilers asked for, else the default alone in a smoke run, else each by which users gain speed."""
+    """Return the compilers asked for, else the default alone in a smoke run, else each by which users gain speed."""
     if request.profile == "smoke":
         return compilers_of(request)
     asked = [name for name in forms_of(request) if name in request.compilers]

@@ -199,7 +199,7 @@ def _table_row(record: RatioRecord, threshold: float | None, *, plain: bool) -> 
 
 
 def _on_every_machine(context: Context, latest: Mapping[str, Sequence[RatioRecord]]) -> Table:
-    """Make one row a comparison, over all machines that made it: on how many the first is better, and how the ratios lie."""
+    """Make one row a comparison over all machines that made it: where the first is better, and how the ratios lie."""
     ratios: dict[tuple[str, str], dict[str, float]] = {}
     for machine, records in latest.items():
         for record in records:
