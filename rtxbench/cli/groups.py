@@ -75,7 +75,7 @@ def finished_cases(
     profile: Profile,
     question: Question = lambda ratios: None,
 ) -> set[tuple[str, Case]]:
-    """(group, case) of every record that an interrupt did not cut short and whose group's question is not open.
+    """Return (group, case) of every record that an interrupt did not cut short and whose group's question is not open.
 
     A group that had its most launches is finished though it is open: the next profile, not this one, decides it.
     """
