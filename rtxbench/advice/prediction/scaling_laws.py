@@ -22,8 +22,6 @@ import numpy as np
 
 from rtxbench.advice.prediction.kernel_law import fit_kernel_roofline
 from rtxbench.advice.prediction.points import Floats, Labels, Points, joined
-from rtxbench.catalog.cards import Card
-from rtxbench.catalog.published import Published
 from rtxbench.units import format_percent
 
 __all__ = [
