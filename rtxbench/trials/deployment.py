@@ -82,5 +82,6 @@ def _store_latencies(context: TrialContext, replies: list[Deployed]) -> None:
             "latency_p99_s": [value for launch in launches for value in launch.p99_s],
             "inference_throughput_per_s": [value for launch in launches for value in launch.throughput_per_s],
         }
+        few = f"{context.scale.requests * context.scale.repeats} requests a launch are too few for a 99th percentile"
         for metric, values in rows.items():
-            observe(context, "deployment", metric, values, case=case, replicate="launch")
+            observe(context, "deployment", metric, values, case=case, replicate="launch", reason=few)

@@ -64,6 +64,8 @@ class Train(TrialMessage, frozen=True, kw_only=True):
     pixels: Literal["raw", "normalised"] = "normalised"
     """Pixels as stored, 0-255, or divided by 255."""
     augmentation: Literal["none", "article", "article-no-flip"] = "none"
+    halved: bool = False
+    """Train the classifier with half of its layers."""
     corrupted_test: bool = False
     """Also test on blurred, noisy, faint and partly covered test images: nothing that augmentation trains on."""
 
@@ -150,7 +152,7 @@ class FormatResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Latency of one batch size and precision, one value per repeat."""
+    """Latency of one batch size and precision, one value per repeat; of p99 one, or none where requests are too few."""
 
     batch_size: int
     precision: str

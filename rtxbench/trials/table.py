@@ -1,11 +1,11 @@
-"""The claims that are no throughput: quality, tuning, augmentation, deployment, and the split-model check.
+"""The claims that are no throughput: quality, architecture, tuning, augmentation, deployment, split-model check.
 
 Each trial asks the worker, stores an `Observation` per arm and figure with one value per seed, and a `RatioRecord`
 with ``replicate="seed"`` per comparison. A trial that cannot run stores an observation with its reason.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -210,7 +210,8 @@ def measure_augmentation(context: TrialContext) -> None:
     arms = {name: partial(_augmentation_request, context.scale, name) for name in names}
     found, interrupted = train_arms(context, "augmentation", arms, context.seeds, timed=False)
     for arm in found.values():
-        _store_augmentation(context, arm)
+        request = _augmentation_request(context.scale, arm.name, context.first_seed)
+        _store_accuracies(context, "augmentation", arm, request, ("test_accuracy", "corrupted_test_accuracy"))
     for baseline, candidate in _AUGMENTATION_PAIRS:
         if candidate in found:
             pair = found[baseline], found[candidate]
@@ -245,19 +246,51 @@ def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
     )
 
 
-def _store_augmentation(context: TrialContext, arm: ArmRuns) -> None:
+def _store_accuracies(context: TrialContext, topic: str, arm: ArmRuns, request: Train, metrics: Sequence[str]) -> None:
     if not arm.runs:
-        _observe_failure(context, "augmentation", "test_accuracy_ratio", arm)
+        _observe_failure(context, topic, "test_accuracy_ratio", arm)
         return
     first = arm.trained[0]
-    request = _augmentation_request(context.scale, arm.name, context.first_seed)
     arm.case = case_of(context, first.dataset, first.device_kind, request, variant=arm.name)
     labels = {"dataset": first.dataset, "seeds": seeds_text(arm), "arm": arm.name, "epochs": str(request.epochs)}
-    for metric in ("test_accuracy", "corrupted_test_accuracy"):
+    for metric in metrics:
         values = [value for run in arm.trained if (value := _figure(metric, run)) is not None]
         arm.observations[f"{metric}_ratio"] = observe(
-            context, "augmentation", f"{metric}_ratio", values, case=arm.case, labels=labels
+            context, topic, f"{metric}_ratio", values, case=arm.case, labels=labels
         )
+
+
+_ARCHITECTURE_ARMS: Final = {"whole": False, "half-layers": True}
+
+
+def measure_architecture(context: TrialContext) -> None:
+    """architecture: errors on test images of the digit classifier, whole and with half of its layers."""
+    arms = {name: partial(_architecture_request, context.scale, name) for name in _ARCHITECTURE_ARMS}
+    found, interrupted = train_arms(context, "architecture", arms, context.seeds, timed=False)
+    for arm in found.values():
+        request = _architecture_request(context.scale, arm.name, context.first_seed)
+        _store_accuracies(context, "architecture", arm, request, ("test_accuracy",))
+    paired_by_seed(
+        context,
+        "architecture",
+        "images_per_test_error",
+        (found["whole"], found["half-layers"]),
+        partial(_images_per_error, context, "test_accuracy"),
+        "test_accuracy_ratio",
+        of_finished=True,
+    )
+    _raise_if(interrupted)
+
+
+def _architecture_request(scale: Scale, name: str, seed: int) -> Train:
+    return Train(
+        key=f"architecture/{name}/{seed}",
+        data=scale.data(seed, scale.augmented_train),
+        seed=seed,
+        learning_rate=2e-3,
+        epochs=scale.augmentation_epochs,
+        halved=_ARCHITECTURE_ARMS[name],
+    )
 
 
 def _store_pipeline(context: TrialContext) -> None:
@@ -327,6 +360,7 @@ def measure_split_model(context: TrialContext) -> None:
 
 TRIALS: Final[dict[str, Callable[[TrialContext], None]]] = {
     "equal-quality": measure_quality,
+    "architecture": measure_architecture,
     "augmentation": measure_augmentation,
     "tuning": measure_tuning,
     "deployment": measure_deployment,

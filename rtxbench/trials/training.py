@@ -25,6 +25,7 @@ _VALIDATION_BATCH: Final = 500
 class _PoolKey(NamedTuple):
     precision: str
     batch_size: int
+    halved: bool = False
 
 
 class ModelPool:
@@ -34,7 +35,16 @@ class ModelPool:
         self.engine = engine
         self._models: dict[_PoolKey, tuple[Any, list[NDArray[Any]]]] = {}
 
-    def fresh(self, precision: str, batch_size: int, seed: int, learning_rate: float, examples: int = 0) -> Any:
+    def fresh(
+        self,
+        precision: str,
+        batch_size: int,
+        seed: int,
+        learning_rate: float,
+        examples: int = 0,
+        *,
+        halved: bool = False,
+    ) -> Any:
         """Give out a compiled, traced model whose weights depend on ``seed`` alone and whose optimizer is as new.
 
         The same object for the same precision and batch size: what it learned before is gone.
@@ -46,16 +56,17 @@ class ModelPool:
             learning_rate: of Adam.
             examples: in the training set. A first model is traced with the partial batch they end in, too: JAX compiles
                 for each size.
+            halved: the classifier with half of its layers.
         """
         self.engine.set_tf32(precision_named(precision).tf32)
-        key = _PoolKey(precision, batch_size)
+        key = _PoolKey(precision, batch_size, halved)
         if key not in self._models:
-            self._models[key] = _compiled(precision, batch_size, examples % batch_size or 1)
+            self._models[key] = _compiled(key, examples % batch_size or 1)
         model, optimizer_state = self._models[key]
         # Keras draws its layers' seeds from here. Not keras.utils.set_random_seed: TensorFlow's part of it empties the
         # kernel cache, and each training's first epoch would prepare every function again, a fifth of a second.
         random.seed(seed)
-        model.set_weights(_built(precision).get_weights())
+        model.set_weights(_built(key).get_weights())
         for variable, value in zip(model.optimizer.variables, optimizer_state, strict=True):
             variable.assign(value)
         inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -67,23 +78,23 @@ class ModelPool:
         return self._models[_PoolKey(precision, batch_size)][0]
 
 
-def _built(precision: str) -> Any:
+def _built(key: _PoolKey) -> Any:
     import keras
 
     kept = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision_named(precision).policy)
+    keras.config.set_dtype_policy(precision_named(key.precision).policy)
     try:
-        return digits_cnn()
+        return digits_cnn(halved=key.halved)
     finally:
         keras.config.set_dtype_policy(kept)
 
 
-def _compiled(precision: str, batch_size: int, partial_batch: int) -> tuple[Any, list[NDArray[Any]]]:
+def _compiled(key: _PoolKey, partial_batch: int) -> tuple[Any, list[NDArray[Any]]]:
     """Compile a model by a few steps and one evaluation; return it with its optimizer's state before them."""
     import keras
 
-    model = _built(precision)
-    optimizer = adam_for(precision, 1e-3)
+    model, batch_size = _built(key), key.batch_size
+    optimizer = adam_for(key.precision, 1e-3)
     # Compiled programs differ by placement where Keras may choose; the choice is fixed, so that arms compare.
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
@@ -106,7 +117,14 @@ class _Course(NamedTuple):
 def run_training(request: Train, pool: ModelPool) -> Trained:
     """Run one training as asked for. Epochs are timed one by one; validation and tracing are outside the clock."""
     data = load_images(request.data)
-    model = pool.fresh(request.precision, request.batch_size, request.seed, request.learning_rate, len(data.train[0]))
+    model = pool.fresh(
+        request.precision,
+        request.batch_size,
+        request.seed,
+        request.learning_rate,
+        len(data.train[0]),
+        halved=request.halved,
+    )
     x, y = as_inputs(data.train[0], request.pixels), data.train[1]
     x_validation, y_validation = as_inputs(data.validation[0], request.pixels), data.validation[1]
     layers = None if request.augmentation == "none" else article_layers(flip=request.augmentation == "article")

@@ -13,19 +13,26 @@ _CHANNELS: Final = 64
 _SIDE_PX: Final = 32
 
 
-def digits_cnn() -> Any:
-    """Conv 16·3×3 → pool → Conv 32·3×3 → pool → 64 ReLU → 10 softmax on 28×28×1, softmax in float32."""
+def digits_cnn(*, halved: bool = False) -> Any:
+    """Conv 16·3×3 → pool → Conv 32·3×3 → pool → 64 ReLU → 10 softmax on 28×28×1, softmax in float32.
+
+    Args:
+        halved: keep half of its four layers: the first convolution and the softmax.
+    """
     import keras
 
+    rest = [
+        keras.layers.Conv2D(32, 3, activation="relu"),
+        keras.layers.MaxPooling2D(2),
+        keras.layers.Flatten(),
+        keras.layers.Dense(64, activation="relu"),
+    ]
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             keras.layers.Conv2D(16, 3, activation="relu"),
             keras.layers.MaxPooling2D(2),
-            keras.layers.Conv2D(32, 3, activation="relu"),
-            keras.layers.MaxPooling2D(2),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
+            *([keras.layers.Flatten()] if halved else rest),
             keras.layers.Dense(10, activation="softmax", dtype="float32"),
         ],
         name="digits_cnn",

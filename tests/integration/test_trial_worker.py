@@ -100,7 +100,8 @@ def test_every_format_gives_the_same_probabilities(worker: TrialWorker) -> None:
         assert onnx.probability_difference <= 1e-5
     assert reply.unsafe_files_loaded == 0
     (latency,) = reply.latencies
-    assert 0 < latency.p50_s[0] <= latency.p99_s[0]
+    assert latency.p50_s[0] > 0
+    assert latency.p99_s == ()  # of so few requests the slowest one would be it
 
 
 def test_pipelines_run_or_say_why_not(worker: TrialWorker) -> None:

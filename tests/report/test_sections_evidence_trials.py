@@ -87,7 +87,7 @@ def test_the_wait_for_input_is_shown_where_it_was_timed() -> None:
 def test_every_figure_has_axes_in_words_and_units() -> None:
     """Each figure draws, names its quantity on the axis, and describes itself to one who cannot see it."""
     figures = section_of(*TRIALS).figures
-    assert len(figures) == 4
+    assert len(figures) == 5
     for figure in figures:
         with theme():
             (axes,) = figure.build().axes

@@ -515,6 +515,23 @@ def test_deployment_stores_each_format_and_its_reason() -> None:
     assert (latency.values, latency.replicate) == ((0.2, 0.2), "launch")
 
 
+def test_few_requests_give_no_99th_percentile() -> None:
+    """A launch without one stores the reason instead of its slowest request."""
+
+    def few(request: TrialRequest) -> TrialReply:
+        reply = answer(request)
+        if not isinstance(reply, Deployed):
+            return reply
+        latencies = tuple(msgspec.structs.replace(one, p99_s=()) for one in reply.latencies)
+        return msgspec.structs.replace(reply, latencies=latencies)
+
+    found = context(few)
+    measure_deployment(found)
+    tail = observations(found, "latency_p99_s")[0]
+    assert tail.values == ()
+    assert "too few for a 99th percentile" in (tail.reason or "")
+
+
 def test_logical_devices_are_named_so() -> None:
     """The split-model check on one chip carries a placement that no claim accepts as evidence."""
     found = context(answer)

@@ -144,6 +144,14 @@ def _augmentation(topic: _Topic) -> list[Block]:
     return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
 
 
+def _architecture(topic: _Topic) -> list[Block]:
+    rows = [
+        DotRow(record.labels["arm"].replace("-", " "), record.values, SERIES_COLORS[number])
+        for number, record in enumerate(topic.of("test_accuracy_ratio"))
+    ]
+    return [_dots(topic, "architecture", rows, "accuracy on test images, %", 100.0)]
+
+
 def _pipelines(topic: _Topic) -> Table:
     """Show each input pipeline: alone, feeding training and, where it was timed, how long training waits for it."""
     waited = bool(topic.of("input_wait_ratio"))
@@ -248,16 +256,16 @@ def _deployment(topic: _Topic) -> list[Block]:
 def _latency_figure(topic: _Topic) -> list[Figure]:
     series = []
     for median in topic.of("latency_p50_s"):
-        tail = next((o for o in topic.of("latency_p99_s") if o.case == median.case), None)
-        if median.case is not None and tail is not None:
+        tail = next((o.values for o in topic.of("latency_p99_s") if o.case == median.case), ())
+        if median.case is not None:
             label = f"batch {median.case.batch_size}, {median.case.precision}"
-            series.append(LatencySeries(label, median.values, tail.values, precision_color(median.case.precision)))
+            series.append(LatencySeries(label, median.values, tail, precision_color(median.case.precision)))
     if not series:
         return []
     spoken = ", ".join(f"{row.label} {format_duration(min(row.p50_s))}" for row in series)
     caption = (
-        f"Latency of one request on {topic.title}, from array in to array out. Filled: median (p50); hollow: p99; one "
-        "mark per repeat."
+        f"Latency of one request on {topic.title}, from array in to array out. Filled: median (p50), one mark per "
+        "repeat; hollow: p99, one per launch of 300 requests and more."
     )
     return [
         Figure(
@@ -297,6 +305,7 @@ def _closeness(difference: float) -> str:
 
 _PARTS: Final[dict[str, Callable[[_Topic], list[Block]]]] = {
     "equal-quality": _quality,
+    "architecture": _architecture,
     "augmentation": _augmentation,
     "tuning": _tuning,
     "deployment": _deployment,
