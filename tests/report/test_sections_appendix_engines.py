@@ -1,5 +1,6 @@
 """What the report says of engines, of several devices and of fused normalisation, from records alone."""
 
+import math
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -97,11 +98,51 @@ def test_engines_stand_under_their_baseline_with_interval_and_attention() -> Non
     jax = Case(workload=PLAIN.workload, batch_size=8, engine="jax", compiler="xla")
     (table,) = tables(measured(PLAIN, 10.0), measured(jax, 20.0, {"attention": "flash"}), ratio(PLAIN, jax, 2.0))
     first, second = ([text(cell) for cell in row] for row in table.rows)
-    assert first[1:4] == ["TensorFlow", "10.0 /s 95 % interval 9.9 to 10.1", "baseline"]
-    assert second[1] == "JAX, xla"
-    assert second[3] == "2.00× [1.96, 2.04]"
-    assert second[4] == "2.50 s"
-    assert (first[6], second[6]) == ("no attention layer", "flash")
+    assert first[1:5] == ["TensorFlow", "plain", "10.0 /s 95 % interval 9.9 to 10.1", "baseline"]
+    assert second[1] == "JAX, XLA"
+    assert second[4] == "2.00× [1.96, 2.04]"
+    assert second[5] == "2.50 s"
+    assert (first[7], second[7]) == ("no attention layer", "flash")
+
+
+def test_each_engine_is_shown_plain_and_in_its_best_form_and_keras_on_pytorch_apart() -> None:
+    """The fastest form of an engine is named; best stands against best launch by launch, with its interval."""
+    arms = {
+        "plain": PLAIN,
+        "xla": replace(PLAIN, compiler="xla"),
+        "torch": replace(PLAIN, engine="torch", variant="native"),
+        "inductor": replace(PLAIN, engine="torch", variant="native", compiler="inductor"),
+        "keras": replace(PLAIN, engine="torch"),
+    }
+    speeds = dict(zip(arms, (10.0, 8.0, 20.0, 24.0, 6.0), strict=True))
+    pairs = [
+        replace(ratio(PLAIN, case, speeds[name] / 10), group="engines/x", log_ratios=(math.log(speeds[name] / 10),) * 5)
+        for name, case in arms.items()
+        if name != "plain"
+    ]
+    table, best = tables(*(measured(case, speeds[name]) for name, case in arms.items()), *pairs)
+    assert [(row[1], row[2]) for row in table.rows] == [
+        ("TensorFlow", "plain, best"),
+        ("TensorFlow, XLA", "compiled"),
+        ("PyTorch", "plain"),
+        ("PyTorch, torch.compile", "compiled, best"),
+        ("Keras on PyTorch", "plain"),
+    ]
+    assert [[text(cell) for cell in row[1:]] for row in best.rows] == [
+        ["PyTorch, torch.compile ÷ TensorFlow", "2.400× [2.400, 2.400]"],
+        ["Keras on PyTorch ÷ TensorFlow", "0.600× [0.600, 0.600]"],
+    ]
+
+
+def test_what_keras_costs_on_pytorch_is_a_table_of_its_own() -> None:
+    """Native ÷ Keras by precision, and no comparison of engines."""
+    keras = replace(PLAIN, engine="torch")
+    mixed = replace(keras, precision="mixed_bfloat16")
+    (table,) = tables(*(ratio(case, replace(case, variant="native"), 1.5) for case in (keras, mixed)))
+    assert [[text(cell) for cell in row] for row in table.rows] == [
+        ["resnet50-64px cpu · batch 8", "float32", "1.50× [1.47, 1.53]"],
+        ["resnet50-64px cpu · batch 8", "bfloat16", "1.50× [1.47, 1.53]"],
+    ]
 
 
 def test_efficiency_is_the_gain_over_the_devices_with_its_interval() -> None:

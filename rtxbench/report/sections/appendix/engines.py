@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
+
+from msgspec.structs import replace
 
 from rtxbench.diagnosis.all_reduce import AllReduceShare
+from rtxbench.engines.refusals import default_compiler
 from rtxbench.placement import is_functional_check
-from rtxbench.records import Case, CaseRecord, Origin, RatioRecord, Record
+from rtxbench.records import NATIVE, Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.labels import interval_text, machine_headings, ratio_text
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
 from rtxbench.results.latest import latest_by_machine
 from rtxbench.results.store import LoadedRun
+from rtxbench.stats import ratio_estimate
 from rtxbench.units import format_duration, format_percent, format_quantity
+from rtxbench.wording import engine_name, name_of
 
 __all__ = ["engines_section"]
-
-_ENGINE_NAMES: Final = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 
 
 def engines_section(context: Context) -> Section | None:
@@ -29,7 +32,8 @@ def engines_section(context: Context) -> Section | None:
         title = context.titles[machine]
         own = pairs.get(machine, [])
         found = [
-            *_engine_blocks(context, title, [r for r in own if r.baseline.engine != r.candidate.engine]),
+            *_engine_blocks(context, title, [r for r in own if _compares_engines(r)]),
+            *_native_blocks(title, [r for r in own if _compares_forms(r)]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
             *_fused_blocks(title, [*filter(_is_fused, own), *against_legacy.get(machine, [])]),
         ]
@@ -50,9 +54,10 @@ def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) 
     if not ratios:
         return
     yield Paragraph(
-        "The same Keras model, batch size and precision, on the same hardware, measured in turn. Each engine runs as "
-        "its users run it: JAX compiled, TensorFlow and PyTorch not unless the row says so. FLOPs are counted by each "
-        "engine's own means, so two counts of one model differ."
+        "The same model, batch size, loss and precision, on the same hardware, measured in turn. Plain is an engine as "
+        "its users get it without asking (JAX is always compiled), best the fastest form they reach without rewriting "
+        "the model. TensorFlow and JAX train the Keras model, PyTorch the same model as its own users write it; Keras "
+        "on PyTorch is Keras's layers on that engine and says nothing of PyTorch."
     )
     records = {
         record.record_id: record
@@ -66,6 +71,7 @@ def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) 
         columns=(
             Column("workload"),
             Column("engine"),
+            Column("form"),
             Column("examples", numeric=True),
             Column("÷ baseline", numeric=True),
             Column("first step", numeric=True),
@@ -74,24 +80,82 @@ def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) 
         ),
         rows=tuple(_engine_rows(ratios, records, errors)),
     )
+    best = tuple(_best_rows(ratios, records))
+    if best:
+        yield Table(
+            caption=f"Best form against best form on {title}",
+            columns=(Column("workload"), Column("compared"), Column("throughput ratio", numeric=True)),
+            rows=best,
+        )
 
 
 def _engine_rows(
     ratios: Sequence[RatioRecord], records: dict[str, CaseRecord], errors: dict[str, Any]
 ) -> Iterable[tuple[Cell | str, ...]]:
     """Per baseline one row of its own, then one per engine held against it."""
-    by_baseline: dict[str, list[RatioRecord]] = {}
+    for against in _by_baseline(ratios, records):
+        arms = [records[record_id] for record_id in against]
+        for arm, compared in zip(arms, against.values(), strict=True):
+            yield _engine_row(arm, _form_words(arm, arms), compared, errors.get(arm.record_id))
+
+
+def _by_baseline(
+    ratios: Sequence[RatioRecord], records: dict[str, CaseRecord]
+) -> Iterable[dict[str, RatioRecord | None]]:
+    """Map, for each baseline, the records of its arms to what they were held to; the baseline itself to nothing."""
+    found: dict[str, dict[str, RatioRecord | None]] = {}
     for ratio in ratios:
-        by_baseline.setdefault(ratio.baseline_record, []).append(ratio)
-    for baseline, members in by_baseline.items():
-        against: dict[str, RatioRecord | None] = {baseline: None}
-        against |= {member.candidate_record: member for member in members}
-        for record_id, compared in against.items():
-            if record_id in records:
-                yield _engine_row(records[record_id], compared, errors.get(record_id))
+        against = found.setdefault(ratio.baseline_record, {ratio.baseline_record: None})
+        against[ratio.candidate_record] = ratio
+    for against in found.values():
+        yield {record_id: ratio for record_id, ratio in against.items() if record_id in records}
 
 
-def _engine_row(record: CaseRecord, ratio: RatioRecord | None, error: Any) -> tuple[Cell | str, ...]:
+def _form_words(record: CaseRecord, arms: Sequence[CaseRecord]) -> str:
+    """Say whether this arm is its engine as users get it, and whether it is the fastest of the engine's arms."""
+    own = [arm for arm in arms if engine_name(arm.case) == engine_name(record.case)]
+    words = ["plain" if record.case.compiler == default_compiler(record.case.engine) else "compiled"]
+    words += ["best"] if len(own) > 1 and record is _fastest(own) else []
+    return ", ".join(words)
+
+
+def _fastest(arms: Sequence[CaseRecord]) -> CaseRecord:
+    return max(arms, key=lambda arm: arm.measurement.throughput_per_s.value if arm.measurement else 0.0)
+
+
+def _best_rows(ratios: Sequence[RatioRecord], records: dict[str, CaseRecord]) -> Iterable[tuple[Cell | str, ...]]:
+    """Hold the best form of each engine against the first engine's, launch by launch, where it has several forms."""
+    for against in _by_baseline(ratios, records):
+        arms = {name: records[name] for name in against}
+        engines = list(dict.fromkeys(engine_name(arm.case) for arm in arms.values()))
+        if len(engines) < 2 or len(engines) == len(arms):
+            continue  # each engine in one form: the table above has it all
+        best = [_fastest([arm for arm in arms.values() if engine_name(arm.case) == engine]) for engine in engines]
+        first = against[best[0].record_id]
+        for arm in best[1:]:
+            own = against[arm.record_id]
+            logs = _quotient(own, first)
+            if logs is not None:
+                ratio = ratio_estimate(logs, adaptive=True)
+                yield (
+                    Cell(arm.case.workload, note=f"{arm.case.precision} · batch {arm.case.batch_size}"),
+                    f"{_engine_words(arm.case)} ÷ {_engine_words(best[0].case)}",
+                    ratio_text(ratio.value, ratio.low, ratio.high),
+                )
+
+
+def _quotient(own: RatioRecord | None, first: RatioRecord | None) -> list[float] | None:
+    """Launch by launch, the log-ratio of two arms that were held against one baseline; ``None`` without launches."""
+    if own is None:
+        return None if first is None else [-value for value in first.log_ratios]
+    if first is None:
+        return list(own.log_ratios)
+    if len(own.log_ratios) != len(first.log_ratios):
+        return None
+    return [value - other for value, other in zip(own.log_ratios, first.log_ratios, strict=True)]
+
+
+def _engine_row(record: CaseRecord, form: str, ratio: RatioRecord | None, error: Any) -> tuple[Cell | str, ...]:
     measurement, case = record.measurement, record.case
     assert measurement is not None
     speed = measurement.throughput_per_s
@@ -100,6 +164,7 @@ def _engine_row(record: CaseRecord, ratio: RatioRecord | None, error: Any) -> tu
     return (
         Cell(case.workload, note=f"{case.precision} · {case.placement} · batch {case.batch_size}"),
         _engine_words(case),
+        form,
         Cell(format_quantity(speed.value, "/s"), note=interval_text(speed.low, speed.high, speed.confidence)),
         compared,
         format_duration(sum(first_s) / len(first_s)),
@@ -109,8 +174,45 @@ def _engine_row(record: CaseRecord, ratio: RatioRecord | None, error: Any) -> tu
 
 
 def _engine_words(case: Case) -> str:
-    name = _ENGINE_NAMES.get(case.engine, case.engine)
-    return name if case.compiler == "none" else f"{name}, {case.compiler}"
+    name = engine_name(case)
+    return name if case.compiler == "none" else f"{name}, {name_of(case.compiler)}"
+
+
+def _compares_engines(ratio: RatioRecord) -> bool:
+    """Tell groups that hold engines against each other by their survey's name; older ones by what differs."""
+    return ratio.baseline.engine != ratio.candidate.engine or ratio.group.startswith("engines/")
+
+
+def _compares_forms(ratio: RatioRecord) -> bool:
+    """Tell pairs of Keras's layers on PyTorch with the native form, and nothing else changed."""
+    return ratio.candidate == replace(ratio.baseline, variant=NATIVE) and ratio.baseline.as_published
+
+
+def _native_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
+    if not ratios:
+        return
+    yield Paragraph(
+        "What Keras's layers cost on PyTorch: the same model, batch, loss and floating-point operations as PyTorch's "
+        "own users write it (plain modules, transformers, peft; autocast, fused Adam, channels last) against the Keras "
+        "model on PyTorch, both uncompiled. A figure of Keras on PyTorch is no figure of PyTorch by this factor."
+    )
+    yield Table(
+        caption=f"PyTorch against Keras on PyTorch on {title}",
+        columns=(Column("workload"), Column("precision"), Column("throughput ratio", numeric=True)),
+        rows=tuple(
+            (
+                Cell(
+                    ratio.candidate.workload, note=f"{ratio.candidate.placement} · batch {ratio.candidate.batch_size}"
+                ),
+                name_of(ratio.candidate.precision),
+                Cell(
+                    ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
+                    note="" if ratio.warmup_ok else "not steady when timed",
+                ),
+            )
+            for ratio in sorted(ratios, key=lambda ratio: (ratio.candidate.workload, ratio.candidate.precision))
+        ),
+    )
 
 
 def _scales(ratio: RatioRecord) -> bool:
