@@ -20,7 +20,8 @@ from rtxbench.own.extras import batch_records, step_records
 from rtxbench.own.plan import Target, plan_own_model, target_of
 from rtxbench.planning.engine_gpus import usable_gpus
 from rtxbench.records import Case, Environment, Observation
-from rtxbench.workloads.own import SOURCE_VARIABLE, source_digest
+from rtxbench.workloads.own import SOURCE_VARIABLE
+from rtxbench.workloads.own_source import source_labels
 
 __all__ = ["run_own_model"]
 
@@ -52,7 +53,7 @@ def run_own_model(
             raise MeasurementError(
                 "every group of this model is measured already.", next_step="Run without --resume to measure again."
             )
-    labels = {"file": target.path.name, "source_sha256": source_digest(target.path)}
+    labels = source_labels(target.path)
     with (
         measuring_alone(lambda text: sys.stderr.write(f"rtxbench: {text}\n"), wait=wait),
         Session(results_dir, profile, tuple(command), environment=environment) as session,

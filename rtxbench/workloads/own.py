@@ -14,12 +14,11 @@ model                 batch                              loss
 JAX parameters        any tree of arrays                 f(parameters, batch)
 ====================  =================================  =====================================================
 
-The function runs in worker processes only. A case names it by file, function and the first eight digits of the file's
-SHA-256, so that two versions of a program are never taken for one; where the file lies stands in `SOURCE_VARIABLE`,
-which every worker inherits, and in no record.
+The function runs in worker processes only. A case names it by file, function and the first eight digits of its source's
+SHA-256 (`rtxbench.workloads.own_source`), so that two versions of a program are never taken for one; where the file
+lies stands in `SOURCE_VARIABLE`, which every worker inherits, and in no record.
 """
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -31,10 +30,11 @@ import numpy as np
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
 from rtxbench.records import Case
+from rtxbench.workloads.own_source import source_digest
 from rtxbench.workloads.process_state import changed_state, process_state
 from rtxbench.workloads.workload import Batch, Workload
 
-__all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload", "source_digest"]
+__all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload"]
 
 SOURCE_VARIABLE: Final = "RTXBENCH_MODEL"
 """Environment variable that tells a worker which file and function to load: ``/home/me/train.py:build``."""
@@ -63,20 +63,6 @@ def is_own(workload: str) -> bool:
     return workload.startswith(_PREFIX)
 
 
-def source_digest(path: Path) -> str:
-    """SHA-256 of a source file, hexadecimal.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", next_step="Name your model as path/to/file.py:function."
-        ) from error
-
-
 def own_name(path: Path, function: str) -> str:
     """Name the workload of a function: ``model:train.build@1a2b3c4d``."""
     return f"{_PREFIX}{path.stem}.{function}@{source_digest(path)[:8]}"
@@ -97,7 +83,8 @@ def call_build(case: Case, seed: int, environ: Mapping[str, str] = os.environ) -
         raise UsageError(f"nobody says where {case.workload} lies.", next_step="Run it by `rtxbench run --model`.")
     if own_name(Path(path), function) != case.workload:
         raise UsageError(
-            f"{Path(path).name} has changed since this run began.", next_step="Leave the file alone while it is run."
+            f"{Path(path).name}, or a file that it imports, has changed since this run began.",
+            next_step="Leave them alone while they are run.",
         )
     before = process_state()
     _seed_everything(seed)

@@ -23,7 +23,7 @@ from rtxbench.records import NATIVE, Case
 from rtxbench.workloads import workload_named
 from rtxbench.workloads.own import OwnModel
 
-__all__ = ["NativeStep", "native_parts"]
+__all__ = ["NativeStep", "native_model"]
 
 _DEFAULT_LEARNING_RATE = 1e-4
 _KERAS_EPSILON = 1e-7  # of Keras's Adam; PyTorch's own is 1e-8
@@ -171,25 +171,25 @@ class NativeStep:
         return notes if attention is None else notes | {"attention": str(attention)}
 
 
-def native_parts(torch: Any, case: Case, seed: int) -> OwnModel:
+def native_model(name: str, batch_size: int, seed: int = 0) -> OwnModel:
     """Build a workload of the suite in its native form, with the batch, loss and optimizer of its Keras twin.
 
     Raises:
         UsageError: no such workload.
         UnavailableError: only its Keras form exists, or a package it needs is not installed.
     """
-    workload = workload_named(case.workload)
+    import torch
+
+    workload = workload_named(name)
     if workload.native is None:
-        raise UnavailableError(
-            f"{case.workload} has no native PyTorch form, only that of Keras.", next_step="Use --form keras."
-        )
-    batch = workload.native.batch(workload.batch(case.batch_size, np.random.default_rng(seed)))
+        raise UnavailableError(f"{name} has no native PyTorch form, only that of Keras.", next_step="Use --form keras.")
+    batch = workload.native.batch(workload.batch(batch_size, np.random.default_rng(seed)))
     torch.manual_seed(seed)
     try:
         model = workload.native.build()
     except ImportError as error:
         raise UnavailableError(
-            f"{case.workload} needs a package that is not installed: {error}.",
+            f"{name} needs a package that is not installed: {error}.",
             next_step="`pip install 'rtxbench[torch]'`, or use --form keras.",
         ) from error
     adam = partial(torch.optim.Adam, lr=workload.learning_rate, eps=_KERAS_EPSILON, fused=True)

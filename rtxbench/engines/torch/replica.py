@@ -10,7 +10,7 @@ from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts
 from rtxbench.engines.step_work import StepWork
-from rtxbench.engines.torch.native import NativeStep, native_parts
+from rtxbench.engines.torch.native import NativeStep, native_model
 from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.errors import MeasurementError
 from rtxbench.placement import placement_named
@@ -156,7 +156,7 @@ def build_replica(
         MeasurementError: out of device memory.
     """
     if case.variant == NATIVE:
-        return _native(torch, case, native_parts(torch, case, seed), share, index)
+        return _native(torch, case, native_model(case.workload, case.batch_size, seed), share, index)
     own = call_build(case, seed) if is_own(case.workload) else None
     if own is not None and not own.is_keras:
         return _native(torch, case, own, share, index)
