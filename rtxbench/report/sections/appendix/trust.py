@@ -44,6 +44,7 @@ class _Check(NamedTuple):
 _FIT: Final = _Check("`model.fit` against a bare loop", None, "what `fit` costs here; rtxbench does not train by it")
 _CHECKS: Final[Mapping[str, _Check]] = {
     "bare-loop": _Check("rtxbench against a bare loop", 1.0, "a loop written by hand is no faster"),
+    "native-loop": _Check("PyTorch under rtxbench against a loop by hand", 1.0, "a loop written by hand is no faster"),
     "a-a": _Check("A case against itself", 1.0, "no difference is seen where there is none"),
     "planted": _Check(
         f"A slow-down of {format_percent(PLANTED_SLOWDOWN_RATIO, None)} planted, against none",
