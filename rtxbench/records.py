@@ -232,9 +232,9 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
 Origin: TypeAlias = Literal["measured", "published", "predicted"]
 """Origin of a figure; the three are always labelled and never mixed."""
 
-Purpose: TypeAlias = Literal["result", "harness", "rival"]
-"""Purpose of a record: a result; a check of the instrument itself, which is nobody's training speed; or a
-measurement against a rival, which is no case of rtxbench."""
+Purpose: TypeAlias = Literal["result", "harness", "rival", "race"]
+"""Purpose of a record: a result; a check of the instrument itself, which is nobody's training speed; a measurement
+against a rival, which is no case of rtxbench; or one launch of a race, which chooses and says nothing of a gain."""
 
 
 class CaseRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="case"):

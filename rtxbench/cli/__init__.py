@@ -56,6 +56,10 @@ _Model = Annotated[
 _Engine = Annotated[
     str | None, typer.Option(help="tensorflow (default), jax, torch or all; of your own model: what it imports.")
 ]
+_Logical = Annotated[int, typer.Option(metavar="N", help="Also check data parallelism on N logical CPU devices.")]
+_Search = Annotated[
+    bool, typer.Option("--search", help="Find the fastest setting of --model that trains to the same loss.")
+]
 
 
 _Form = Annotated[str, typer.Option(help="On torch: native, or keras for Keras's layers on it.")]
@@ -73,10 +77,9 @@ def run(
     form: _Form = "native",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Global batch size instead of the default.")] = None,
     budget: Annotated[float | None, typer.Option(min=1, metavar="SECONDS", help="Time limit of one group.")] = None,
-    logical_devices: Annotated[
-        int, typer.Option(metavar="N", help="Also check MirroredStrategy on N logical CPU devices.")
-    ] = 0,
+    logical_devices: _Logical = 0,
     results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
+    search: _Search = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
@@ -100,6 +103,7 @@ def run(
         form=form,
         logical_devices=logical_devices,
         batch_size=batch_size,
+        search=search,
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
@@ -108,10 +112,7 @@ def run(
     except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
         typer.secho(f"rtxbench: interrupted; finished cases are kept in {results}/. Go on with --resume.", err=True)
         raise typer.Exit(130) from None
-    if as_json:
-        typer.echo(path.read_text(encoding="utf-8"), nl=False)
-        return
-    typer.echo("\n".join(closing_lines(path)))
+    typer.echo(path.read_text(encoding="utf-8").rstrip() if as_json else "\n".join(closing_lines(path)))
 
 
 app.command(name="report")(report_command)

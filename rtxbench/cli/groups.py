@@ -13,6 +13,7 @@ from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Obse
 from rtxbench.results.store import LoadedRun, load_readable, load_run
 
 __all__ = [
+    "earlier_runs",
     "finished_cases",
     "finished_trials",
     "measure_groups",
@@ -80,7 +81,7 @@ def finished_cases(
     A group that had its most launches is finished though it is open: the next profile, not this one, decides it.
     """
     finished = set()
-    for loaded in _earlier(results_dir, environment, profile):
+    for loaded in earlier_runs(results_dir, environment, profile):
         ratios = loaded.of_kind(RatioRecord)
         for record in loaded.of_kind(CaseRecord):
             standing = question([ratio for ratio in ratios if ratio.group == record.group])
@@ -98,12 +99,12 @@ def _launches(record: CaseRecord) -> int:
 
 def finished_trials(results_dir: Path, environment: Environment, profile: Profile) -> set[str]:
     """Claims whose trial an earlier run brought to its end."""
-    earlier = _earlier(results_dir, environment, profile)
+    earlier = earlier_runs(results_dir, environment, profile)
     marks = (record for loaded in earlier for record in loaded.records if isinstance(record, Observation))
     return {mark.topic for mark in marks if mark.metric == TRIAL_FINISHED}
 
 
-def _earlier(results_dir: Path, environment: Environment, profile: Profile) -> list[LoadedRun]:
+def earlier_runs(results_dir: Path, environment: Environment, profile: Profile) -> list[LoadedRun]:
     """Runs of this machine, profile and commit."""
     folder = results_dir / environment.machine
     if not folder.is_dir():

@@ -54,7 +54,7 @@ def run_plan(
             taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
-    if request.model is not None:
+    if request.model is not None or request.search:
         return run_own_model(request, profile, results_dir, command, resume=resume, quiet=quiet, wait=wait)
     engines = tuple(COMPILERS) if request.engine == ALL_ENGINES else (request.engine,)
     environment, refused = usable_gpus(describe(), engines)

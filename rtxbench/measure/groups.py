@@ -66,6 +66,8 @@ class Request:
     """Claims of the user's own instead of the suite's."""
     model: str | None = None
     """A model of the user's own, ``train.py:build``, instead of the suite's; an empty engine is the one it imports."""
+    search: bool = False
+    """Search the fastest setting of that model instead of measuring each switch by itself."""
 
 
 def on_engine(engine: str, request: Request) -> Request:

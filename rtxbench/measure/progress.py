@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rtxbench.measure.paired.loop import GroupRun, half_width
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
-__all__ = ["Board", "TrialProgress", "Waiting"]
+__all__ = ["Board", "Countdown", "TrialProgress", "Waiting"]
 
 _NAMED: Final = 3
 """Open groups named in a line."""
@@ -189,4 +189,32 @@ class Waiting:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         took = format_duration(time.monotonic() - self._began)
         self._stream.write(f"{took}\n" if kind is None else "stopped\n")
+        self._stream.flush()
+
+
+class Countdown:
+    """Lines that say what is being done, how much of it is done, and how long the rest will take at this pace.
+
+    Args:
+        name: begins each line.
+        stream: where to write, standard error by default.
+        clock: seconds.
+    """
+
+    def __init__(self, name: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._what = ""
+        self._began = (0.0, 0)
+
+    def told(self, what: str, made: int, to_come: int) -> None:
+        """Write a line before each part of what is being done."""
+        if what != self._what:
+            self._what, self._began = what, (self._clock(), made)
+        done = made - self._began[1]
+        left = ""
+        if done:
+            left = f", about {format_duration((self._clock() - self._began[0]) / done * to_come)} left"
+        self._stream.write(f"{self._name}: {what}, {made + 1} of {made + to_come}{left}\n")
         self._stream.flush()

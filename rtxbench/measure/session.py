@@ -1,8 +1,8 @@
 """One run: its environment, its recorder, its results file, and the measuring of its groups in turn."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -119,6 +119,15 @@ class Session:
         if isinstance(record, CaseRecord) and record.status == "measured" and record.purpose == "result":
             self._measured_cases[record.record_id] = record
 
+    @contextmanager
+    def for_a_time(self, profile: Profile) -> Iterator[None]:
+        """Measure by another profile within the context; the run keeps the name of its own."""
+        own, self.profile = self.profile, profile
+        try:
+            yield
+        finally:
+            self.profile = own
+
     @property
     def can_explain(self) -> bool:
         """Return whether there is something to explain and the profile has time for it."""
@@ -216,7 +225,7 @@ class Session:
                     expect=lambda turn: ahead.expect(expected_launches(turn)),
                     launched=launched,
                 )
-                for run in runs.values():
+                for run in runs.values() if self.profile.peaks_alone else ():
                     fill_in_peaks(run.pairing)
             except KeyboardInterrupt:
                 interrupted = True

@@ -12,10 +12,20 @@ from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import WorkerProcess
 from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
 
-__all__ = ["FIRST_STEPS", "LEAK_BYTES", "FirstSteps", "first_steps", "leak_bytes_per_step"]
+__all__ = [
+    "FIRST_STEPS",
+    "LEAK_BYTES",
+    "SAME_LOSS_RATIO",
+    "FirstSteps",
+    "first_steps",
+    "largest_difference",
+    "leak_bytes_per_step",
+]
 
 FIRST_STEPS: Final = 20
 """Few enough to cost little, enough for a step that trains something else to show."""
+SAME_LOSS_RATIO: Final = 0.05
+"""Two runs from one seed whose losses stay this close are said to train alike; the figure is always given."""
 _SETTLED: Final = 10
 """Steps after which allocators hold what they need."""
 LEAK_BYTES: Final = 256 * 1024
@@ -53,6 +63,12 @@ def first_steps(case: Case, steps: int = FIRST_STEPS, start: Callable[[], Worker
     finally:
         worker.close()
     return FirstSteps(tuple(losses), tuple(memory))
+
+
+def largest_difference(reference: Sequence[float], losses: Sequence[float]) -> float:
+    """Largest distance of two sequences of losses, relative to the largest of the reference."""
+    scale = max(abs(value) for value in reference) or 1.0
+    return max(abs(a - b) for a, b in zip(reference, losses, strict=False)) / scale
 
 
 def leak_bytes_per_step(memory_bytes: Sequence[float]) -> float | None:

@@ -43,6 +43,8 @@ class Target(NamedTuple):
     function: str
     engine: str
     batch_size: int
+    keras: bool = False
+    """Whether the file imports Keras: its models have no switches of the engine's own."""
 
     @property
     def source(self) -> str:
@@ -72,7 +74,8 @@ def target_of(text: str, engine: str | None, batch_size: int | None) -> Target:
     if function not in known:
         hint = suggestion(known, function) if known else f"Define {function}(batch_size) in it."
         raise UsageError(f"{path.name} has no function {function!r}.", next_step=hint)
-    return Target(path, function, engine or _engine_of(tree, path), batch_size or _default_batch(known[function]))
+    batch_size = batch_size or _default_batch(known[function])
+    return Target(path, function, engine or _engine_of(tree, path), batch_size, "keras" in _imported(tree))
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -105,7 +108,7 @@ def _default_batch(node: ast.stmt) -> int:
 
 
 def _engine_of(tree: ast.Module, path: Path) -> str:
-    imported = {name.partition(".")[0] for node in ast.walk(tree) for name in _modules(node)}
+    imported = _imported(tree)
     engines = sorted({engine for name, engine in _ENGINE_OF_IMPORT.items() if name in imported})
     if len(engines) == 1:
         return engines[0]
@@ -113,6 +116,11 @@ def _engine_of(tree: ast.Module, path: Path) -> str:
         return "tensorflow"
     found = f"imports the frameworks of {' and '.join(engines)}" if engines else "imports no framework rtxbench knows"
     raise UsageError(f"{path.name} {found}.", next_step=f"Say which: --engine {', '.join(COMPILERS)}.")
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Collect the top-level packages a file imports, wherever it does."""
+    return {name.partition(".")[0] for node in ast.walk(tree) for name in _modules(node)}
 
 
 def _modules(node: ast.AST) -> Iterator[str]:

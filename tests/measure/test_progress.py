@@ -9,7 +9,7 @@ from rich.console import Console
 from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.profiles import profile_named
-from rtxbench.measure.progress import Board, TrialProgress
+from rtxbench.measure.progress import Board, Countdown, TrialProgress
 from rtxbench.measure.session import Standing
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec
@@ -76,3 +76,17 @@ def test_a_trial_shows_its_step_on_a_terminal_and_one_line_in_a_log(monkeypatch:
             progress.step("tuning: seed 1", 0, 2)
     assert "tuning: seed 1" in terminal.getvalue() and "0/2" in terminal.getvalue()
     assert log.getvalue().startswith("tuning: done (") and log.getvalue().count("\n") == 1
+
+
+def test_a_countdown_says_how_long_the_rest_takes_at_this_pace() -> None:
+    """The first line of each kind of work knows no pace yet."""
+    stream, now = io.StringIO(), iter([0.0, 10.0, 100.0])
+    countdown = Countdown("search", stream, lambda: next(now))
+    countdown.told("trying", 0, 3)
+    countdown.told("trying", 1, 2)
+    countdown.told("racing", 0, 5)
+    assert stream.getvalue().splitlines() == [
+        "search: trying, 1 of 3",
+        "search: trying, 2 of 3, about 20.0 s left",
+        "search: racing, 1 of 5",
+    ]

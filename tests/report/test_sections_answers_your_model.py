@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from rtxbench.diagnosis.facts import Diagnoser
+from rtxbench.own.first_steps import largest_difference
 from rtxbench.records import Case, Record
 from rtxbench.report.parts import Context, Paragraph, Table
-from rtxbench.report.sections.answers.your_model import findings, largest_difference, own_results, your_model_section
+from rtxbench.report.sections.answers.your_model import findings, own_results, your_model_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.report.test_sections_appendix_engines import RUN, measured, observed, ratio

@@ -15,6 +15,7 @@ from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 from rtxbench.workloads.own import OwnModel
+from rtxbench.workloads.switches import switches_of
 
 __all__ = ["OwnParts", "own_parts"]
 
@@ -68,8 +69,10 @@ def own_parts(jax: Any, case: Case, own: OwnModel) -> OwnParts:
     init, update = _optimizer(jax, own.optimizer)
     dtype = jax.numpy.dtype(precision.dtype)
 
+    loss_itself = _with_switches(jax, own.loss, case)
+
     def loss_of(parameters: Any, batch: Any) -> Any:
-        return own.loss(_cast(jax, parameters, dtype), _cast(jax, batch, dtype)).astype("float32")
+        return loss_itself(_cast(jax, parameters, dtype), _cast(jax, batch, dtype)).astype("float32")
 
     def step(state: Any, batch: Any) -> Any:
         parameters, slots = state
@@ -78,6 +81,15 @@ def own_parts(jax: Any, case: Case, own: OwnModel) -> OwnParts:
         return (jax.tree.map(lambda weight, change: weight + change, parameters, updates), slots), loss
 
     return OwnParts((parameters, init(parameters)), step)
+
+
+def _with_switches(jax: Any, loss: Callable[..., Any], case: Case) -> Callable[..., Any]:
+    """Throw the switches of the case's variant."""
+    for name in switches_of(case.variant):
+        if name != "checkpointing":
+            raise UnavailableError(f"JAX has no switch {name}.", next_step="Leave it out.")
+        loss = jax.checkpoint(loss)
+    return loss
 
 
 def _cast(jax: Any, tree: Any, dtype: Any) -> Any:

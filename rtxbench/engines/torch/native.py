@@ -15,13 +15,14 @@ import numpy as np
 from rtxbench.engines.contract import EngineFigure
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.engines.step_work import StepWork
+from rtxbench.engines.torch.switches import Switches
 from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.errors import MeasurementError, OutOfMemoryError, RtxbenchError, UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
 from rtxbench.records import NATIVE, Case
 from rtxbench.workloads import workload_named
-from rtxbench.workloads.own import OwnModel
+from rtxbench.workloads.own import OwnModel, is_own
 
 __all__ = ["NativeStep", "native_model"]
 
@@ -42,10 +43,12 @@ class NativeStep:
         self._cuda = placement_named(case.placement).device_kind == "gpu"
         self._device = torch.device(f"cuda:{index}" if self._cuda else "cpu")
         self._loss_of = own.loss
+        self._switches = Switches(torch, case.variant if is_own(case.workload) else "")
         with _explained(case):
-            self._model = own.model.to(self._device).train()
+            self._model = self._switches.on_model(own.model.to(self._device).train())
             self._batch = self._placed(own.batch, share)
-            self._optimizer = _optimizer(torch, own)
+            self._optimizer = self._switches.on_optimizer(_optimizer(torch, own))
+        self._parts = self._switches.parts_of(self._batch, case.batch_size // case.device_count)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision_named(case.precision).loss_scaling)
         self._forward = torch.compile(self._model) if case.compiler == "inductor" else self._model
         self._flops: EngineFigure | None = None
@@ -56,7 +59,7 @@ class NativeStep:
 
         def place(leaf: Any) -> Any:
             tensor = self._torch.as_tensor(leaf)
-            return (tensor[share] if tensor.ndim else tensor).to(self._device)
+            return self._switches.on_tensor((tensor[share] if tensor.ndim else tensor).to(self._device))
 
         if not isinstance(batch, dict) and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise MeasurementError(
@@ -74,7 +77,8 @@ class NativeStep:
     def activate(self) -> None:
         """Set the process-wide switches of this case: TF32, and cuDNN's search for the fastest convolution."""
         set_tf32(self._torch, precision_named(self._case.precision).tf32)
-        self._torch.backends.cudnn.benchmark = self._case.variant == NATIVE  # as torchvision's own training does
+        native = self._case.variant == NATIVE  # as torchvision's own training does
+        self._torch.backends.cudnn.benchmark = native or self._switches.cudnn_benchmark
 
     def run(self, steps: int) -> None:
         """Run ``steps`` steps; returns when the device has finished the last one."""
@@ -86,21 +90,24 @@ class NativeStep:
 
     def _step(self, forward: Callable[..., Any]) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(forward)
-        self._scaler.scale(loss).backward()
+        total: Any = 0.0
+        for part in self._parts:
+            loss = self._loss(forward, part) / len(self._parts)
+            self._scaler.scale(loss).backward()
+            total = total + loss.detach()
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self.last_loss = loss.detach()
+        self.last_loss = total
 
-    def _loss(self, forward: Callable[..., Any]) -> Any:
+    def _loss(self, forward: Callable[..., Any], batch: Any) -> Any:
         dtype = getattr(self._torch, precision_named(self._case.precision).dtype)
         reduced = dtype is not self._torch.float32
         with self._torch.autocast(self._device.type, dtype=dtype if reduced else None, enabled=reduced):
-            if isinstance(self._batch, dict):
-                outputs = forward(**self._batch)
-                loss = outputs.loss if self._loss_of is None else self._loss_of(outputs, self._batch)
+            if isinstance(batch, dict):
+                outputs = forward(**batch)
+                loss = outputs.loss if self._loss_of is None else self._loss_of(outputs, batch)
             else:
-                inputs, labels = self._batch
+                inputs, labels = batch
                 loss = self._loss_of(forward(inputs), labels)
         if not isinstance(loss, self._torch.Tensor) or loss.ndim or not loss.requires_grad:
             what = f"shape {tuple(loss.shape)}" if isinstance(loss, self._torch.Tensor) else type(loss).__name__
@@ -121,7 +128,7 @@ class NativeStep:
 
             counter = FlopCounterMode(display=False)
             with self._untrained(), counter:
-                self._scaler.scale(self._loss(self._model)).backward()
+                self._scaler.scale(self._loss(self._model, self._batch)).backward()
             self._flops = EngineFigure(
                 float(counter.get_total_flops()) * self._case.device_count,
                 "torch.utils.flop_counter on forward and backward: matrix products, convolutions and attention",
@@ -133,7 +140,7 @@ class NativeStep:
         from rtxbench.engines.torch.work import count_work  # derives from PyTorch's own classes
 
         with self._untrained():
-            counted = count_work(lambda: self._scaler.scale(self._loss(self._model)).backward())
+            counted = count_work(lambda: self._scaler.scale(self._loss(self._model, self._batch)).backward())
         if self._case.compiler == "inductor":
             how = "Inductor fuses operations: eager ones tell the shapes of products, not kernels or traffic"
             return StepWork(None, None, counted.unaligned_flops_ratio, how)

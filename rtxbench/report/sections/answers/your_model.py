@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import diagnose
+from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
 from rtxbench.report.labels import plural, ratio_text
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
+from rtxbench.report.sections.answers.your_search import is_search, search_sentences
 from rtxbench.results.store import LoadedRun, load_run
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.wording import name_of, say_change
 from rtxbench.workloads.own import is_own
+from rtxbench.workloads.switches import SWITCHES, switches_of
 
-__all__ = ["OwnResults", "finding_lines", "findings", "largest_difference", "own_results", "your_model_section"]
-
-_SAME_LOSS_RATIO: Final = 0.05
-"""Two runs from one seed whose losses stay this close are said to train alike; the figure is always given."""
+__all__ = ["OwnResults", "finding_lines", "findings", "own_results", "your_model_section"]
 
 
 class OwnResults(NamedTuple):
@@ -95,7 +95,8 @@ def finding_lines(path: Path) -> list[str]:
 
 def findings(results: OwnResults, diagnoser: Diagnoser) -> list[str]:
     """Say in sentences what was found, the gains first, what could not run last."""
-    said = [_gain(ratio, results) for ratio in results.ratios]
+    said = list(search_sentences(results.cases, results.ratios, results.observations))
+    said += [_gain(ratio, results) for ratio in results.ratios if not is_search(ratio)]
     said += _loss_sentences(results)
     said += [
         f"{_short(record.case)}: every step leaves {format_bytes(leak)} behind, so a long training runs out of memory. "
@@ -156,17 +157,11 @@ def _loss_sentences(results: OwnResults) -> Iterator[str]:
         if not losses or plain is None or record.case.batch_size != plain.batch_size:
             continue
         worst = largest_difference(reference, losses)
-        verdict = "it trains alike" if worst <= _SAME_LOSS_RATIO else "look at it before you trust its speed"
+        verdict = "it trains alike" if worst <= SAME_LOSS_RATIO else "look at it before you trust its speed"
         yield (
             f"{_short(record.case)}: the losses of the first {plural(len(losses), 'step')} differ from those of "
             f"{_short(plain)} by {format_percent(worst)} at most; {verdict}."
         )
-
-
-def largest_difference(reference: Sequence[float], losses: Sequence[float]) -> float:
-    """Largest distance of two sequences of losses, relative to the largest of the reference."""
-    scale = max(abs(value) for value in reference) or 1.0
-    return max(abs(a - b) for a, b in zip(reference, losses, strict=False)) / scale
 
 
 def _batch_sentences(results: OwnResults) -> Iterator[str]:
@@ -201,6 +196,7 @@ def _short(case: Case) -> str:
     """Name what sets a case apart within one model: ``bfloat16, torch.compile``."""
     words = [name_of(case.precision)]
     words += [name_of(case.compiler)] if case.compiler != "none" else []
+    words += [SWITCHES.get(name, name) for name in switches_of(case.variant)]
     words += [f"{case.device_count} devices"] if case.device_count > 1 else []
     return ", ".join(words)
 
