@@ -9,7 +9,21 @@ _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH
 if sys.path[0] == os.getcwd() != _home:  # noqa: PTH109
     sys.path.pop(0)
 
-from rtxbench.cli import main  # noqa: E402
+import signal  # noqa: E402
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Load the command line and run it; Ctrl-C while it loads ends it without a traceback."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler:  # not where a shell started it in the background, which ignores Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rtxbench.cli import main as run
+
+    signal.signal(signal.SIGINT, usual)
+    run()
+
 
 if __name__ == "__main__":
     main()

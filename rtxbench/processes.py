@@ -1,7 +1,10 @@
 """Start a process of one's own, tell how it ended, and leave none behind."""
 
 import contextlib
+import fcntl
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +18,8 @@ __all__ = ["ChildProcess", "end_with_parent", "how_it_ended", "run_git"]
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _LOG_TAIL_BYTES: Final = 2000
 _LAST_LINE_LENGTH: Final = 200
+_FOLDER: Final = "rtxbench-worker-"
+_MARK: Final = ".owner"
 
 
 class ChildProcess:
@@ -38,8 +43,10 @@ class ChildProcess:
         piped: bool = True,
         own_group: bool = True,
     ) -> None:
+        _sweep(tempfile.gettempdir())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        self._folder = tempfile.TemporaryDirectory(prefix="rtxbench-worker-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True)
+        self._owned: int | None = _taken(Path(self._folder.name))
         self._own_group = own_group
         try:
             self._process = subprocess.Popen(
@@ -53,7 +60,7 @@ class ChildProcess:
             )
         except OSError:
             self._log.close()
-            self._folder.cleanup()
+            self._leave_folder()
             raise
 
     @property
@@ -110,7 +117,38 @@ class ChildProcess:
                 with contextlib.suppress(BrokenPipeError):  # unsent bytes to a dead process
                     stream.close()
         self._log.close()
+        self._leave_folder()
+
+    def _leave_folder(self) -> None:
         self._folder.cleanup()
+        if self._owned is not None:
+            os.close(self._owned)
+            self._owned = None
+
+
+def _taken(folder: Path) -> int:
+    """Mark a folder as that of a living process; the system lets go of the mark when the process ends."""
+    mark = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(mark, fcntl.LOCK_EX)
+    return mark
+
+
+@functools.cache
+def _sweep(temporary: str) -> None:
+    """Remove folders of processes whose starter was killed outright, once: nobody else can."""
+    for folder in Path(temporary).glob(f"{_FOLDER}*"):
+        try:
+            mark = os.open(folder / _MARK, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # its owner lives
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(mark)
 
 
 def how_it_ended(status: int, log: IO[bytes], since: int) -> str:

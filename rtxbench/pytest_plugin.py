@@ -7,6 +7,7 @@ block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark'
 ``--benchmark-compare`` work on exact device times, and none of its private state is touched.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -49,9 +50,12 @@ class _State:
 
     def close(self) -> None:
         """End the recorder, close the results file and let others measure."""
-        if self.session is not None:
-            self.session.__exit__(None, None, None)
-        self._alone.close()
+        from rtxbench.exits import undisturbed
+
+        with undisturbed():  # pytest handles no signal any more
+            if self.session is not None:
+                self.session.__exit__(None, None, None)
+            self._alone.close()
 
     @property
     def environment(self) -> "Environment":
@@ -83,6 +87,7 @@ class _State:
     def open_session(self) -> "Session":
         """Open the one results file of this pytest session at the first measurement."""
         if self.session is None:
+            from rtxbench.exits import end_in_order
             from rtxbench.hardware.machine_lock import measuring_alone
             from rtxbench.measure.profiles import profile_named
             from rtxbench.measure.session import Session
@@ -90,6 +95,7 @@ class _State:
             from rtxbench.verdicts.stopping import Questions
 
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
+            self._alone.enter_context(end_in_order(_as_pytest_ends))
             self._alone.enter_context(measuring_alone(lambda text: sys.stderr.write(f"\nrtxbench: {text}\n")))
             self.session = Session(
                 Path(self.config.getoption("--results")),
@@ -99,6 +105,12 @@ class _State:
                 question=Questions(load_claims(), self.environment),
             ).__enter__()
         return self.session
+
+
+def _as_pytest_ends(number: int) -> BaseException:
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return pytest.exit.Exception(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
 _USUAL: Final = {"profile": "quick", "engine": "tensorflow", "form": "native", "workload": [], "claim": []}

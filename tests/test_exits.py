@@ -1,14 +1,16 @@
 """A command ends with one line and a code that means one thing."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from rtxbench.errors import RecordError
-from rtxbench.exits import FAULT, exit_codes
+from rtxbench.exits import FAULT, end_in_order, exit_codes
 from tests.waiting import HANG_S
 
 REPORT = [sys.executable, "-m", "rtxbench.report"]
@@ -67,3 +69,49 @@ def test_an_ascii_terminal_gets_every_word(tmp_path: Path) -> None:
     )
     assert done.returncode == 5
     assert b"gr" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_lets_everything_be_tidied_up_once(number: signal.Signals) -> None:
+    """CI's cancellation unwinds as an exception; a second one a moment later does not disturb the tidying up."""
+    tidied = []
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            tidied.append("all")
+    assert (ended.value.code, tidied) == (128 + number, ["all"])
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python swallows what a finalizer raises, and prints a traceback; the command ends nevertheless, without one."""
+
+    class Unlucky:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        Unlucky()
+        time.sleep(HANG_S)
+        raise AssertionError("the signal was lost")
+    assert (ended.value.code, capsys.readouterr().err) == (128 + signal.SIGTERM, "")
+
+
+def test_an_ignored_hang_up_stays_ignored() -> None:
+    """Under nohup a closed terminal ends nothing, the gate included."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with end_in_order(lambda number: KeyboardInterrupt()):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_while_the_command_loads_shows_no_traceback(tmp_path: Path) -> None:
+    """Before the first line of rtxbench's own work, the system's own ending is in place."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); import rtxbench.__main__ as m; m.main()"
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

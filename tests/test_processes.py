@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rtxbench import processes
 from rtxbench.processes import ChildProcess, how_it_ended
 from tests.waiting import HANG_S
 
@@ -45,3 +46,15 @@ def test_a_process_without_pipes_keeps_what_it_printed() -> None:
         assert (child.status(), child.ending()) == (3, "exit status 3: gone wrong")
     finally:
         child.end()
+
+
+def test_folders_of_killed_owners_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    """A coordinator that was killed outright cannot remove its workers' folders: the next one does."""
+    dead, living, strange = (tmp_path / f"rtxbench-worker-{name}" for name in ("dead", "living", "strange"))
+    for folder in (dead, living, strange):
+        folder.mkdir()
+    os.close(processes._taken(dead))  # as the system does at the owner's end
+    mark = processes._taken(living)
+    processes._sweep(str(tmp_path))
+    assert [folder.exists() for folder in (dead, living, strange)] == [False, True, True]
+    os.close(mark)

@@ -1,4 +1,6 @@
-"""Choose a few real records for ``rtxbench selftest hostile``: ``python -m tools.robustness_sample RESULTS OUT``.
+"""Choose a few real records for ``rtxbench selftest hostile``: ``python -m tools.robustness_sample RESULTS… OUT``.
+
+Name a folder of results and one in which ``rtxbench gate --history`` ran.
 
 One record of each kind, topic and metric, and both cases of each comparison, under one run header: small enough to be
 mutated a million times, and shaped like everything that rtxbench writes.
@@ -6,16 +8,18 @@ mutated a million times, and shaped like everything that rtxbench writes.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 RUN_ID = "20260101T000000-sample"
 
 
-def sample(results: Path) -> list[dict[str, Any]]:
+def sample(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the chosen lines, header first."""
     lines = [
         json.loads(line)
+        for results in folders
         for path in sorted(results.rglob("*.jsonl"))
         if not path.name.endswith(".trace.jsonl")
         for line in path.read_text(encoding="utf-8").splitlines()
@@ -37,5 +41,6 @@ def sample(results: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    rows = [json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in sample(Path(sys.argv[1]))]
-    Path(sys.argv[2]).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    *folders, out = map(Path, sys.argv[1:])
+    rows = [json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in sample(folders)]
+    out.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -17,7 +17,13 @@ from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
 from rtxbench.cli.querying import export, query
-from rtxbench.cli.robustness import selftest_hostile, selftest_kills, selftest_load, selftest_promises
+from rtxbench.cli.robustness import (
+    selftest_hostile,
+    selftest_kills,
+    selftest_load,
+    selftest_payloads,
+    selftest_promises,
+)
 from rtxbench.cli.sharing import diff, health, share
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
@@ -237,6 +243,7 @@ app.command(name="advise")(advise)
 selftest.callback()(selftest_promises)
 selftest.command("hostile")(selftest_hostile)
 selftest.command("kills")(selftest_kills)
+selftest.command("payloads")(selftest_payloads)
 selftest.command("load")(selftest_load)
 selftest.command("gpu")(selftest_gpu)
 app.add_typer(selftest, name="selftest")

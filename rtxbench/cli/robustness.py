@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["selftest_hostile", "selftest_kills", "selftest_load", "selftest_promises"]
+__all__ = ["selftest_hostile", "selftest_kills", "selftest_load", "selftest_payloads", "selftest_promises"]
 
 
 def selftest_promises(context: typer.Context) -> None:
@@ -68,11 +68,41 @@ def selftest_hostile(
         raise typer.Exit(FAULT)
 
 
+def selftest_payloads(
+    files: Annotated[int, typer.Option(min=1, help="How many results files with code in their texts.")] = 20,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first; the same number is the same file.")] = 0,
+    browser: Annotated[str, typer.Option(help="Program to open the pages with; a Chromium is looked for.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Open reports of poisoned results files in a real browser: nothing of what strangers wrote may run there."""
+    import msgspec
+    from rich.progress import Progress
+
+    from rtxbench.exits import FAULT
+    from rtxbench.robustness.payloads import find_browser, open_poisoned
+    from rtxbench.robustness.readers import write_page
+
+    with Progress(disable=as_json) as progress:
+        task = progress.add_task("files", total=files)
+        outcome = open_poisoned(
+            range(first, first + files),
+            write_page,
+            find_browser(browser),
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    if as_json:
+        typer.echo(msgspec.json.encode(outcome).decode())
+    else:
+        typer.echo(f"{outcome.pages} pages with {outcome.payloads} payloads opened: {len(outcome.executed)} executed")
+    if outcome.executed:
+        raise typer.Exit(FAULT)
+
+
 def selftest_kills(
     kills: Annotated[int, typer.Option(min=1, help="How many commands to kill.")] = 10,
     first: Annotated[int, typer.Option(min=0, help="Number of the first; the same number is the same trial.")] = 0,
     scenario: Annotated[
-        list[str] | None, typer.Option(help="Only this command (repeatable): trace, merge, report, gate, run.")
+        list[str] | None, typer.Option(help="Only this command (repeatable): trace, merge, report, gate, run, bench.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per trial.")] = False,
 ) -> None:
@@ -82,7 +112,8 @@ def selftest_kills(
 
     from rtxbench.exits import FAULT
     from rtxbench.lookup import named
-    from rtxbench.robustness.kills import SCENARIOS, kill_trials
+    from rtxbench.robustness.kills import kill_trials
+    from rtxbench.robustness.scenarios import SCENARIOS
 
     chosen = tuple(scenario or SCENARIOS)
     for name in chosen:

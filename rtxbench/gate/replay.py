@@ -98,7 +98,7 @@ def _row(
         gates=len(gates),
         regression=clopper_pearson(outcomes.count("regression"), len(gates)) if gates else None,
         inconclusive=outcomes.count("inconclusive"),
-        launches_mean=float(np.mean([int(gate.labels["launches"]) for gate in gates])) if gates else None,
+        launches_mean=float(np.mean([float(gate.labels["launches"]) for gate in gates])) if gates else None,
         replayed_gates=0 if share is None else replayed,
         replayed_regression=share,
         replayed_from="planted launches" if enough else "A/A launches, shifted",

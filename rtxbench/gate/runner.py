@@ -4,18 +4,17 @@ import contextlib
 import math
 import os
 import re
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final, NamedTuple
 
 import msgspec
 
 from rtxbench.errors import MeasurementError, RtxbenchError, UsageError
+from rtxbench.exits import end_in_order
 from rtxbench.gate import environments, trees
 from rtxbench.gate.launching import GATE_PROFILES, ArmSource, measure_launch
 from rtxbench.gate.outcome import GateReport, gate_report, render_markdown, render_table
@@ -34,9 +33,6 @@ __all__ = ["INTERRUPTED", "GateRequest", "gate", "parse_plan", "write_text"]
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: never 1, which means a regression."""
-
-_ENDING: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""CI's cancellation and a closed terminal: taken as Ctrl-C."""
 
 
 class GateRequest(NamedTuple):
@@ -67,7 +63,7 @@ def gate(request: GateRequest, folder: Path | None = None) -> int:
     """
     began_s = time.monotonic()
     try:
-        with _terminable():
+        with end_in_order(lambda number: KeyboardInterrupt()):
             return _gate(request, _here(folder), began_s)
     except KeyboardInterrupt:
         _say("interrupted: the launches already finished are kept, the work trees are removed.")
@@ -276,18 +272,3 @@ def _progress(launch: GateLaunch, decision: CaseDecision, elapsed_s: float, budg
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """CI cancels with SIGTERM, a terminal that closes sends SIGHUP: clean up as after Ctrl-C."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

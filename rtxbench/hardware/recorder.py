@@ -180,10 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session = Recording(writer, options.interval_s, [int(pid) for pid in options.watch.split(",") if pid])
         session.start()
     except OSError as error:
-        print(f"cannot write {options.path}: {error.strerror}", flush=True)
+        _answer(f"cannot write {options.path}: {error.strerror}")
         return MeasurementError.exit_code
-    print("ready", flush=True)
+    _answer("ready")
     return _serve(session)
+
+
+def _answer(line: str) -> None:
+    """Tell the parent; one that is gone needs no answer, and the end of input ends the recording."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
 
 
 def _serve(session: "Recording") -> int:
@@ -209,7 +217,7 @@ def _serve(session: "Recording") -> int:
     except SystemExit:
         reason = "terminated"
     except OSError as error:
-        print(f"cannot write the trace: {error.strerror}", flush=True)
+        _answer(f"cannot write the trace: {error.strerror}")
         os._exit(MeasurementError.exit_code)
     session.finish(reason)
     os._exit(0)  # a thread stuck in the driver must not keep this process alive
@@ -219,7 +227,7 @@ def _obey(session: "Recording", command: str) -> None:
     verb, _, argument = command.partition(" ")
     if verb == "mark":
         session.mark(argument)
-        print("marked", flush=True)
+        _answer("marked")
     elif verb == "watch":
         session.watch(int(argument))
 

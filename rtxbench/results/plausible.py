@@ -8,23 +8,45 @@ from collections.abc import Iterable
 from math import isclose
 from typing import Final
 
+from rtxbench.placement import PLACEMENTS
+from rtxbench.precision import PRECISIONS
 from rtxbench.records import Case, CaseRecord, Estimate, Launch, Observation, RatioRecord, Record, Run
+from rtxbench.results.topics import topic_problem
 
 __all__ = ["record_problem", "step_time_s"]
 
 _TOLERANCE: Final = 0.02
 """Estimators may differ a little from version to version; an invented figure differs by more."""
+_SHOWN: Final = 40
 
 
 def record_problem(record: Record, run: Run) -> str | None:
     """Return what is impossible about a record of ``run``, or ``None``."""
     if record.run_id != run.run_id:
         return f"the file is run {run.run_id} but holds record {record.record_id} of run {record.run_id}"
+    unknown = _first(map(_unknown_name, _cases(record)))
+    if unknown is not None:
+        return unknown
     if isinstance(record, CaseRecord):
         return _case_problem(record)
     if isinstance(record, RatioRecord):
         return _first((_estimate_problem(record.ratio, positive=True), _replicates_problem(record)))
-    return _observation_problem(record)
+    return _observation_problem(record) or topic_problem(record)
+
+
+def _cases(record: Record) -> tuple[Case, ...]:
+    if isinstance(record, RatioRecord):
+        return record.baseline, record.candidate
+    return () if record.case is None else (record.case,)
+
+
+def _unknown_name(case: Case) -> str | None:
+    """Readers ask the tables what a placement's devices and a precision's products are."""
+    if case.placement not in PLACEMENTS:
+        return f"no placement is called {case.placement[:_SHOWN]!r} in this version"
+    if case.precision not in PRECISIONS:
+        return f"no precision is called {case.precision[:_SHOWN]!r} in this version"
+    return None
 
 
 def step_time_s(launch: Launch) -> float:

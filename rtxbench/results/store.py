@@ -135,12 +135,15 @@ class RunWriter:
         os.close(self._descriptor)
         if self._superseded:
             loaded, whole = load_run(self.path), self.path.with_suffix(".jsonl.part")
-            with disk_errors(self.path), whole.open("wb") as stream:
-                stream.writelines(_encoder.encode(line) + b"\n" for line in (loaded.run, *loaded.records))
-                stream.flush()
-                os.fsync(stream.fileno())
-            with disk_errors(self.path):
-                whole.replace(self.path)
+            try:
+                with disk_errors(self.path), whole.open("wb") as stream:
+                    stream.writelines(_encoder.encode(line) + b"\n" for line in (loaded.run, *loaded.records))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                with disk_errors(self.path):
+                    whole.replace(self.path)
+            finally:
+                whole.unlink(missing_ok=True)  # a full disk or a signal: the longer file holds all of it
 
     def __enter__(self) -> "RunWriter":
         return self

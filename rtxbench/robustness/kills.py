@@ -1,48 +1,47 @@
 """Kill commands at random moments and look at what they leave: nothing finished is lost, nobody is left behind.
 
-Every process of a trial inherits a token in its environment, so that orphans are found wherever they were re-parented.
-What is on disk the moment before the signal must be there afterwards, and load.
+Each command runs in a folder and a terminal of its own. What is on disk the moment before the signal must be there
+afterwards, in that or a later edition, and the next run must work.
 """
 
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import msgspec
-import psutil
 
-from rtxbench.errors import RtxbenchError
-from rtxbench.processes import run_git
-from rtxbench.results.store import find_result_files, load_run
-from rtxbench.robustness.mutants import sample_lines
+from rtxbench.errors import MeasurementError
+from rtxbench.robustness.aftermath import (
+    TOKEN,
+    family,
+    files_left,
+    git_problems,
+    lost,
+    orphans,
+    snapshot,
+    unreadable,
+)
+from rtxbench.robustness.scenarios import SCENARIOS, TEMPORARY, Scenario, environment_in
+from rtxbench.robustness.terminal import Terminal, terminal
 
-__all__ = ["SCENARIOS", "KillTrial", "Scenario", "kill_trials"]
+__all__ = ["KillTrial", "kill_trials"]
 
-_RTXBENCH: Final = (sys.executable, "-P", "-m", "rtxbench")
-_TOKEN: Final = "RTXBENCH_KILL_TRIAL"
-_HANG_S: Final = 120.0
-_ORPHAN_S: Final = 30.0
-"""A child may take this long to notice that its parent is gone."""
+_HANG_S: Final = 600.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-
-
-class Scenario(NamedTuple):
-    """A command to kill."""
-
-    prepare: Callable[[Path], None]
-    """Make in an empty folder what the command needs."""
-    command: tuple[str, ...]
-    """Arguments after ``rtxbench``; it runs in that folder."""
-    lasts_s: float
-    """About how long it takes on an idle machine; signals are spread over it and a little more."""
+_PHASES: Final = ((0.0, 0.15), (0.0, 1.05), (0.0, 1.05), (0.8, 1.1))
+"""Parts of a command's duration from which a moment is drawn: the start, all of it twice, the end."""
+_TWICE: Final = 0.3
+_TO_CHILD: Final = 0.3
+_TO_GROUP: Final = 0.15
+_RUN_AGAIN: Final = 0.25
+"""Share of the trials after which the next run is tried, too."""
 
 
 class KillTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,171 +50,173 @@ class KillTrial(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     scenario: str
     signals: tuple[str, ...]
+    """None where the command had ended already."""
     target: str
-    """coordinator, child or nobody (it had ended already)."""
+    """coordinator, child, group (as Ctrl-C in a terminal does) or nobody (it had ended already)."""
     exit_code: int | None
     records_before: int
     records_after: int
+    ran_again: bool
+    """Whether the next run was tried."""
     problems: tuple[str, ...]
 
 
-def _nothing(_folder: Path) -> None:
-    return None
+class _Ended(NamedTuple):
+    exit_code: int | None
+    sent: tuple[signal.Signals, ...]
+    target: str
+    before: int
+    after: int
+    problems: list[str]
+    said: str
+    """The end of what it printed."""
 
-
-def _sample_results(folder: Path) -> None:
-    (folder / "given").mkdir()
-    (folder / "given" / "sample.jsonl").write_bytes(b"".join(sample_lines()))
-
-
-def _repository(folder: Path) -> None:
-    (folder / "step.py").write_text("def make_step():\n    return lambda: sum(range(20_000))\n", encoding="utf-8")
-    (folder / ".gitignore").write_text("results/\n.rtxbench/\n__pycache__/\ntemporary/\n", encoding="utf-8")
-    author = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
-    for arguments in (("init", "-q"), ("add", "-A"), (*author, "commit", "-qm", "one")):
-        run_git(folder, *arguments).check_returncode()
-
-
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "trace": Scenario(_nothing, ("trace", "--out", "t.trace.jsonl", "--", "sleep", "3"), 5.0),
-    "merge": Scenario(_sample_results, ("merge", "given", "--out", "results"), 1.0),
-    "report": Scenario(_sample_results, ("report", "given"), 5.0),
-    "gate": Scenario(
-        _repository,
-        ("gate", "--baseline", "HEAD", "--candidate", ".", "--cases", "step:make_step", "--profile", "smoke"),
-        8.0,
-    ),
-    "run": Scenario(_nothing, ("run", "--profile", "smoke", "--claim", "tensor-cores", "--workload", "mlp"), 25.0),
-}
-"""Name → what is killed."""
+    @property
+    def outright(self) -> bool:
+        """Whether the command had no chance to tidy up."""
+        return signal.SIGKILL in self.sent and self.target != "child"
 
 
 def kill_trials(numbers: Iterable[int], scenarios: Iterable[str] = tuple(SCENARIOS)) -> Iterator[KillTrial]:
-    """Run and kill; the same number draws the same scenario, moment, signal and target.
+    """Run and kill; the same number draws the same scenario, signals, target and part of the command's duration.
 
     Args:
         numbers: of the trials.
-        scenarios: rows of `SCENARIOS` to draw from.
+        scenarios: rows of `SCENARIOS` to draw from. Each is first run unharmed, which shows how long it takes here.
     """
-    chosen = tuple(scenarios)
+    chosen, lasts_s = tuple(scenarios), dict[str, float]()
     for number in numbers:
         draw = random.Random(number)
-        with TemporaryDirectory(prefix="rtxbench-kills-") as name:
-            yield _trial(number, draw.choice(chosen), draw, Path(name))
+        name = draw.choices(chosen, [SCENARIOS[one].weight for one in chosen])[0]
+        if name not in lasts_s:
+            lasts_s[name] = _unharmed_s(name)
+        with _trial_folder(SCENARIOS[name]) as folder:
+            yield _trial(number, name, draw, folder, lasts_s[name])
 
 
-def _trial(number: int, name: str, draw: random.Random, folder: Path) -> KillTrial:
+@contextmanager
+def _trial_folder(scenario: Scenario) -> Iterator[Path]:
+    """Yield a folder with what the command needs and a temporary folder of its own inside."""
+    with TemporaryDirectory(prefix="rtxbench-kills-", ignore_cleanup_errors=True) as name:
+        folder = Path(name) / "work"  # not around the temporary folder: the gate keeps its trees apart there
+        folder.mkdir()
+        (Path(name) / TEMPORARY).mkdir()
+        scenario.prepare(folder)
+        yield folder
+
+
+def _unharmed_s(name: str) -> float:
+    """Seconds that the command takes when nobody kills it.
+
+    Raises:
+        MeasurementError: it does not even work unharmed.
+    """
+    scenario = SCENARIOS[name]
+    with _trial_folder(scenario) as folder:
+        began = time.monotonic()
+        ended = _ended(scenario.command, folder, f"{os.getpid()}-{name}", None, 0.0)
+        lasts_s = time.monotonic() - began
+    if ended.exit_code not in scenario.next_exits or ended.problems:
+        raise MeasurementError(
+            f"{name} fails where nobody kills it: {'; '.join(ended.problems)} {ended.said}",
+            next_step="Run `rtxbench doctor`; what does not work cannot be killed.",
+        )
+    return lasts_s
+
+
+def _trial(number: int, name: str, draw: random.Random, folder: Path, lasts_s: float) -> KillTrial:
     scenario, token = SCENARIOS[name], f"{os.getpid()}-{number}"
-    scenario.prepare(folder)
-    temporary = folder / "temporary"
-    temporary.mkdir()
-    environment = os.environ | {_TOKEN: token, "TMPDIR": str(temporary), "RTXBENCH_LOCK": str(temporary / "lock")}
-    process = subprocess.Popen(
-        [*_RTXBENCH, *scenario.command],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(draw.uniform(0, 1.2) * scenario.lasts_s)
-    before = _complete_lines(folder)
-    sent, target = _kill(process, token, draw)
-    problems: list[str] = []
-    try:
-        exit_code: int | None = process.wait(_HANG_S)
-    except subprocess.TimeoutExpired:
-        exit_code = None
-        problems.append(f"still running {_HANG_S:.0f} s after {sent[-1].name if sent else 'no signal'}")
-    problems += _orphans(token)
-    after = _complete_lines(folder)
-    problems += _lost(before, after)
-    problems += _unreadable(folder)
-    if name == "gate" and signal.SIGKILL not in sent:
-        problems += _git_problems(folder)
-    if signal.SIGKILL not in sent:
-        problems += [f"left {path.name} in the temporary folder" for path in temporary.glob("*/")]
+    ended = _ended(scenario.command, folder, token, draw, lasts_s)
+    problems = list(ended.problems)
+    if not ended.outright:
+        problems += files_left(folder) + git_problems(folder)
+    again = draw.random() < _RUN_AGAIN
+    if again:
+        problems += _run_again(scenario, folder, token, outright=ended.outright)
     return KillTrial(
         number=number,
         scenario=name,
-        signals=tuple(one.name for one in sent),
-        target=target,
-        exit_code=exit_code,
-        records_before=sum(map(len, before.values())),
-        records_after=sum(map(len, after.values())),
+        signals=tuple(one.name for one in ended.sent),
+        target=ended.target,
+        exit_code=ended.exit_code,
+        records_before=ended.before,
+        records_after=ended.after,
+        ran_again=again,
         problems=tuple(problems),
     )
 
 
-def _kill(process: "subprocess.Popen[bytes]", token: str, draw: random.Random) -> tuple[list[signal.Signals], str]:
-    """Send one signal, or two in a row, to the coordinator or to one of its children."""
-    number = draw.choice(_SIGNALS)
-    children = [one for one in _family(token) if one.pid != process.pid]
-    to_child = draw.random() < 0.3 and bool(children) and number == signal.SIGKILL
-    pid = draw.choice(children).pid if to_child else process.pid
-    if process.poll() is not None:
-        return [], "nobody"
+def _run_again(scenario: Scenario, folder: Path, token: str, *, outright: bool) -> list[str]:
+    """The next run works, loses nothing, and clears away what a killed one could not."""
+    ended = _ended(scenario.next_command, folder, f"{token}-again", None, 0.0)
+    problems = ended.problems + files_left(folder, outright=outright) + git_problems(folder)
+    if ended.exit_code not in scenario.next_exits:
+        problems.append(f"exit code {ended.exit_code}: {ended.said}")
+    return [f"next run: {problem}" for problem in problems]
+
+
+def _ended(command: tuple[str, ...], folder: Path, token: str, draw: random.Random | None, lasts_s: float) -> _Ended:
+    """Run a command in a terminal to its end, killed where there is a draw."""
+    with terminal() as screen:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment_in(folder) | {TOKEN: token},
+            stdin=screen.slave,
+            stdout=screen.slave,
+            stderr=screen.slave,
+            start_new_session=True,
+        )
+        if draw is not None:
+            time.sleep(draw.uniform(*draw.choice(_PHASES)) * lasts_s)
+        before = snapshot(folder)
+        sent, target = _kill(process, token, draw) if draw is not None else ((), "nobody")
+        problems: list[str] = []
+        try:
+            exit_code: int | None = process.wait(_HANG_S)
+        except subprocess.TimeoutExpired:
+            exit_code = None
+            problems.append(f"still running {_HANG_S:.0f} s after {sent[-1].name if sent else 'no signal'}")
+        problems += orphans(token)
+        after = snapshot(folder)
+        problems += lost(before, after) + unreadable(folder)
+        if signal.SIGKILL not in sent:
+            problems += screen.problems()
+    problems += _traceback(screen)
+    return _Ended(exit_code, tuple(sent), target, before.total, after.total, problems, screen.printed().strip()[-300:])
+
+
+def _traceback(screen: Terminal) -> list[str]:
+    text = screen.printed()
+    return [f"traceback: {text.strip().splitlines()[-1][:160]}"] if "Traceback (most recent call" in text else []
+
+
+class _Aim(NamedTuple):
+    pid: int
+    target: str
+    signals: tuple[signal.Signals, ...]
+    pause_s: float
+
+
+def _aim(process: "subprocess.Popen[bytes]", children: Sequence[int], draw: random.Random) -> _Aim:
+    """Draw one signal, or two in a row, for the coordinator, one of its children, or its process group."""
+    signals = tuple(draw.choice(_SIGNALS) for _ in range(2 if draw.random() < _TWICE else 1))
+    aim, pause_s, which = draw.random(), draw.uniform(0.005, 0.3), draw.random()
+    if aim < _TO_CHILD and children:
+        return _Aim(children[int(which * len(children))], "child", signals, pause_s)
+    return _Aim(process.pid, "group" if aim > 1 - _TO_GROUP else "coordinator", signals, pause_s)
+
+
+def _kill(
+    process: "subprocess.Popen[bytes]", token: str, draw: random.Random
+) -> tuple[tuple[signal.Signals, ...], str]:
+    aim = _aim(process, [one.pid for one in family(token) if one.pid != process.pid], draw)
     sent = []
-    for pause_s in (0.0, draw.uniform(0.005, 0.3)) if draw.random() < 0.3 else (0.0,):
-        time.sleep(pause_s)
+    for count, number in enumerate(aim.signals):
+        time.sleep(aim.pause_s if count else 0.0)
+        if process.poll() is not None:
+            break
         with suppress(ProcessLookupError):
-            os.kill(pid, number)
+            (os.killpg if aim.target == "group" else os.kill)(aim.pid, number)
             sent.append(number)
-    return sent, "child" if to_child else "coordinator"
-
-
-def _family(token: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(_TOKEN) == token and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def _orphans(token: str) -> list[str]:
-    """Whoever is still there a while after the coordinator ended; they are ended here."""
-    deadline = time.monotonic() + _ORPHAN_S
-    while (left := _family(token)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    named = []
-    for process in left:
-        with suppress(psutil.Error):
-            named.append(f"orphan: {' '.join(process.cmdline())[:120]}")
-            process.kill()
-    return named
-
-
-def _complete_lines(folder: Path) -> dict[Path, list[bytes]]:
-    files = [path for path in folder.rglob("*.jsonl") if "given" not in path.parts]
-    lines = {path: path.read_bytes().split(b"\n") for path in files}
-    return {path: found[:-1] for path, found in lines.items()}  # what follows the last line end is unfinished
-
-
-def _lost(before: dict[Path, list[bytes]], after: dict[Path, list[bytes]]) -> list[str]:
-    lost = []
-    for path, lines in before.items():
-        if path.name.endswith(".trace.jsonl") and path not in after:
-            continue  # a trace of nothing is taken away
-        if after.get(path, [])[: len(lines)] != lines:
-            lost.append(f"lost records of {path.name}: {len(lines)} before, {len(after.get(path, []))} after")
-    return lost
-
-
-def _unreadable(folder: Path) -> list[str]:
-    problems = []
-    for path in find_result_files([folder]):
-        if path.read_bytes().count(b"\n"):
-            try:
-                load_run(path)
-            except RtxbenchError as error:
-                problems.append(f"does not load: {error}")
-    return problems
-
-
-def _git_problems(folder: Path) -> list[str]:
-    trees = len(run_git(folder, "worktree", "list").stdout.splitlines())
-    problems = [f"{trees} git work trees left"] if trees > 1 else []
-    changed = run_git(folder, "status", "--porcelain").stdout
-    return problems + ([f"the repository was changed: {changed.strip()}"] if changed else [])
+    return tuple(sent), aim.target if sent else "nobody"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, Final, TypeAlias
 
-__all__ = ["MUTATIONS", "mutant", "sample_lines"]
+__all__ = ["MUTATIONS", "mutant", "places", "sample_lines"]
 
 _Mutation: TypeAlias = Callable[[list[bytes], random.Random], list[bytes]]
 
@@ -112,20 +112,21 @@ def _with_json(change: Callable[[Any, Any, random.Random], None]) -> _Mutation:
             document = json.loads(line)
         except (ValueError, RecursionError):
             return line
-        places = list(_places(document))
-        if not places:
+        found = places(document)
+        if not found:
             return line
-        holder, key = draw.choice(places)
+        holder, key = draw.choice(found)
         change(holder, key, draw)
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
     return _in_one_line(mutate)
 
 
-def _places(node: Any) -> list[tuple[Any, Any]]:
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """List every (dict or list, key or index) inside a decoded document."""
     keys = list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else []
     here = [(node, key) for key in keys]
-    return here + [place for _, key in here for place in _places(node[key])]
+    return here + [place for _, key in here for place in places(node[key])]
 
 
 def _replace(holder: Any, key: Any, draw: random.Random) -> None:

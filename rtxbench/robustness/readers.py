@@ -1,19 +1,22 @@
 """Send mutants through everything that reads results; anything but an answer or a deliberate error is a fault."""
 
+import hashlib
+import pickle
 import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from rtxbench.errors import RtxbenchError
+from rtxbench.errors import RecordError, UsageError
 from rtxbench.results.store import load_readable, load_run
 from rtxbench.robustness.mutants import mutant, sample_lines
 
-__all__ = ["READERS", "Fault", "Hostility", "send_mutants"]
+__all__ = ["READERS", "Fault", "Hostility", "send_mutants", "write_page"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +50,43 @@ def _claims(folder: Path) -> None:
     claims_text(claims, judge(runs, claims))
 
 
-def _report(folder: Path) -> None:
+def write_page(folder: Path, out: Path) -> Path:
+    """Write the whole report of a folder of results and return its page; a figure drawn before is not drawn again."""
     from rtxbench.report.render.output import build_context, load_runs, write_report
     from rtxbench.verdicts.claims import load_claims
 
+    context = build_context(load_runs([folder]).runs, load_claims())
+    return write_report(context, out, processes=_DRAWN_ONCE).files[0]
+
+
+def _report(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as out:
-        write_report(build_context(load_runs([folder]).runs, load_claims()), Path(out))
+        write_page(folder, Path(out))
+
+
+class _DrawnOnce(Executor):
+    """Draws at once and remembers: of a thousand mutants of one file, most figures are those of another."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[bytes, Any] = {}
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Call the function, unless it was called with the same before."""
+        future: Future[Any] = Future()
+        key = hashlib.sha256(pickle.dumps((fn, args, kwargs))).digest()
+        try:
+            if key not in self._drawn:
+                self._drawn[key] = fn(*args, **kwargs)
+            future.set_result(self._drawn[key])
+        except Exception as error:
+            future.set_exception(error)
+        if len(self._drawn) > _MOST_DRAWN:
+            self._drawn.clear()
+        return future
+
+
+_DRAWN_ONCE: Final = _DrawnOnce()
+_MOST_DRAWN: Final = 500
 
 
 def _merge(folder: Path) -> None:
@@ -71,7 +105,10 @@ def _history(folder: Path) -> None:
 def _replay(folder: Path) -> None:
     from rtxbench.gate.selftest import replay_files
 
-    replay_files([folder], 20)
+    try:
+        replay_files([folder], 20)
+    except UsageError as error:  # a file without a self-test
+        raise RecordError(error.message, next_step=error.next_step) from error
 
 
 def _advise(folder: Path) -> None:
@@ -118,7 +155,7 @@ def send_mutants(
                 try:
                     READERS[reader](folder)
                     answered[reader] += 1
-                except RtxbenchError:
+                except RecordError:
                     refused[reader] += 1
                 except Exception as error:
                     faults.append(Fault(mutant=number, reader=reader, where=_where(error)))

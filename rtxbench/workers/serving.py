@@ -19,6 +19,7 @@ def serve(
     engine_name: str,
     requests: "msgspec.json.Decoder[Any]",
     answerer: Callable[[Engine], Callable[[Any], msgspec.Struct]],
+    load: Callable[[str], Engine] = load_engine,
 ) -> None:
     """Load an engine and answer requests on standard input until it closes, hence also when the coordinator dies.
 
@@ -30,6 +31,7 @@ def serve(
         engine_name: row of `rtxbench.engines.ENGINES`.
         requests: decodes one request line.
         answerer: makes the function that answers a request, given the loaded engine.
+        load: gives the engine of that name.
     """
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a framework's chatter on stdout must not corrupt the protocol
@@ -39,7 +41,7 @@ def serve(
         replies.flush()
 
     try:
-        engine = load_engine(engine_name)
+        engine = load(engine_name)
         answer = answerer(engine)
         send(_greeting(engine))
     except RtxbenchError as error:

@@ -1,53 +1,77 @@
-"""Killed commands lose nothing that was finished and leave nobody behind."""
+"""Killed commands lose nothing that was finished, leave nobody behind, and the next run works."""
 
+import random
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from rtxbench.robustness import kills
-from rtxbench.robustness.kills import Scenario, kill_trials
+from rtxbench.robustness import aftermath, kills
+from rtxbench.robustness.kills import kill_trials
+from rtxbench.robustness.scenarios import SCENARIOS, Scenario
+from rtxbench.robustness.terminal import terminal
 from tests.waiting import wait_until
 
 
 def test_killed_commands_lose_nothing_and_leave_nobody() -> None:
-    """Trace, merge and report, each killed at moments drawn from a seed, by any of four signals."""
-    trials = list(kill_trials(range(8), ["trace", "merge", "report"]))
+    """Trace, merge and run, each killed at moments drawn from a seed, by any of four signals, some of them twice."""
+    trials = list(kill_trials(range(8), ["trace", "merge", "run"]))
     assert [(trial.number, trial.problems) for trial in trials if trial.problems] == []
     assert any(trial.signals for trial in trials)
 
 
-def test_a_planted_orphan_and_a_planted_loss_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test can fail: a command that leaves a process and takes a line back is found out on both counts."""
+def test_a_planted_orphan_loss_stray_and_traceback_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test can fail: each kind of damage that a command can leave is named."""
     program = (
         "import subprocess, sys, time, pathlib\n"
         "pathlib.Path('x.trace.jsonl').write_text('one\\n')\n"
+        "pathlib.Path('half.part').touch()\n"
+        "pathlib.Path('../temporary/stray').touch()\n"
+        "print('\\x1b[?25l', flush=True)\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
         "while not pathlib.Path('seen').exists(): time.sleep(0.01)\n"
         "pathlib.Path('x.trace.jsonl').write_text('')\n"
-        "pathlib.Path('done').touch()\n"
-        "time.sleep(1000)\n"
+        "{}['planted']\n"
     )
 
-    def before_the_loss(folder: kills.Path) -> dict[kills.Path, list[bytes]]:
-        wait_until(lambda: (folder / "x.trace.jsonl").exists() and any(lines(folder).values()), "the line")
-        found = lines(folder)
-        monkeypatch.setattr(kills, "_complete_lines", lines)
+    def before_the_loss(folder: Path) -> aftermath.Snapshot:
+        wait_until(lambda: bool(look(folder).total), "the line")
+        found = look(folder)
+        monkeypatch.setattr(kills, "snapshot", look)
         (folder / "seen").touch()
-        wait_until((folder / "done").exists, "the loss")
         return found
 
-    lines = kills._complete_lines
-    monkeypatch.setattr(kills, "_RTXBENCH", (sys.executable, "-c", program))
-    monkeypatch.setattr(kills, "_ORPHAN_S", 0.0)
-    monkeypatch.setattr(kills, "_complete_lines", before_the_loss)
-    monkeypatch.setattr(kills, "_kill", _kill_the_coordinator)
-    monkeypatch.setitem(kills.SCENARIOS, "bad", Scenario(lambda folder: None, (), 0.0))
+    def nobody(*_: object) -> tuple[tuple[signal.Signals, ...], str]:
+        return (), "nobody"
+
+    look = kills.snapshot
+    monkeypatch.setattr(kills, "orphans", lambda token: aftermath.orphans(token, 0.0))
+    monkeypatch.setattr(kills, "snapshot", before_the_loss)
+    monkeypatch.setattr(kills, "_kill", nobody)
+    monkeypatch.setattr(kills, "_unharmed_s", lambda name: 0.0)
+    command = (sys.executable, "-c", program)
+    monkeypatch.setitem(SCENARIOS, "bad", Scenario(lambda folder: None, command, command))
     (trial,) = kill_trials([1], ["bad"])
-    assert any("lost records" in problem for problem in trial.problems)
-    assert any("orphan" in problem for problem in trial.problems)
+    found = "; ".join(trial.problems)
+    for planted in ("lost samples", "orphan", "half.part", "stray", "traceback", "cursor"):
+        assert planted in found
 
 
-def _kill_the_coordinator(process: "subprocess.Popen[bytes]", token: str, draw: object) -> tuple[list[object], str]:
-    process.kill()
-    return [], "coordinator"
+def test_every_target_is_hit_by_every_signal() -> None:
+    """Coordinator, child and the whole group; four signals; once and twice: the draw leaves none of them out."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True) as process:
+        draws = [kills._aim(process, [process.pid + 1], random.Random(number)) for number in range(400)]
+        process.kill()
+    assert {(one.target, number) for one in draws for number in one.signals} == {
+        (target, number) for target in ("coordinator", "child", "group") for number in kills._SIGNALS
+    }
+    assert {len(one.signals) for one in draws} == {1, 2}
+
+
+def test_a_terminal_left_without_echo_is_noticed() -> None:
+    """A command that switches echo off and dies spoils the shell it was started from."""
+    with terminal() as screen:
+        subprocess.run(["stty", "-echo"], stdin=screen.slave, check=True)
+        assert screen.problems() == ["the terminal's settings are changed"]

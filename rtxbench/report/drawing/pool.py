@@ -49,7 +49,11 @@ def drawing_processes() -> Iterator[Executor | None]:
     with ProcessPoolExecutor(count, spawn, initializer=end_with_parent, initargs=(os.getpid(),)) as processes:
         for _ in range(count):
             processes.submit(_import_matplotlib)
-        yield processes
+        try:
+            yield processes
+        except BaseException:
+            processes.shutdown(wait=False, cancel_futures=True)  # nobody waits for these figures any more
+            raise
 
 
 class Drawing:

@@ -6,6 +6,7 @@ it again. The latest run of each machine speaks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -140,7 +141,9 @@ def _augmentation(topic: _Topic) -> list[Block]:
     rows = []
     for metric, words in _TEST_WORDS.items():
         for number, record in enumerate(topic.of(metric)):
-            rows.append(DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number]))
+            rows.append(
+                DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number % len(SERIES_COLORS)])
+            )
     return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
 
 
@@ -189,7 +192,7 @@ def _tuning(topic: _Topic) -> list[Block]:
     timed = [
         (o.labels["arm"], o.labels["learning_rate"], o.labels["batch_size"], _mean(o, format_duration))
         for o in topic.of("time_to_accuracy_s")
-        if "learning_rate" in o.labels
+        if {"learning_rate", "batch_size"} <= o.labels.keys()
     ]
     stopping = [
         (name, *(_mean(topic.first(metric, arm=name), text) for metric, text in _STOPPING_COLUMNS.values()))
@@ -212,7 +215,7 @@ def _batch_figure(topic: _Topic) -> list[Figure]:
     if not probes or largest is None:
         return []
     limit = largest.labels["limit"]
-    words = f"{format_bytes(int(limit.split()[0]))} of host memory" if limit[0].isdigit() else limit
+    words = f"{format_bytes(int(amount[1]))} of host memory" if (amount := _BYTES.match(limit)) else limit
     caption = (
         f"One training step at each batch size tried on {topic.title}, within {words}; the search ended at "
         f"{largest.values[0]:.0f} after {largest.labels['tries']} real attempts. Single steps: no error bars, and no "
@@ -227,6 +230,9 @@ def _batch_figure(topic: _Topic) -> list[Figure]:
         )
     ]
 
+
+_BYTES: Final = re.compile(r"([0-9]{1,18})(?:\s|$)")
+"""Start of a limit that is an amount; others are words."""
 
 _STOPPING_COLUMNS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
     "Epochs": ("epochs", lambda value: f"{value:.1f}"),
