@@ -7,7 +7,6 @@ block times through ``benchmark.pedantic`` on a virtual clock: pytest-benchmark'
 ``--benchmark-compare`` work on exact device times, and none of its private state is touched.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from rtxbench.errors import RtxbenchError
-from rtxbench.pytest_table import VIRTUAL_CLOCK, replay_durations, replay_record, verdict_lines
+from rtxbench.exits import end_in_order, undisturbed
+from rtxbench.pytest_table import VIRTUAL_CLOCK, as_pytest_ends, replay_durations, replay_record, verdict_lines
 
 if TYPE_CHECKING:
     from rtxbench.measure.groups import Group, Request
@@ -50,8 +50,6 @@ class _State:
 
     def close(self) -> None:
         """End the recorder, close the results file and let others measure."""
-        from rtxbench.exits import undisturbed
-
         with undisturbed():  # pytest handles no signal any more
             if self.session is not None:
                 self.session.__exit__(None, None, None)
@@ -87,7 +85,6 @@ class _State:
     def open_session(self) -> "Session":
         """Open the one results file of this pytest session at the first measurement."""
         if self.session is None:
-            from rtxbench.exits import end_in_order
             from rtxbench.hardware.machine_lock import measuring_alone
             from rtxbench.measure.profiles import profile_named
             from rtxbench.measure.session import Session
@@ -95,7 +92,7 @@ class _State:
             from rtxbench.verdicts.stopping import Questions
 
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
-            self._alone.enter_context(end_in_order(_as_pytest_ends))
+            self._alone.enter_context(end_in_order(as_pytest_ends))
             self._alone.enter_context(measuring_alone(lambda text: sys.stderr.write(f"\nrtxbench: {text}\n")))
             self.session = Session(
                 Path(self.config.getoption("--results")),
@@ -105,12 +102,6 @@ class _State:
                 question=Questions(load_claims(), self.environment),
             ).__enter__()
         return self.session
-
-
-def _as_pytest_ends(number: int) -> BaseException:
-    if number == signal.SIGINT:
-        return KeyboardInterrupt()
-    return pytest.exit.Exception(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
 _USUAL: Final = {"profile": "quick", "engine": "tensorflow", "form": "native", "workload": [], "claim": []}
@@ -402,9 +393,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from rtxbench.measure.table import headline, summary_lines
 
     terminalreporter.section("rtxbench")
-    for line in summary_lines(state.session.path):
-        terminalreporter.write_line(line)
-    for line in verdict_lines(state.session.path):
+    for line in (*summary_lines(state.session.path), *verdict_lines(state.session.path)):
         terminalreporter.write_line(line)
     terminalreporter.write_line("")
     terminalreporter.write_line(f"records: {state.session.path}")

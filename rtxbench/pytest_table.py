@@ -1,13 +1,16 @@
 """Show measured cases in pytest: exact device times in pytest-benchmark's own table, verdicts below it."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 if TYPE_CHECKING:
     from rtxbench.records import CaseRecord, RatioRecord
 
-__all__ = ["VIRTUAL_CLOCK", "replay_durations", "replay_record", "verdict_lines"]
+__all__ = ["VIRTUAL_CLOCK", "as_pytest_ends", "replay_durations", "replay_record", "verdict_lines"]
 
 
 class _VirtualClock:
@@ -83,3 +86,10 @@ def verdict_lines(path: Path) -> Iterator[str]:
         if not verdict.subject and (mine & {verdict.claim, *verdict.evidence}):
             text = f"{verdict.claim:<16} {verdict.state:<13} {verdict.explanation}"
             yield from wrap(text, width, subsequent_indent=" " * 31, drop_whitespace=True)
+
+
+def as_pytest_ends(number: int) -> BaseException:
+    """Return what ends a pytest run in order, as a signal asks it to."""
+    if number == signal.SIGINT:
+        return KeyboardInterrupt()
+    return pytest.exit.Exception(f"ended by {signal.Signals(number).name}", returncode=128 + number)

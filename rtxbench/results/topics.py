@@ -1,4 +1,4 @@
-"""What a figure of a known topic always carries: labels that its readers look up, numbers that they compute with.
+"""Labels that every figure of a known topic carries because its readers look them up or compute with them.
 
 A stranger's record of the topic ``gate`` without a commit is no gate's. A new reader of a label adds a row here rather
 than a check where it reads.
@@ -16,7 +16,7 @@ _LONGEST_NUMBER: Final = 30
 
 
 class Needs(NamedTuple):
-    """What an observation holds that has values or an estimate."""
+    """Demands on an observation that has values or an estimate."""
 
     labels: tuple[str, ...] = ()
     """Present and not empty."""

@@ -1,4 +1,4 @@
-"""What a killed command left behind: records lost, processes, stray files, a changed repository, a spoilt terminal."""
+"""Traces of a killed command: records lost, processes, stray files, a changed repository, a spoilt terminal."""
 
 import os
 import time
@@ -25,7 +25,7 @@ _ORPHAN_S: Final = 30.0
 
 
 class Snapshot(NamedTuple):
-    """What is on disk at a moment."""
+    """State of the disk at a moment."""
 
     records: Mapping[Path, Mapping[str, Record]]
     """Results file → record id → its last edition."""

@@ -58,7 +58,7 @@ PAYLOADS: Final = (
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the poisoned files; ``rtxbench selftest payloads --json`` prints it."""
+    """Fate of the poisoned files; ``rtxbench selftest payloads --json`` prints it."""
 
     files: int
     refused: int
