@@ -51,8 +51,6 @@ class _State:
     def close(self) -> None:
         """End the recorder, close the results file and let others measure."""
         with undisturbed():  # pytest handles no signal any more
-            if self.session is not None:
-                self.session.__exit__(None, None, None)
             self._alone.close()
 
     @property
@@ -94,13 +92,15 @@ class _State:
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
             self._alone.enter_context(end_in_order(as_pytest_ends))
             self._alone.enter_context(measuring_alone(lambda text: sys.stderr.write(f"\nrtxbench: {text}\n")))
-            self.session = Session(
-                Path(self.config.getoption("--results")),
-                profile if budget is None else profile.with_budget(budget),
-                ("pytest", *self.config.invocation_params.args),
-                environment=self.environment,
-                question=Questions(load_claims(), self.environment),
-            ).__enter__()
+            self.session = self._alone.enter_context(
+                Session(
+                    Path(self.config.getoption("--results")),
+                    profile if budget is None else profile.with_budget(budget),
+                    ("pytest", *self.config.invocation_params.args),
+                    environment=self.environment,
+                    question=Questions(load_claims(), self.environment),
+                )
+            )
         return self.session
 
 
