@@ -92,15 +92,14 @@ class _State:
             profile, budget = profile_named(self.config.getoption("--profile")), self.config.getoption("--budget")
             self._alone.enter_context(end_in_order(as_pytest_ends))
             self._alone.enter_context(measuring_alone(lambda text: sys.stderr.write(f"\nrtxbench: {text}\n")))
-            self.session = self._alone.enter_context(
-                Session(
-                    Path(self.config.getoption("--results")),
-                    profile if budget is None else profile.with_budget(budget),
-                    ("pytest", *self.config.invocation_params.args),
-                    environment=self.environment,
-                    question=Questions(load_claims(), self.environment),
-                )
+            session = Session(
+                Path(self.config.getoption("--results")),
+                profile if budget is None else profile.with_budget(budget),
+                ("pytest", *self.config.invocation_params.args),
+                environment=self.environment,
+                question=Questions(load_claims(), self.environment),
             )
+            self.session = self._alone.enter_context(session)
         return self.session
 
 
