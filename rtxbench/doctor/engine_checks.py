@@ -196,6 +196,21 @@ def _torch_without_cuda(facts: Installation) -> Finding | None:
     )
 
 
+def _inductor_toolchain(facts: Installation) -> Finding | None:
+    """Inductor compiles a launcher in C for every kernel it makes: without compiler or headers it fails at the first."""
+    lacking = [] if facts.c_compiler else ["no C compiler"]
+    lacking += [] if facts.python_headers else ["no Python.h"]
+    if not lacking or facts.torch_cuda is None or not facts.has_card:
+        return None
+    return Finding(
+        "warn",
+        "PyTorch's compiler",
+        f"{' and '.join(lacking)} for torch.compile",
+        "Cases with compiler inductor fail; those without run.",
+        f"`sudo apt install gcc python{facts.python[0]}.{facts.python[1]}-dev`, or your system's like of it.",
+    )
+
+
 def why_released_engine_cannot(engine: str, compute_capability: str | None) -> str | None:
     """Say why an engine's current wheels do not run on a card that is not here; ``None`` where they do."""
     newest = _RELEASED.get(engine)
@@ -217,5 +232,6 @@ ENGINE_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("torch", _torch_without_cuda),
     ("torch", lambda facts: driver_problem("torch", facts)),
     ("torch", lambda facts: architecture_problem("torch", facts)),
+    ("torch", _inductor_toolchain),
 )
 """(engine, check of it), in the order they are shown."""

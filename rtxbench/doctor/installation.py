@@ -8,7 +8,9 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +101,10 @@ class Installation:
     """``CUDA_VISIBLE_DEVICES``, ``None`` where it is not set."""
     peer_copies: PeerCopies | None = None
     """``None`` with fewer than two cards."""
+    c_compiler: str | None = None
+    """The C compiler on the path, ``None`` without one."""
+    python_headers: bool = True
+    """Whether ``Python.h`` of this interpreter is there to compile against."""
 
     def cuda_of(self, engine: str) -> str | None:
         """CUDA version an installed engine is built for (of JAX the major version); ``None`` where it has none."""
@@ -170,6 +176,8 @@ def inspect_installation(
     load: Callable[[str], str | None] = load_error,
     environ: Mapping[str, str] = os.environ,
     copies: Callable[[], PeerCopies] | None = probe_peer_copies,
+    which: Callable[[str], str | None] = shutil.which,
+    headers: Path = Path(sysconfig.get_paths()["include"]) / "Python.h",
 ) -> Installation:
     """Collect the facts.
 
@@ -180,6 +188,8 @@ def inspect_installation(
         load: opens a shared library and returns the loader's message, ``None`` on success.
         environ: the environment variables.
         copies: tries copies between two cards; asked only where there are two. ``None`` tries none.
+        which: finds a program on the path.
+        headers: where this interpreter's ``Python.h`` should be.
     """
     folders = [Path(entry) for entry in sys.path if entry] if site_packages is None else list(site_packages)
     package = _package(folders, "tensorflow")
@@ -197,6 +207,8 @@ def inspect_installation(
         cuda_libraries=library_statuses(folders, package, load) if build and build.cuda else (),
         cpu_features=_cpu_features(root),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
+        c_compiler=which("gcc") or which("cc") or which("clang"),
+        python_headers=headers.is_file(),
         peer_copies=copies() if copies is not None and len(cards.cards) > 1 else None,
     )
 

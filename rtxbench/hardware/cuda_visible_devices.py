@@ -1,9 +1,10 @@
 """Find the GPUs a CUDA program sees: read ``CUDA_VISIBLE_DEVICES`` as the driver does. Standard library only."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ListedGpu", "Visible", "visible_gpus"]
+__all__ = ["ListedGpu", "Visible", "pin_visible_gpus", "visible_gpus"]
 
 
 class ListedGpu(NamedTuple):
@@ -45,6 +46,12 @@ def visible_gpus(listed: Sequence[ListedGpu], environment: Mapping[str, str]) ->
         found.append(match)
     by_index = any(entry.strip().isdigit() for entry in entries.split(","))
     return Visible(tuple(found), caution if by_index else None)
+
+
+def pin_visible_gpus(uuids: Sequence[str]) -> None:
+    """Name the GPUs by UUID to every process started from here on, so that none can number them in another way."""
+    if uuids:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(uuids)
 
 
 def _match(entry: str, whole: Sequence[ListedGpu], listed: Sequence[ListedGpu]) -> str | None:

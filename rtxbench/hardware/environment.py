@@ -18,7 +18,8 @@ from typing import Final
 import psutil
 
 from rtxbench.errors import UnavailableError
-from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
+from rtxbench.hardware.cuda_order import cuda_uuids
+from rtxbench.hardware.cuda_visible_devices import ListedGpu, Visible, visible_gpus
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.processes import run_git
 from rtxbench.records import Cpu, Environment, Gpu
@@ -159,11 +160,20 @@ def gpus(missing: dict[str, str]) -> tuple[Gpu, ...]:
     listed = [ListedGpu(d.uuid, d.name, d.parent_uuid) for d in devices]
     visible = visible_gpus(listed, os.environ)
     if visible.caution:
+        visible = _in_cudas_order(listed, visible)
+    if visible.caution:
         missing["gpu_order"] = visible.caution
     if not visible.uuids:
         missing["gpus"] = f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')!r} hides every GPU"
     by_uuid = {d.uuid: d for d in devices}
     return tuple(_gpu(by_uuid[uuid]) for uuid in visible.uuids)
+
+
+def _in_cudas_order(listed: Sequence[ListedGpu], guessed: Visible) -> Visible:
+    """Take CUDA's own word where NVML cannot tell its order; the guess, with its caution, where CUDA does not answer."""
+    said = cuda_uuids()
+    known = {gpu.uuid for gpu in listed}
+    return Visible(said, None) if said and known.issuperset(said) else guessed
 
 
 def _gpu(device: GpuDevice) -> Gpu:

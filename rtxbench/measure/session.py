@@ -162,7 +162,10 @@ class Session:
             }
             for record in skipped[group.name].values():
                 self.append(record)
-        measured = self.measure_arms({group.name: _arms(group, only) for group, only in groups}, launch_done)
+        measured = self.measure_arms(
+            {group.name: _arms(group, only, [gpu.uuid for gpu in self.environment.gpus]) for group, only in groups},
+            launch_done,
+        )
         return {name: outcome._replace(cases={**outcome.cases, **skipped[name]}) for name, outcome in measured.items()}
 
     def measure_arms(
@@ -283,12 +286,16 @@ class Session:
         )
 
 
-def _arms(group: Group, only: Set[Case] | None) -> list[Arm]:
-    """Make arms of the baseline and the wanted candidates; none where only skipped cases are wanted."""
+def _arms(group: Group, only: Set[Case] | None, uuids: Sequence[str] = ()) -> list[Arm]:
+    """Make arms of the baseline and the wanted candidates; none where only skipped cases are wanted.
+
+    Where no case of the group is on several GPUs, its workers see the first alone.
+    """
     if group.baseline is None or (only is not None and only.isdisjoint(group.cases)):
         return []
     cases = [group.baseline, *(case for case in group.candidates if only is None or case in only)]
+    one = uuids[0] if len(uuids) > 1 and all(case.device_count == 1 for case in cases) else None
     return [
-        Arm(case=case, spec=worker_spec(case.engine), isolated=placement_named(case.placement).isolated)
+        Arm(case=case, spec=worker_spec(case.engine, one), isolated=placement_named(case.placement).isolated)
         for case in cases
     ]

@@ -89,11 +89,18 @@ def largest_batch(
     batch: int | str = case.batch_size
     while isinstance(batch, int):
         try:
-            tries.append(attempt(replace(case, batch_size=batch)))
+            tries.append(_within(attempt(replace(case, batch_size=batch)), limit_bytes if fails_safely else None))
         except RtxbenchError as error:
             return LargestBatch(tuple(tries), str(error))
         batch = _next(tries, limit_bytes, budget_s, fails_safely=fails_safely)
     return LargestBatch(tuple(tries), batch)
+
+
+def _within(tried: Try, limit_bytes: float | None) -> Try:
+    """Call a batch too large whose peak is above the card's memory: its driver pages to the host's (WSL2, Windows)."""
+    if not tried.fits or limit_bytes is None or (tried.peak_bytes or 0.0) <= limit_bytes:
+        return tried
+    return tried._replace(fits=False, reason="its peak is above the card's memory: memory is paged to the host")
 
 
 def _next(tries: list[Try], limit_bytes: float | None, budget_s: float, *, fails_safely: bool) -> int | str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from rtxbench.doctor.engine_checks import why_engine_cannot
 from rtxbench.doctor.installation import inspect_installation
 from rtxbench.errors import RtxbenchError, UnavailableError
+from rtxbench.hardware.cuda_visible_devices import pin_visible_gpus
 from rtxbench.records import Environment
 from rtxbench.workers.interpreters import interpreter_of, why_engine_missing, worker_spec
 from rtxbench.workers.process import WorkerProcess
@@ -40,7 +41,7 @@ def gpus_seen_by(engine: str) -> int | str:
 def usable_gpus(
     environment: Environment, engines: Sequence[str], ask: Callable[[str], int | str] = gpus_seen_by
 ) -> tuple[Environment, dict[str, str]]:
-    """Keep the GPUs that the driver and the engines both see.
+    """Keep the GPUs that the driver and the engines both see, and name them by UUID to every process from here on.
 
     Args:
         environment: as the driver describes it.
@@ -55,6 +56,7 @@ def usable_gpus(
     """
     if not environment.gpus:
         return environment, {}
+    pin_visible_gpus([gpu.uuid for gpu in environment.gpus])
     answers = {engine: ask(engine) for engine in engines if why_engine_missing(engine) is None}
     refused = {engine: answer for engine, answer in answers.items() if isinstance(answer, str)}
     counts = [answer for answer in answers.values() if isinstance(answer, int)]

@@ -1,5 +1,6 @@
 """tuning: the largest batch that fits, the learning rate × batch that trains fastest, and what EarlyStopping saves."""
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
@@ -34,6 +35,8 @@ _PENALTY: Final = 2.0
 """A seed that misses its target counts as twice the time it was given (PAR2, as solvers are ranked): leaving it
 out would flatter the arm, and leaving the arm out would never count against it."""
 _LARGEST_TRIED: Final = 2**20
+_CRAWL: Final = 3.0
+"""Times as long an example as at a smaller batch: no batch that fits is that much slower than a smaller one."""
 _RESOLUTION: Final = 8
 """The search ends when the bracket is an eighth of the batch: finer differences change nothing for a user."""
 
@@ -65,6 +68,7 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
         reply = _probe(context, batch)
         if isinstance(reply, str):
             return tries, reply
+        reply = _crawling(reply, tries)
         tries.append(reply)
         low, high = (batch, high) if reply.fits else (low, batch)
         if not reply.fits and reply.device_kind == "cpu":
@@ -73,6 +77,21 @@ def largest_batch(context: TrialContext) -> tuple[list[Probed], str | None]:
             return tries, None
         batch = (low + high) // 2 if high else low * 2
     return tries, None
+
+
+def _crawling(found: Probed, earlier: Sequence[Probed]) -> Probed:
+    """Call a batch too large whose examples take thrice as long on a GPU as those of a smaller one.
+
+    Where the driver pages a full card's memory to the host's (WSL2, Windows), nothing runs out: it crawls.
+    """
+    steps_s = {one.batch_size: one.step_s for one in earlier if one.step_s is not None}
+    if found.device_kind != "gpu" or found.step_s is None or not steps_s:
+        return found
+    slower = found.step_s / found.batch_size / min(step_s / batch for batch, step_s in steps_s.items())
+    if slower < _CRAWL:
+        return found
+    reason = f"an example takes {slower:.0f} times as long as at a smaller batch: memory is paged to the host"
+    return replace(found, fits=False, reason=reason)
 
 
 def _probe(context: TrialContext, batch_size: int) -> Probed | str:

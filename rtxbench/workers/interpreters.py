@@ -51,13 +51,19 @@ def _is_installed(engine: str) -> bool:
     return not package or find_spec(package) is not None
 
 
-def worker_spec(engine: str) -> WorkerSpec:
+def worker_spec(engine: str, only_gpu: str | None = None) -> WorkerSpec:
     """Describe how to start the engine's workers.
 
     They must find this rtxbench: in another environment, so that both ends are one version; and here, too, where it
     runs from a source tree, which workers do not find by their working folder (they ignore it).
+
+    Args:
+        engine: row of `rtxbench.engines.ENGINES`.
+        only_gpu: UUID of the one GPU they may see, since TensorFlow opens a context on every card that it sees.
     """
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if engine == "jax" else {}
+    if only_gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = only_gpu
     python = interpreter_of(engine)
     here = str(Path(rtxbench.__file__).resolve().parent.parent)
     searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)

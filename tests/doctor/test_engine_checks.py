@@ -1,5 +1,6 @@
 """Each engine is judged by its own CUDA build: wheels × drivers × cards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,18 @@ def test_an_engine_that_nobody_installed_for_the_card_only_warns(tmp_path: Path)
 def test_a_machine_with_nothing_to_fix_is_told_what_to_run() -> None:
     """Point 3: the doctor ends with the next command."""
     assert as_text([], "jax") == "Nothing to fix. Next: `rtxbench run --engine jax`."
+
+
+@pytest.mark.parametrize(
+    ("compiler", "headers", "said"),
+    [(None, True, "no C compiler"), ("gcc", False, "no Python.h"), (None, False, "no C compiler and no Python.h")],
+)
+def test_inductor_without_its_toolchain_is_a_warning(
+    tmp_path: Path, compiler: str | None, headers: bool, said: str
+) -> None:
+    """Fault 17: Inductor compiles C for every kernel it makes, and fails at the first where it cannot."""
+    facts = replace(installed(tmp_path, "torch 2.11.0", "580", "RTX 4070"), c_compiler=compiler, python_headers=headers)
+    finding = {f.subject: f for f in examine(facts)}["PyTorch's compiler"]
+    assert (finding.state, finding.what) == ("warn", f"{said} for torch.compile")
+    whole = replace(facts, c_compiler="gcc", python_headers=True)
+    assert "PyTorch's compiler" not in {f.subject for f in examine(whole)}

@@ -12,6 +12,7 @@ from rtxbench.diagnosis.kernels import classify_kernel
 from rtxbench.planning.memory import step_memory
 from rtxbench.precision import PRECISIONS, why_not
 from rtxbench.records import Case
+from rtxbench.workloads import workload_named
 from tools.ahead_of_time import CompiledStep, compile_step, why_not_here
 
 pytestmark = pytest.mark.skipif(why_not_here() is not None, reason=str(why_not_here()))
@@ -76,6 +77,34 @@ def test_the_packaged_memory_plan_is_the_compilers(card: str, precision: str) ->
     print(f"{card} {precision}: {compiled.argument_bytes / 2**30:.2f} + {compiled.temp_bytes / 2**30:.2f} GiB")
     assert compiled.argument_bytes == pytest.approx(held.state_bytes, rel=0.02)
     assert compiled.temp_bytes == pytest.approx(held.temp_bytes, rel=0.3)
+
+
+WORKLOADS = ("mlp", "cnn", "resnet14-64px", "bert-mini", "gpt2-mini", "llama-mini-lora")
+"""A perceptron, convolutions, a residual network, an encoder, a decoder, and an adapter on a frozen one."""
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("card", CARDS)
+def test_every_kind_of_workload_compiles_for_every_architecture(card: str, workload: str) -> None:
+    """At the suite's own batch the plan of `rtxbench run` holds, FLOPs are known, products are on Tensor Cores.
+
+    A product that the compiler leaves to cuBLAS or cuDNN has no kernel before a card chooses one.
+    """
+    compiled = step(card, "mixed_bfloat16", workload, workload_named(workload).batch_sizes["gpu"])
+    held = step_memory(compiled.case)
+    assert held is not None
+    peak, planned = compiled.peak_bytes, held.state_bytes + held.temp_bytes
+    on_tensor_cores = {name for name in compiled.kernels if classify_kernel(name, "mixed_bfloat16") == "matrix"}
+    print(
+        f"{card} {workload} b{compiled.case.batch_size}: {peak / 2**20:.0f} MiB planned by the compiler, "
+        f"{planned / 2**20:.0f} by rtxbench; {compiled.flops or 0:.3g} FLOP; {len(on_tensor_cores)} of "
+        f"{len(compiled.kernels)} kernels on Tensor Cores; libraries {compiled.library_calls or 'none'}"
+    )
+    assert peak < planned * 1.3 + 2**25
+    assert compiled.flops
+    assert compiled.instructions or compiled.library_calls
+    products = {name for name in compiled.tensor_core_kernels if name.startswith("gemm_fusion")}
+    assert products <= on_tensor_cores
 
 
 @pytest.mark.parametrize("card", CARDS)

@@ -14,7 +14,7 @@ import pytest
 from rtxbench.hardware.flags import window_flags
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.trace import load_trace, summarize
-from tests.nvml_stub import GPU0, GPU1, MIG0, build, compiler
+from tests.nvml_stub import GPU0, GPU1, MIG0, build, build_cuda, compiler
 from tests.waiting import HANG_S, wait_until
 
 pytestmark = [
@@ -288,6 +288,30 @@ def test_the_environment_lists_the_gpus_cuda_would_see(stub, monkeypatch, visibl
         assert gpu["compute_capability"] == "8.9"
         assert gpu["power_limit_w"] == 450
     assert ("hides every GPU" in environment["missing"].get("gpus", "")) == (visible == "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, [GPU1, GPU0]),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, [GPU1]),
+        ({"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, [GPU0]),
+    ],
+)
+def test_unlike_cards_are_listed_in_cudas_own_order(stub, tmp_path, monkeypatch, variables, expected):
+    """Fault 17: a user's ``CUDA_VISIBLE_DEVICES=0`` means the fastest card, which NVML may number 1: CUDA is asked."""
+    stub("gpus=2 unlike=1", build_cuda(build(tmp_path)))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    environment = in_child(ENVIRONMENT)
+    assert [gpu["uuid"] for gpu in environment["gpus"]] == expected
+    assert "gpu_order" not in environment["missing"]
+
+
+def test_an_order_that_nobody_tells_is_cautioned(stub):
+    """Without CUDA's driver the order of unlike cards is a guess, and the record says so."""
+    stub("gpus=2 unlike=1")
+    assert "another order" in in_child(ENVIRONMENT)["missing"]["gpu_order"]
 
 
 def test_the_machine_slug_names_the_cards(stub):

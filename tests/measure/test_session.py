@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from rtxbench.hardware.environment import describe
 from rtxbench.measure import group_records as records_module
 from rtxbench.measure import session as session_module
+from rtxbench.measure.groups import Group
 from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.paired.loop import GroupRun
 from rtxbench.measure.profiles import Profile, WarmUpRule
-from rtxbench.measure.session import Session, Standing
+from rtxbench.measure.session import Session, Standing, _arms
 from rtxbench.measure.summary import case_record
 from rtxbench.records import Case, CaseRecord, Flag, RatioRecord
 from rtxbench.results.store import load_run
@@ -193,3 +194,13 @@ def test_one_arm_alone_gives_the_sustained_figure(tmp_path: Path, arms: dict[str
         assert (sustained.window_ns[1] - sustained.window_ns[0]) / 1e9 >= 0.1
         assert 0 < sustained.throughput_per_s <= at_most_per_s  # a step waits for at least its seconds
         assert sustained.power_w is not None or sustained.missing["power_w"]
+
+
+def test_workers_of_one_gpu_see_one_gpu() -> None:
+    """Fault 17: TensorFlow opens a context on every visible card; only a group on several cards sees them all."""
+    one = Case(workload="mlp", batch_size=8, placement="gpu")
+    two = replace(one, placement="mirrored", device_count=2)
+    alone = _arms(Group("c/mlp", "c", "mlp", one, (replace(one, precision="tf32"),)), None, ["GPU-a", "GPU-b"])
+    shared = _arms(Group("c/mlp", "c", "mlp", one, (two,)), None, ["GPU-a", "GPU-b"])
+    assert {arm.spec.environment.get("CUDA_VISIBLE_DEVICES") for arm in alone} == {"GPU-a"}
+    assert {arm.spec.environment.get("CUDA_VISIBLE_DEVICES") for arm in shared} == {None}

@@ -14,6 +14,7 @@
  *   process=PID sm=30          a compute process on every GPU and its SM utilisation in percent
  *   seen_ago_ms=60000          that process last worked so long ago (default 0)
  *   refused=1                  the GPU of this number may not be asked: NO_PERMISSION for its handle
+ *   unlike=1                   GPU 1 is another card than GPU 0
  *   mig=1                      GPU 0 has one MIG instance
  *
  * Compiled with -DOLD_DRIVER it lacks the newer symbols, as a driver of 2019 does.
@@ -100,7 +101,8 @@ int nvmlDeviceGetUUID(device *d, char *text, unsigned n) {
 }
 int nvmlDeviceGetName(device *d, char *text, unsigned n) {
     CHECK(NULL);
-    snprintf(text, n, d->mig ? "NVIDIA Stub MIG 1g.10gb" : "NVIDIA GeForce RTX 4090");
+    const char *whole = d->index && option("unlike", 0) ? "NVIDIA GeForce RTX 5090" : "NVIDIA GeForce RTX 4090";
+    snprintf(text, n, "%s", d->mig ? "NVIDIA Stub MIG 1g.10gb" : whole);
     return OK;
 }
 int nvmlDeviceGetVbiosVersion(device *d, char *text, unsigned n) { WHOLE_GPU(d); snprintf(text, n, "95.02.18.80.01"); return OK; }

@@ -65,3 +65,16 @@ def test_another_failure_ends_the_search_with_its_reason() -> None:
     found = largest_batch(FIRST, 24e9, 1e9, attempt)
     assert found.best is not None
     assert "shapes differ" in found.ended
+
+
+def test_a_batch_that_is_paged_to_the_host_does_not_fit() -> None:
+    """Fault 17: on WSL2 a peak above the card's memory is no failure; it is called one."""
+
+    def attempt(case: Case) -> Try:
+        return Try(case.batch_size, fits=True, peak_bytes=WEIGHTS + EXAMPLE * case.batch_size, seconds=1.0)
+
+    found = largest_batch(FIRST, 8e9, 1e9, attempt)
+    assert found.best is not None
+    assert found.best.peak_bytes is not None
+    assert found.best.peak_bytes <= 8e9
+    assert any("paged" in t.reason for t in found.tries)

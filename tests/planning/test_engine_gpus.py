@@ -1,5 +1,7 @@
 """The plan stands on the GPUs that driver and engine both see."""
 
+import os
+
 import pytest
 
 from rtxbench.errors import UnavailableError
@@ -11,6 +13,7 @@ from tests.planning.test_suite import machine
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_gpus, "why_engine_missing", lambda engine: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # what the plan pins ends with the test
 
 
 def test_an_engine_that_sees_no_gpu_is_refused_before_the_first_launch() -> None:
@@ -42,3 +45,10 @@ def test_without_a_gpu_no_engine_is_asked() -> None:
     here = machine()
     assert usable_gpus(here, ("jax",), lambda engine: asked.append(engine) or 0) == (here, {})
     assert asked == []
+
+
+def test_every_process_started_later_is_told_the_gpus_by_uuid() -> None:
+    """Fault 17: an index means another card to CUDA than to NVML; a UUID means one card to both."""
+    here = machine("NVIDIA GeForce RTX 4070", "NVIDIA GeForce RTX 3060")
+    usable_gpus(here, ("jax",), lambda engine: 2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"].split(",") == [gpu.uuid for gpu in here.gpus]

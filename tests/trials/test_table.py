@@ -6,6 +6,7 @@ from functools import partial
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.errors import WorkerLostError
@@ -144,6 +145,35 @@ def test_the_largest_batch_is_found_within_an_eighth(capacity: int) -> None:
     assert ended is None
     assert best <= capacity < best + max(1, best // 8) + 1
     assert len(tries) < 25
+
+
+def test_a_step_on_the_processor_is_bound_in_memory_whatever_the_driver_lists() -> None:
+    """Fault 5: with a GPU that TensorFlow did not see, the search had no limit and filled the host's memory."""
+    limits = []
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Probe)
+        limits.append(request.memory_limit_bytes)
+        return probed(request, request.batch_size <= 64)
+
+    largest_batch(context(ask, gpus=1))
+    assert set(limits) == {SCALES["smoke"].memory_limit_bytes}
+    assert None not in limits
+
+
+def test_a_batch_that_crawls_does_not_fit() -> None:
+    """Fault 17: WSL2 pages a full card's memory to the host: nothing fails, an example takes many times as long."""
+
+    def ask(request: TrialRequest) -> TrialReply:
+        assert isinstance(request, Probe)
+        per_example_s = 1e-4 if request.batch_size <= 500 else 2e-3
+        found = probed(request, True)
+        return replace(found, device_kind="gpu", step_s=per_example_s * request.batch_size)
+
+    tries, ended = largest_batch(context(ask, gpus=1))
+    assert ended is None
+    assert 438 <= max(t.batch_size for t in tries if t.fits) <= 500
+    assert any("paged to the host" in (t.reason or "") for t in tries)
 
 
 def test_a_worker_that_dies_of_memory_counts_as_not_fitting() -> None:
