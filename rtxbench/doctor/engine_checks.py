@@ -197,7 +197,7 @@ def _torch_without_cuda(facts: Installation) -> Finding | None:
 
 
 def _inductor_toolchain(facts: Installation) -> Finding | None:
-    """Inductor compiles a launcher in C for every kernel it makes: without compiler or headers it fails at the first."""
+    """Warn where Inductor, which compiles a launcher in C for every kernel it makes, would fail at the first."""
     lacking = [] if facts.c_compiler else ["no C compiler"]
     lacking += [] if facts.python_headers else ["no Python.h"]
     if not lacking or facts.torch_cuda is None or not facts.has_card:

@@ -177,7 +177,7 @@ def inspect_installation(
     environ: Mapping[str, str] = os.environ,
     copies: Callable[[], PeerCopies] | None = probe_peer_copies,
     which: Callable[[str], str | None] = shutil.which,
-    headers: Path = Path(sysconfig.get_paths()["include"]) / "Python.h",
+    headers: Path | None = None,
 ) -> Installation:
     """Collect the facts.
 
@@ -189,7 +189,7 @@ def inspect_installation(
         environ: the environment variables.
         copies: tries copies between two cards; asked only where there are two. ``None`` tries none.
         which: finds a program on the path.
-        headers: where this interpreter's ``Python.h`` should be.
+        headers: where ``Python.h`` should be; by default where this interpreter was built to have it.
     """
     folders = [Path(entry) for entry in sys.path if entry] if site_packages is None else list(site_packages)
     package = _package(folders, "tensorflow")
@@ -208,7 +208,7 @@ def inspect_installation(
         cpu_features=_cpu_features(root),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
         c_compiler=which("gcc") or which("cc") or which("clang"),
-        python_headers=headers.is_file(),
+        python_headers=(headers or Path(sysconfig.get_paths()["include"]) / "Python.h").is_file(),
         peer_copies=copies() if copies is not None and len(cards.cards) > 1 else None,
     )
 

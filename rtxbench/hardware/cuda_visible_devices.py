@@ -1,10 +1,24 @@
-"""Find the GPUs a CUDA program sees: read ``CUDA_VISIBLE_DEVICES`` as the driver does. Standard library only."""
+"""Find the GPUs a CUDA program sees: read ``CUDA_VISIBLE_DEVICES`` as the driver does. Standard library only.
 
+Cards that differ are numbered fastest first, by a rule that NVML does not know: then the driver itself is asked.
+``python -m rtxbench.hardware.cuda_visible_devices`` prints one UUID a line; a process of its own, because CUDA reads
+its variables once.
+"""
+
+import ctypes
 import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import UUID
 
-__all__ = ["ListedGpu", "Visible", "pin_visible_gpus", "visible_gpus"]
+import rtxbench
+
+__all__ = ["ListedGpu", "Visible", "cuda_uuids", "main", "pin_visible_gpus", "visible_gpus"]
+
+_LIMIT_S: Final = 30.0
 
 
 class ListedGpu(NamedTuple):
@@ -67,3 +81,36 @@ def _order_caution(whole: Sequence[ListedGpu], environment: Mapping[str, str]) -
     if environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({gpu.name for gpu in whole}) < 2:
         return None
     return "different cards and CUDA_DEVICE_ORDER is not PCI_BUS_ID: CUDA may number them in another order"
+
+
+def cuda_uuids() -> tuple[str, ...]:
+    """The UUIDs of the GPUs that a CUDA program started now would see, in its order; empty where CUDA does not say."""
+    root = os.fspath(Path(rtxbench.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-P", "-m", "rtxbench.hardware.cuda_visible_devices"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return ()
+    return tuple(done.stdout.split()) if done.returncode == 0 else ()
+
+
+def main() -> None:
+    """Print the UUIDs; exit code 1 where the driver refuses."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        sys.exit(str(error))
+    count = ctypes.c_int()
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        sys.exit("the CUDA driver does not start")
+    for number in range(count.value):
+        device, raw = ctypes.c_int(), (ctypes.c_ubyte * 16)()
+        if cuda.cuDeviceGet(ctypes.byref(device), number) != 0 or cuda.cuDeviceGetUuid(raw, device) != 0:
+            sys.exit(f"the CUDA driver does not tell the UUID of device {number}")
+        print(f"GPU-{UUID(bytes=bytes(raw))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,8 +18,7 @@ from typing import Final
 import psutil
 
 from rtxbench.errors import UnavailableError
-from rtxbench.hardware.cuda_order import cuda_uuids
-from rtxbench.hardware.cuda_visible_devices import ListedGpu, Visible, visible_gpus
+from rtxbench.hardware.cuda_visible_devices import ListedGpu, Visible, cuda_uuids, visible_gpus
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.processes import run_git
 from rtxbench.records import Cpu, Environment, Gpu
@@ -170,7 +169,7 @@ def gpus(missing: dict[str, str]) -> tuple[Gpu, ...]:
 
 
 def _in_cudas_order(listed: Sequence[ListedGpu], guessed: Visible) -> Visible:
-    """Take CUDA's own word where NVML cannot tell its order; the guess, with its caution, where CUDA does not answer."""
+    """Take CUDA's own word where NVML cannot tell its order; the cautioned guess where CUDA does not answer."""
     said = cuda_uuids()
     known = {gpu.uuid for gpu in listed}
     return Visible(said, None) if said and known.issuperset(said) else guessed
