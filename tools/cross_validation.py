@@ -33,8 +33,13 @@ from rtxbench.advice.several import COUNTS, efficiency_of, pairs_of
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
 
+CONTESTED = "(the others alone favour the second)"
+"""Said of a fold whose other cards have the smaller median by the law of the whole model."""
+
 __all__ = [
+    "CONTESTED",
     "Folds",
+    "Picked",
     "Score",
     "class_transfer",
     "memory_scaled_batches",
@@ -82,13 +87,21 @@ def score(points: Points, folds: Folds, chosen: Masks | None = None) -> Score:
     )
 
 
-def pick_methods(points: Points) -> tuple[tuple[Choice, ...], Floats]:
+class Picked(NamedTuple):
+    """Methods with their settings, each of which speaks where those before it are silent."""
+
+    choices: tuple[Choice, ...]
+    log_errors: Floats
+    """Of leave-one-card-out by them (n)."""
+    crossing_is_better: bool
+    """The law that crosses classes has the smaller median where both speak."""
+
+
+def pick_methods(points: Points) -> Picked:
     """Pick by the median leave-one-card-out error on ``points``, absolute on the log scale.
 
-    Returns:
-        Methods with their settings, each of which speaks where those before it are silent: the best law of the whole
-        model, and before it a law that crosses classes, if that has the smaller error where both speak. And their log
-        errors (n).
+    The law that crosses classes comes first, whatever its median: it alone speaks of a card without published
+    neighbours of its class. Behind it comes the best law of the whole model.
     """
     errors = {
         place: leave_one_card_out(points, *candidate) - points.log_throughput
@@ -101,9 +114,9 @@ def pick_methods(points: Points) -> tuple[tuple[Choice, ...], Floats]:
 
     whole, crossing = best(False), best(True)
     both = ~np.isnan(errors[whole]) & ~np.isnan(errors[crossing])
-    better = both.any() and np.median(np.abs(errors[crossing][both])) < np.median(np.abs(errors[whole][both]))
-    places = (crossing, whole) if better else (whole,)
-    return tuple(_candidates()[place] for place in places), first_that_speaks([errors[place] for place in places])
+    better = bool(np.median(np.abs(errors[crossing][both])) < np.median(np.abs(errors[whole][both])))
+    choices = tuple(_candidates()[place] for place in (crossing, whole))
+    return Picked(choices, first_that_speaks([errors[crossing], errors[whole]]), better)
 
 
 def predicted_by(choices: Sequence[Choice], train: Points, query: Points, anchors: Points | None = None) -> Floats:
@@ -127,13 +140,14 @@ def nested_card_folds(points: Points) -> Folds:
     for card in np.unique(points.card):
         out = points.card == card
         train, query = points.take(~out), points.take(out)
-        choices, inner = pick_methods(train)
-        ranges = fit_ranges(train, inner, anchor_counts(train))
-        predicted[out] = predicted_by(choices, train, query)
+        found = pick_methods(train)
+        ranges = fit_ranges(train, found.log_errors, anchor_counts(train))
+        predicted[out] = predicted_by(found.choices, train, query)
         asked = zip(query.model, anchors[out], strict=True)
         half_width[out] = [ranges.log_half_width(str(model), int(count)) for model, count in asked]
         refused[out] = [ranges.spread(str(model)) > LARGEST_SPREAD for model in query.model]
-        picked[str(card)] = "; ".join(_named(*choice) for choice in choices)
+        names = "; ".join(_named(*choice) for choice in found.choices)
+        picked[str(card)] = names if found.crossing_is_better else f"{names} {CONTESTED}"
     return Folds(np.where(refused, np.nan, predicted), half_width, picked, refused & ~np.isnan(predicted))
 
 

@@ -1,17 +1,19 @@
 """Choose the software stack an advice stands on, and collect what is published of the asked-for case in it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rtxbench.advice.own_machines import Owned
+from rtxbench.advice.own_program import REFERENCE, OwnProgram, relative_anchor
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment, Points, points_of
 from rtxbench.advice.question import Question
+from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError
 
-__all__ = ["Basis", "choose_basis", "is_scalable", "no_basis_note", "published_figure"]
+__all__ = ["Basis", "choose_basis", "is_scalable", "no_basis_note", "own_program_basis", "published_figure"]
 
 
 class Basis(NamedTuple):
@@ -65,6 +67,18 @@ def choose_basis(
     if usable:
         return max(usable, key=lambda basis: (reach[basis.case.stack], max(row.date for row in basis.rows)))
     return own or next(iter(published.values()), None)
+
+
+def own_program_basis(own: OwnProgram, measured: Basis | None, question: Question, cards: Mapping[str, Card]) -> Basis:
+    """Stand on one's own measurement of the model where there is one, else on the reference card's speed as 1."""
+    if measured is not None and measured.own is not None:
+        return measured._replace(note=f"{measured.note}; {own.basis}")
+    case, anchors = relative_anchor(own, question.precision, cards[REFERENCE])
+    note = (
+        f"{own.basis}; nothing of it was measured, so speeds are multiples of one {REFERENCE} at batch "
+        f"{own.batch_size}: run `rtxbench run --model` on any card for absolute ones"
+    )
+    return Basis(case, (), anchors, note)
 
 
 def _is_basis(machine: Owned, question: Question) -> bool:

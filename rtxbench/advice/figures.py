@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from rtxbench.advice.basis import Basis, published_figure
 from rtxbench.advice.own_machines import Owned
+from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question
 from rtxbench.catalog.cards import Card
@@ -40,6 +41,9 @@ def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecast
         return _at_asked_batch(figure, card, basis, question, forecaster)
     if basis.own is not None and basis.own.card == card:
         return _same_as_own(basis.own)
+    if basis.case.stack == RELATIVE_STACK and card.name == REFERENCE:
+        batch, words = question.batch_size, ("the card that the others are multiples of",)
+        return Speed("predicted", RELATIVE_STACK, 1.0, 1.0, 1.0, batch, "law", why=words)
     return _predicted(card, basis, question, forecaster)
 
 

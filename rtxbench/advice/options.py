@@ -8,13 +8,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.advice.aliases import OPTIMIZER_ALIASES, PRECISION_ALIASES, canonical
-from rtxbench.advice.basis import Basis, choose_basis, is_scalable, no_basis_note, published_figure
+from rtxbench.advice.basis import Basis, choose_basis, is_scalable, no_basis_note, own_program_basis, published_figure
 from rtxbench.advice.comparison import break_even_between, economics, rent_or_buy, throughput_ratio
 from rtxbench.advice.cost import energy_per_example_j
 from rtxbench.advice.figures import figure_of
 from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
 from rtxbench.advice.own_machines import Owned, owned_machines
+from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK, own_program
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment
 from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
@@ -88,18 +89,26 @@ def advise(
     Raises:
         UsageError: an unknown card, stack, ranking or model; an impossible assumption; a budget below every card.
     """
-    if not question.workload and question.memory_model is None:
+    if not question.workload and question.memory_model is None and question.own_model is None:
         raise UsageError("nothing to train is named.", next_step="Pass --workload bert-base or --memory-model NAME.")
     question = _canonical(question)
     question.assumptions.checked()
     precision_named(question.precision)
-    _check_workload(question.workload, rows)
+    named_model = question.own_model
+    own = own_program(named_model, question.precision, question.batch_size) if named_model else None
+    if own is None:
+        _check_workload(question.workload, rows)
+    else:
+        question = replace(question, workload=own.name, batch_size=own.batch_size)
+        forecaster = Forecaster(rows, cards, {(own.name, own.width): own.program})
     wanted = _wanted_cards(question, cards)
     _check_budget(question, wanted, prices)
     forecaster = forecaster or Forecaster(rows, cards)
     owned = owned_machines(question.workload, question.precision, runs, cards)
     classes = sorted({card.card_class for card in wanted}) if question.cards else ("geforce",)
     basis = choose_basis(question, rows, forecaster, owned, classes)
+    if own is not None:
+        basis = own_program_basis(own, basis, question, cards)
     note = basis.note if basis else no_basis_note(question, rows, owned)
     memory = memory_basis(question, runs, basis.tokens if basis else None)
     pairs = pairs_of(rows, cards) if question.max_devices is not None and question.max_devices > 1 else ()
@@ -256,7 +265,10 @@ def _judged(option: Option, card: Card, desk: Desk) -> Option:
     price = replace(unit_price, amount=unit_price.amount * option.devices) if unit_price else None
     memory = memory_on(card, desk.memory) if desk.memory else None
     option = replace(option, price=price, memory=memory)
-    option = replace(option, **economics(option, desk.question.assumptions))
+    if desk.case is None or desk.case.stack != RELATIVE_STACK:  # a multiple of another card's speed has no cost
+        option = replace(option, **economics(option, desk.question.assumptions))
+    elif option.throughput_per_s is not None and price is not None:
+        option = replace(option, throughput_per_price=option.throughput_per_s / price.amount)
     return replace(option, excluded=_excluded(option, desk), why=(*option.why, *_reasons(option, card)))
 
 
@@ -339,6 +351,8 @@ def _owned_reasons(machine: Owned, desk: Desk) -> tuple[str, ...]:
 
 
 def _unit(basis: Basis | None) -> str:
+    if basis is not None and basis.case.stack == RELATIVE_STACK:
+        return f"× {REFERENCE}"
     if basis is not None and basis.rows:
         return basis.rows[0].unit.removesuffix("/s")
     return "examples"

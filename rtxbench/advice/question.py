@@ -55,6 +55,8 @@ class Question(_Frozen, frozen=True, kw_only=True):
     optimizer: str = "adam"
     setup: Mapping[str, int | bool | str] = {}
     """Further fields of the memory model's `Setup`: framework, rank, checkpointing …"""
+    own_model: str | None = None
+    """A model of one's own, ``file.py:function``: its kernels decide how cards compare."""
     stack: str | None = None
     """Published software stack to stand on; ``None`` picks the newest with enough cards."""
     rank_by: str | None = None

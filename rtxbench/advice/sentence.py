@@ -86,7 +86,7 @@ def _speed_facts(option: Option, unit: str, of: str) -> list[str]:
     facts = []
     if option.throughput_per_s is not None:
         figure = ranged(option.throughput_per_s, option.low_per_s, option.high_per_s)
-        facts.append(f"{option.origin} {figure} {unit}/s{of}")
+        facts.append(f"{option.origin} {figure} {unit}{'' if unit.startswith('×') else '/s'}{of}")
     if option.times_yours is not None:
         facts.append(f"{times(option.times_yours)} your {short_name(option.times_yours.of)}")
     return facts

@@ -27,6 +27,11 @@ COUNTS = (2, 4, 8)
 """Numbers of cards that a machine may hold, beside one."""
 _FEW = 5
 _LOW = 0.05
+_BETTER_HOST = 1.10
+"""Machines of four and eight are servers: published ones gave up to this times as many single cards elsewhere."""
+_PER_DOUBLING = 0.12
+"""What the ring's traffic leaves out (log scale) each time the number of cards doubles beyond a pair; held against the
+published machines of four and eight (docs/prediction.md)."""
 
 
 class Pair(NamedTuple):
@@ -97,7 +102,10 @@ def _scaled(ratios: Sequence[float], around: Sequence[float], count: int, words:
     else:
         centre = float(np.median(around))
         low, high = (middle * end / centre for end in _ends(around))
+    doublings = math.log2(count) - 1
+    below, above = math.exp(-_PER_DOUBLING * doublings), math.exp(_PER_DOUBLING * doublings)
     ends = [_in_a_ring(min(value, 1.0), count) for value in (middle, low, high)]
+    ends = [ends[0], ends[1] * below, min(_BETTER_HOST if doublings else 1.0, ends[2] * above)]
     return Efficiency(ends[0], min(ends[0], ends[1]), max(ends[0], ends[2]), len(ratios), words)
 
 

@@ -159,8 +159,8 @@ def _legend(advice: Advice, ranked: Sequence[Option]) -> str:
             f"{format_bytes(memory.high_bytes)} together."
         )
     return (
-        f"per s: {unit} per second, pub(lished), pred(icted) or meas(ured) at that batch; /mln: {currency} a million "
-        f"{unit}, with the range of the speed.{of}"
+        f"per s: {unit}{'' if unit.startswith('×') else ' per second'}, pub(lished), pred(icted) or meas(ured) at that "
+        f"batch; /mln: {currency} a million {unit}, with the range of the speed.{of}"
     )
 
 

@@ -109,6 +109,8 @@ class _Context(NamedTuple):
 
     single_device: Mapping[tuple[object, ...], float]
     tf32: Mapping[tuple[object, ...], float]
+    fewer: Mapping[tuple[object, ...], float]
+    """The most that one or two of a card gave."""
     beaten: Set[Published]
     """Single-card training rows of which a card that is better in everything was much slower, or the reverse."""
 
@@ -172,6 +174,11 @@ FILTERS: tuple[tuple[str, Predicate, str], ...] = (
         "several devices beat N times one device by more than 10 %: one of the two figures is wrong",
     ),
     (
+        "more-cards-slower-than-fewer",
+        lambda row, context: row.device_count > 2 and row.value < context.fewer.get((*row.case, row.card), 0.0),
+        "four or eight cards slower than one or two of them: a fault of that run",
+    ),
+    (
         "half-slower-than-full",
         _half_slower_than_full,
         "mixed precision more than 10 % slower than TF32 of the same card, stack and model: a fault of that run",
@@ -217,6 +224,7 @@ def _split(rows: Sequence[Published]) -> Curated:
         tf32=_medians(
             ((r.stack, r.task, r.model, r.card, r.device_count), r.value) for r in rows if r.precision == "tf32"
         ),
+        fewer=_most(((*r.case, r.card), r.value) for r in rows if r.device_count in (1, 2)),
         beaten=_pairs_out_of_order(rows),
     )
     kept: list[Published] = []
@@ -237,6 +245,13 @@ def _row(row: Mapping[str, str]) -> Published:
         device_count=int(row["device_count"]),
         value=float(row["value"]),
     )
+
+
+def _most(pairs: Iterable[tuple[tuple[object, ...], float]]) -> dict[tuple[object, ...], float]:
+    found: dict[tuple[object, ...], float] = {}
+    for key, value in pairs:
+        found[key] = max(value, found.get(key, 0.0))
+    return found
 
 
 def _medians(pairs: Iterable[tuple[tuple[object, ...], float]]) -> dict[tuple[object, ...], float]:

@@ -28,12 +28,18 @@ _Devices: TypeAlias = Annotated[
 _Stack: TypeAlias = Annotated[str | None, typer.Option(help="Published software stack to stand on, or own.")]
 
 
+_OwnModel: TypeAlias = Annotated[
+    str | None, typer.Option("--model", metavar="FILE:FUNCTION", help="A model of your own: its kernels are compared.")
+]
+
+
 def advise(
     workload: _Workload = "",
     precision: Annotated[str, typer.Option(help="Precision you train in.")] = "mixed_float16",
     budget: Annotated[float | None, typer.Option(help="Most you would pay, in the prices' currency.")] = None,
     names: Annotated[str, typer.Option("--cards", help="Only these cards, separated by commas.")] = "",
     memory_model: _Model = None,
+    model: _OwnModel = None,
     batch_size: _Batch = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Sequence length of the memory model.")] = None,
     optimizer: Annotated[str, typer.Option(help="Optimizer of the memory model.")] = "adam",
@@ -61,10 +67,10 @@ def advise(
 
     cards = [name.strip() for name in names.split(",") if name.strip()]
     lives = {"electricity_per_kwh": electricity, "hours_per_day": hours, "years": years, "resale_ratio": resale}
-    asked = {"workload": workload, "precision": precision, "budget": budget, "memory_model": memory_model}
+    trained = {"workload": workload, "own_model": model, "precision": precision, "memory_model": memory_model}
     how = {"batch_size": batch_size, "tokens": tokens, "optimizer": optimizer, "setup": setup_of(setup)}
     where = {"stack": stack, "rank_by": rank_by, "rent": rent_of(rent), "max_devices": max_devices, "cards": cards}
     assumptions = {**lives, "host_w": host_watts}
-    question = msgspec.convert({**asked, **how, **where, "assumptions": assumptions}, Question)
+    question = msgspec.convert({**trained, "budget": budget, **how, **where, "assumptions": assumptions}, Question)
     advice = answer(question, cards_file, prices, results)
     typer.echo(advice_json(advice) if as_json else advice_text(advice), nl=as_json)

@@ -21,6 +21,7 @@ from rtxbench.cli import app
 from rtxbench.errors import UsageError
 from rtxbench.results.store import LoadedRun, load_results
 from tests.synthetic import write_results
+from tools.buyers import answers
 
 CARDS = load_cards()
 ROWS = curated().kept
@@ -522,3 +523,9 @@ def test_examples_of_the_page_work(tmp_path: Path) -> None:
     mine = load_cards(cards)["GeForce RTX 4065"]
     assert mine.fp16_flop_per_s == pytest.approx(2 * mine.fp32_flop_per_s)
     assert mine.base_source.startswith("board partner")
+
+
+def test_the_buyers_table_is_todays() -> None:
+    """Eight buyers' answers in docs/purchase.md are what the command says now."""
+    page = (Path(__file__).parents[2] / "docs" / "purchase.md").read_text(encoding="utf-8")
+    assert answers() in page

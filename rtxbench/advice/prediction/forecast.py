@@ -19,7 +19,7 @@ import numpy as np
 
 from rtxbench.advice.prediction.batches import fitting_batch
 from rtxbench.advice.prediction.held_out import held_out_errors
-from rtxbench.advice.prediction.kernel_law import has_program
+from rtxbench.advice.prediction.kernel_law import Programs, fit_constants, has_program, roofline_law
 from rtxbench.advice.prediction.points import Experiment, Floats, Points, points_of, training_points
 from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, anchor_counts, fit_ranges
 from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios
@@ -54,11 +54,15 @@ class NoForecast(NamedTuple):
 class Forecaster:
     """The chosen method fitted to the published data, with the ranges its cross-validation supports."""
 
-    def __init__(self, rows: Sequence[Published], cards: Mapping[str, Card]) -> None:
+    def __init__(self, rows: Sequence[Published], cards: Mapping[str, Card], own: Programs | None = None) -> None:
+        """Fit the laws; ``own`` are the kernels of models of one's own, which nobody published."""
         self.points = training_points(rows, cards)
         errors, pairs = held_out_errors(self.points)
         self._cards = cards
+        self._own = own or {}
         self._laws = {name: METHODS[name].fit(self.points, settings) for name, settings in CHOSEN_METHODS}
+        if self._own:
+            self._laws["own"] = roofline_law(fit_constants(self.points), self._own)
         self.ranges: Ranges = fit_ranges(self.points, errors, anchor_counts(self.points))
         self.pairs: PairErrors = fit_pair_errors(pairs, self.ranges.spread)
         self._ratios: StackRatios = fit_stack_ratios(self.points)
@@ -73,7 +77,7 @@ class Forecaster:
     def anchors(self, case: Experiment, card_class: str) -> Points:
         """Published points that may anchor ``case`` on a card of this class."""
         points = self.points
-        same_class = (points.card_class == card_class) | has_program(case.model)
+        same_class = (points.card_class == card_class) | self._has_kernels(case.model)
         return points.take(
             (points.stack == case.stack)
             & (points.model == case.model)
@@ -103,7 +107,7 @@ class Forecaster:
         if other is not None:
             value, half_width, names, stack, batch = other
             return _forecast(value, half_width, batch, names, stack)
-        crosses = has_program(case.model) and card.card_class != "laptop"
+        crosses = self._has_kernels(case.model) and card.card_class != "laptop"
         anchors = anchors.take((anchors.card != card.name) & ((anchors.card_class == card.card_class) | crosses))
         refusal = self._refusal(card, case, anchors)
         if refusal is not None:
@@ -115,6 +119,12 @@ class Forecaster:
         log_value = float(anchored(anchors, query, self._law, crosses_classes=crosses)[0])
         names = tuple(sorted({str(name) for name in anchors.card}))
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
+
+    def _is_own(self, model: str) -> bool:
+        return any(name == model for name, _ in self._own)
+
+    def _has_kernels(self, model: str) -> bool:
+        return has_program(model) or self._is_own(model)
 
     def rebatched(self, card: Card, case: Experiment, throughput_per_s: float, batch: int, wanted: int) -> Forecast:
         """Move a published figure to another batch by the law's fixed cost per step, with the law's range."""
@@ -131,11 +141,11 @@ class Forecaster:
         return self.pairs.log_half_width(float(abs(gap[0])), self.ranges.spread(case.model))
 
     def _refusal(self, card: Card, case: Experiment, anchors: Points) -> NoForecast | None:
-        if case.precision not in self._precisions:
+        if not self._is_own(case.model) and case.precision not in self._precisions:
             return NoForecast(f"no public training figure in {case.precision} to check a prediction on")
         if card.peak_flop_per_s(case.precision) is None:
             return NoForecast(f"no verified {case.precision} rate of this card")
-        crosses = has_program(case.model) and card.card_class != "laptop"
+        crosses = self._has_kernels(case.model) and card.card_class != "laptop"
         kind = card.architecture if crosses else f"{card.architecture} {_spelled(card)}"
         if not self.validated_on(card, crosses=crosses):
             return NoForecast(f"no {kind} card was ever there to check a prediction on")
@@ -150,6 +160,8 @@ class Forecaster:
         return self._model_refusal(case.model)
 
     def _model_refusal(self, model: str) -> NoForecast | None:
+        if self._is_own(model):
+            return None
         if model not in self.ranges.models:
             return NoForecast(
                 f"no published figures of {model} on several cards: nobody could check how its speed differs between "

@@ -15,7 +15,7 @@ Roofline: Williams et al., CACM 52(4), 2009; per kernel: Yu et al., "Habitat", U
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 from rtxbench.advice.prediction.points import Floats, Points
 from rtxbench.catalog.programs import Program, load_programs, width_that_ran
 
-__all__ = ["Constants", "fit_constants", "fit_kernel_roofline", "has_program", "step_seconds"]
+__all__ = [
+    "Constants",
+    "Programs",
+    "fit_constants",
+    "fit_kernel_roofline",
+    "has_program",
+    "roofline_law",
+    "step_seconds",
+]
+
+Programs: TypeAlias = Mapping[tuple[str, str], Program]
+"""(model, width) → its kernels."""
 
 
 class Constants(NamedTuple):
@@ -80,14 +91,22 @@ def fit_kernel_roofline(train: Points, settings: Mapping[str, float]) -> Callabl
 
     ``settings`` may leave corrections out: ``{"power": 0}`` or ``{"convolutions": 0}``.
     """
-    constants = fit_constants(train, settings)
+    return roofline_law(fit_constants(train, settings), load_programs())
+
+
+def roofline_law(constants: Constants, programs: Programs) -> Callable[[Points], Floats]:
+    """Log throughput up to a constant per case (n) of the models that ``programs`` has, NaN of others."""
 
     def law(points: Points) -> Floats:
         result = np.full(len(points), np.nan)
-        known = _known(points)
+        known = np.array(
+            [(str(model), "full") in programs or (str(model), "half") in programs for model in points.model]
+        )
         if known.any():
             chosen = points.take(known)
-            result[known] = chosen.log_batch - np.log(_seconds(constants, _work(chosen)))
+            widths = zip(chosen.model, chosen.precision, strict=True)
+            works = [programs[str(m), width_that_ran(str(m), str(p))] for m, p in widths]
+            result[known] = chosen.log_batch - np.log(_seconds(constants, _work(chosen, works)))
         return result
 
     return law

@@ -14,6 +14,7 @@ import torch
 from rtxbench.catalog.programs import Kernel
 from rtxbench.engines.torch.native import NativeStep
 from rtxbench.engines.torch.operations import fake_tensors, recorded_step
+from rtxbench.errors import RtxbenchError
 from rtxbench.records import Case
 from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, own_name
 
@@ -34,17 +35,23 @@ def own_kernels(source: str, width: str, batch_size: int) -> list[Kernel]:
     )
     with fake_tensors():
         own = call_build(case, 0, {SOURCE_VARIABLE: source})
+        own.model.to = lambda *_: own.model  # a tensor without data lies nowhere, and cannot be moved
         step = NativeStep(torch, case, own, slice(None), 0)
         step.run(1)  # the optimizer makes its slots
         return recorded_step(lambda: step.run(1))
 
 
-def main(source: str, width: str, *batches: str) -> None:
-    """Print the lists."""
+def main(source: str, width: str, *batches: str) -> int:
+    """Print the lists, or why there are none."""
     os.environ[SOURCE_VARIABLE] = source
-    for batch in batches:
-        sys.stdout.write(msgspec.json.encode(own_kernels(source, width, int(batch))).decode() + "\n")
+    try:
+        for batch in batches:
+            sys.stdout.write(msgspec.json.encode(own_kernels(source, width, int(batch))).decode() + "\n")
+    except RtxbenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))
