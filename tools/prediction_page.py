@@ -149,12 +149,13 @@ def _by_card(points: Points, folds: Folds) -> str:
         chosen = points.card_class == name
         if (chosen & ~np.isnan(folds.log_predicted)).any():
             rows.append((f"**all {name}**", "", *cells(score(points, folds, chosen))))
+    contested = f"{sum(CONTESTED in words for words in folds.picked.values())} of {len(folds.picked)}"
     header = ("held-out card", "picked without it", "figures", "median error", "90th percentile", "covered")
     return f"""## Leave one card out, nested
 
 Every row of the card leaves every stack; the law of the whole model, its settings and the range are picked among the
 others. That the kernel law comes first was decided on all figures, not fold by fold: it alone crosses classes. In
-{sum(CONTESTED in words for words in folds.picked.values())} of {len(folds.picked)} folds the other cards alone have a smaller median by the law of the whole model where both speak.
+{contested} folds the other cards alone have a smaller median by the law of the whole model where both speak.
 
 {table(header, rows)}
 
