@@ -25,6 +25,7 @@ from rtxbench.cli.robustness import (
     selftest_promises,
 )
 from rtxbench.cli.sharing import diff, health, share
+from rtxbench.cli.tracing import trace
 from rtxbench.exits import exit_codes
 from rtxbench.report.command import report_command
 
@@ -179,35 +180,6 @@ def cards(
         typer.echo(here)
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-def trace(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What to run, after two dashes.")],
-    out: Annotated[Path | None, typer.Option(help="Trace file to write; by default a new one in this folder.")] = None,
-    interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
-    figure: Annotated[Path | None, typer.Option(help="Also draw the timeline (.png, .svg or .pdf).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
-) -> None:
-    """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through."""
-    import time
-
-    import msgspec
-
-    from rtxbench.diagnosis.facts import recording_diagnosis
-    from rtxbench.hardware.tracing import record_command, report_text
-
-    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
-    report = record_command(command, path, interval_s)
-    diagnosis = recording_diagnosis(report.hardware)
-    if diagnosis is not None:
-        report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
-    if figure is not None:
-        from rtxbench.report.sections.appendix.recording import save_recording
-
-        save_recording(report, figure)
-    typer.echo(msgspec.json.encode(report).decode() if as_json else f"\n{report_text(report)}", err=not as_json)
-    raise typer.Exit(report.exit_code)
-
-
 @app.command()
 def merge(
     results: Annotated[list[Path], typer.Argument(help="Results files or folders, from any machine.")],
@@ -232,6 +204,7 @@ def merge(
     typer.echo(f"{len(merged.written)} runs of {len(merged.machines)} machines\nnext:      rtxbench report {out}")
 
 
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(trace)
 app.command()(doctor)
 app.command()(health)
 app.command()(diff)

@@ -146,13 +146,17 @@ def _host_diagnosis(host: Mapping[str, Summary]) -> Diagnosis | None:
     used = f"it used {cores:.2f} cores on average"
     if cores < _IDLE_CORES:
         return Diagnosis("idle", (used,), "measured")
+    if abs(cores - 1) > _ONE_CORE:
+        return None
     busiest = host.get("busiest_core_utilization_ratio")
-    if busiest is not None and busiest.mean >= _BUSY_CORE and abs(cores - 1) <= _ONE_CORE:
+    if busiest is not None and busiest.mean >= _BUSY_CORE:
         return Diagnosis(
             "single-threaded",
             (f"{used}, and one core was busy {format_percent(busiest.mean, 0)} of the time",),
             "measured",
         )
+    if host["watched_cpu_cores"].p95 <= 1 + _ONE_CORE:  # a thread that wanders from core to core keeps none busy
+        return Diagnosis("single-threaded", (f"{used}, and hardly ever more than one",), "measured")
     return None
 
 

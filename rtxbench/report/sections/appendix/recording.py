@@ -12,7 +12,7 @@ from rtxbench.report.drawing.style import theme
 from rtxbench.report.sections.appendix.timeline import Lane, draw_timeline, tracks_of
 
 if TYPE_CHECKING:
-    from rtxbench.hardware.tracing import CommandReport
+    from rtxbench.tracing.command import CommandReport
 
 __all__ = ["save_recording"]
 

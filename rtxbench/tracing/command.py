@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,10 @@ from rtxbench.hardware.trace import HOST, Trace, load_trace, sampling_jitter_s, 
 from rtxbench.hardware.windows import values_in
 from rtxbench.processes import end_with_parent
 from rtxbench.records import Flag, HardwareSummary, Summary
-from rtxbench.units import format_bytes, format_duration, format_percent, format_power, format_quantity
+from rtxbench.tracing.marks import hearing_marks
+from rtxbench.tracing.phases import Phase, phase_lines, phases_of
+from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, row_lines
+from rtxbench.units import format_duration, format_percent, format_power, format_quantity
 
 __all__ = ["CommandReport", "record_command", "report_text"]
 
@@ -52,6 +55,8 @@ class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None = None
     """Likely brake on the GPUs, where the sensors can tell."""
     next_step: str | None = None
+    phases: tuple[Phase, ...] = ()
+    """Of the program: by its own marks where it made any, else by the pauses it made."""
 
 
 class _Finished(NamedTuple):
@@ -70,6 +75,7 @@ def record_command(command: Sequence[str], trace_path: Path, interval_s: float =
         raise UsageError(f"{trace_path} exists already.", next_step="Choose another file with --out.")
     with Recorder(trace_path, interval_s, watch_pids=()) as recorder:
         time.sleep(_SETTLE_S)
+        recorder.mark("command started")
         try:
             finished = _run(command, recorder)
         except OSError as error:
@@ -83,12 +89,17 @@ def record_command(command: Sequence[str], trace_path: Path, interval_s: float =
 
 
 def _run(command: Sequence[str], recorder: Recorder) -> _Finished:
-    start_ns = time.monotonic_ns()
-    # No thread runs here yet, so nothing can hold a lock across the fork.
-    process = subprocess.Popen(command, preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM))  # noqa: PLW1509
-    recorder.watch(process.pid)
-    with _signals_to(process):
-        returned = process.wait()
+    with hearing_marks(recorder.mark) as environment:
+        start_ns = time.monotonic_ns()
+        # The threads that run here wait for a line each, so none holds a lock that the fork would copy.
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
+        )
+        recorder.watch(process.pid)
+        with _signals_to(process):
+            returned = process.wait()
     return _Finished(returned if returned >= 0 else 128 - returned, (start_ns, time.monotonic_ns()))
 
 
@@ -126,6 +137,7 @@ def _report(command: Sequence[str], finished: _Finished, trace: Trace) -> Comman
         sampling_jitter_s=sampling_jitter_s(trace),
         recorder_cpu_ratio=end.cpu_s / end.elapsed_s if end is not None and end.elapsed_s > 0 else None,
         complete=end is not None,
+        phases=phases_of(trace, finished.window_ns, tuple(gpus)),
     )
 
 
@@ -141,16 +153,17 @@ def report_text(report: CommandReport) -> str:
         f"  ran for {format_duration(report.duration_s)}, exit code {report.exit_code}",
         "",
         "host",
-        *_rows(report.hardware.devices.get(HOST, {}), _HOST_ROWS),
+        *row_lines(report.hardware.devices.get(HOST, {}), HOST_ROWS),
         *_energy_lines(report.hardware, HOST, report.duration_s),
     ]
     for uuid, metrics in report.hardware.devices.items():
         if uuid != HOST:
             idle = "" if uuid in report.gpus else ": did nothing"
-            lines += ["", f"{report.gpus.get(uuid, 'GPU')} {uuid}{idle}", *_rows(metrics, _GPU_ROWS)]
+            lines += ["", f"{report.gpus.get(uuid, 'GPU')} {uuid}{idle}", *row_lines(metrics, GPU_ROWS)]
             lines += _energy_lines(report.hardware, uuid, report.duration_s)
     if "gpu" in report.hardware.missing:
         lines += ["", f"no GPU recorded: {report.hardware.missing['gpu']}"]
+    lines += phase_lines(report.phases)
     lines += ["", *(_flag_lines(report.flags) or ["nothing weakens these figures"])]
     cost = (
         ""
@@ -164,52 +177,6 @@ def report_text(report: CommandReport) -> str:
     else:
         lines.append(f"Nothing recorded says what held it back in {format_duration(report.duration_s)}.")
     return "\n".join(lines)
-
-
-class _Line(NamedTuple):
-    title: str
-    metric: str
-    unit: str
-    """``%``, ``B`` or a unit that takes an SI prefix."""
-
-
-_HOST_ROWS = (
-    _Line("CPU utilisation, all cores", "cpu_utilization_ratio", "%"),
-    _Line("busiest core", "busiest_core_utilization_ratio", "%"),
-    _Line("cores used by the command", "watched_cpu_cores", "cores"),
-    _Line("memory of the command", "rss_bytes", "B"),
-    _Line("CPU frequency", "cpu_frequency_hz", "Hz"),
-    _Line("time waiting for a CPU (PSI)", "psi_cpu_some_ratio", "%"),
-    _Line("CPU time taken by other guests", "steal_ratio", "%"),
-)
-_GPU_ROWS = (
-    _Line("time with a kernel running", "gpu_utilization_ratio", "%"),
-    _Line("SM activity", "sm_activity_ratio", "%"),
-    _Line("Tensor Core activity", "tensor_activity_ratio", "%"),
-    _Line("memory in use", "memory_used_bytes", "B"),
-    _Line("power", "power_w", "W"),
-    _Line("SM clock", "sm_clock_hz", "Hz"),
-    _Line("temperature", "temperature_c", "°C"),
-    _Line("held back by the power limit", "sw_power_cap_ratio", "%"),
-    _Line("held back by heat", "sw_thermal_slowdown_ratio", "%"),
-    _Line("hardware slowdown", "hw_slowdown_ratio", "%"),
-)
-
-
-def _rows(metrics: dict[str, Summary], rows: Iterable[_Line]) -> list[str]:
-    lines = []
-    for row in rows:
-        summary = metrics.get(row.metric)
-        if summary is not None:
-            mean, p95, most = (_text(value, row.unit) for value in (summary.mean, summary.p95, summary.maximum))
-            lines.append(f"  {row.title:<32} mean {mean:>10}   p95 {p95:>10}   max {most:>10}")
-    return lines
-
-
-def _text(value: float, unit: str) -> str:
-    if unit == "%":
-        return format_percent(value, 0)
-    return format_bytes(value) if unit == "B" else format_quantity(value, unit)
 
 
 def _energy_lines(hardware: HardwareSummary, device: str, duration_s: float) -> list[str]:
