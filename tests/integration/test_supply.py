@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 LOCK = (PROJECT / "bench.lock").read_text(encoding="utf-8")
 TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
