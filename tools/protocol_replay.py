@@ -6,13 +6,14 @@ launches are drawn anew for five fixed launches and for launches that stop when 
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from rtxbench.records import CaseRecord, Estimate, Launch, RatioRecord
+from rtxbench.records import GATE_SELFTEST_TOPIC, CaseRecord, Estimate, Launch, Observation, RatioRecord
 from rtxbench.results.store import load_results
 from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate
 from rtxbench.verdicts.claims import Comparison
@@ -122,9 +123,31 @@ def main() -> None:
         ]
         decided = np.mean([state is not None for state, _ in outcomes])
         print(f"stopped when decided, {name}: {decided:.0%} in {np.mean([used for _, used in outcomes]):.2f} launches")
+    same = unchanged(options.results)
+    print(_against_itself(generator, same) if len(same) >= 5 else "no self-test of the gate is among the results")
     for scatter in (0.015, 0.029, 0.057):
         states = [stopped(generator, math.log(1.1), scatter)[0] for _ in range(20_000)]
         print(f"truth on the line, scatter {scatter:.1%}: {np.mean([s == 'supported' for s in states]):.2%} supported")
+
+
+def unchanged(folder: Path) -> list[float]:
+    """Log-ratios of throughput of every launch that the gate's self-test made of code against itself."""
+    lines = [record for run in load_results([folder]) for record in run.of_kind(Observation)]
+    return [
+        -record.estimate.value
+        for record in lines
+        if record.topic == GATE_SELFTEST_TOPIC
+        and record.metric == "step_time_s"
+        and record.estimate is not None
+        and float(record.labels["planted_ratio"]) == 0.0
+    ]
+
+
+def _against_itself(generator: np.random.Generator, launches: Sequence[float]) -> str:
+    drawn = [generator.permutation(launches)[:5].tolist() for _ in range(_DRAWS)]
+    counts = Counter(_state(values, adaptive=False) or "open" for values in drawn)
+    said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return f"{_DRAWS} fives of {len(launches)} launches of unchanged code: {said}, {counts['supported']} supported"
 
 
 def _quartiles(rows: Sequence[Variances]) -> str:

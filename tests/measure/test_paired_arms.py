@@ -1,6 +1,9 @@
 """Workers of one launch, and of the next one started ahead."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -8,7 +11,15 @@ import pytest
 
 import rtxbench
 from rtxbench.errors import RtxbenchError
-from rtxbench.measure.paired.arms import LAYOUT_VARIABLE, Arm, ToCome, WorkersAhead, end_workers, start_workers
+from rtxbench.measure.paired.arms import (
+    LAYOUT_VARIABLE,
+    Arm,
+    ToCome,
+    WorkersAhead,
+    _with_layout,
+    end_workers,
+    start_workers,
+)
 from rtxbench.records import Case
 from rtxbench.workers.process import WorkerSpec
 from rtxbench.workers.protocol import Build, Built
@@ -172,3 +183,20 @@ def test_what_fails_beside_another_is_built_alone(tmp_path: Path) -> None:
             end_workers(workers)
     ahead.close()
     assert (tmp_path / "tries").read_text() == "....."  # two side by side failed, then one a launch
+
+
+def stack_places(environments: list[dict[str, str]]) -> set[int]:
+    """Where the stack of a process with each environment starts while the system's own randomisation is off."""
+    start = "print(open('/proc/self/stat').read().rsplit(')', 1)[1].split()[25])"
+    command = ["setarch", "-R", sys.executable, "-I", "-c", start]
+    if shutil.which("setarch") is None or subprocess.run(["setarch", "-R", "true"], check=False).returncode:
+        pytest.skip("the system's own randomisation cannot be switched off here")
+    runs = [subprocess.run(command, env=one, capture_output=True, text=True, check=True) for one in environments]
+    return {int(run.stdout) for run in runs}
+
+
+def test_padding_moves_the_stack_of_every_launch() -> None:
+    """Of eight processes whose addresses are otherwise fixed all begin at one place; padded ones hardly ever do."""
+    plain = dict(os.environ)
+    assert len(stack_places([plain] * 8)) == 1
+    assert len(stack_places([{**plain, **_with_layout(SPEC).environment} for _ in range(8)])) >= 5
