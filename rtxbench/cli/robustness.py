@@ -136,10 +136,15 @@ def selftest_kills(
 
 def selftest_load(
     size: Annotated[
-        list[int] | None, typer.Option(min=1, help="Records (repeatable). Default: 1,000, 10,000 and 100,000.")
+        list[int] | None, typer.Option(min=1, help="Records (repeatable). Default: 1,000 to 100,000.")
     ] = None,
     machines: Annotated[int, typer.Option(min=1, help="How many machines they are of.")] = 4,
-    command: Annotated[list[str] | None, typer.Option(help="Only this command (repeatable): claims, report.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Option(help="Only this command (repeatable): claims, report, query.")
+    ] = None,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Measure `report` and `query` on exported Parquet; 1,000,000 and more.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line a measurement.")] = False,
 ) -> None:
     """Measure how judging and the report grow with the number of records: time, memory, size of the page.
@@ -154,13 +159,14 @@ def selftest_load(
     from rtxbench.lookup import named
     from rtxbench.robustness.load import COMMANDS, load_curve
 
-    chosen = tuple(command or COMMANDS)
+    chosen = tuple(command or (("report", "query") if tables else ("claims", "report")))
     for name in chosen:
         named(COMMANDS, name, "command")
+    sizes = size or ((1_000_000, 10_000_000) if tables else (1_000, 10_000, 100_000))
     if not as_json:
         typer.echo("command     records machines  input MB   wall s    CPU s  peak MiB  page kB")
     with tempfile.TemporaryDirectory() as folder:
-        for point in load_curve(size or (1_000, 10_000, 100_000), chosen, Path(folder), machines):
+        for point in load_curve(sizes, chosen, Path(folder), machines, tables=tables):
             if as_json:
                 typer.echo(msgspec.json.encode(point).decode())
                 continue

@@ -8,14 +8,18 @@ made and stamped with new ids as often as wanted, which writes a million records
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -34,11 +38,21 @@ from rtxbench.records import (
 )
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 
-__all__ = ["COMMANDS", "RECORDS_PER_RUN", "LoadPoint", "load_curve", "made_up_runs", "write_made_up"]
+__all__ = [
+    "COMMANDS",
+    "RECORDS_PER_RUN",
+    "LoadPoint",
+    "load_curve",
+    "made_up_runs",
+    "write_made_up",
+    "write_made_up_tables",
+]
 
+_QUESTION: Final = "select machine, workload, precision, median(throughput_per_s) from cases group by all order by all"
 COMMANDS: Final[Mapping[str, Callable[[Path, Path], list[str]]]] = {
     "claims": lambda results, _out: ["claims", "--results", str(results)],
     "report": lambda results, out: ["report", str(results), "--out", str(out)],
+    "query": lambda results, _out: ["query", _QUESTION, str(results)],
 }
 """Name → arguments of rtxbench, given the results and a folder to write to."""
 
@@ -47,9 +61,13 @@ _PRECISIONS: Final = ("float32", "mixed_bfloat16")
 _OBSERVATIONS: Final = 14
 RECORDS_PER_RUN: Final = len(_WORKLOADS) * 3 + _OBSERVATIONS
 _TEMPLATES: Final = 12
+_BASE_RECORDS: Final = 100_000
+"""Records that are exported; larger tables hold them several times, under the names of other machines."""
 _LAUNCHES: Final = 5
 _BLOCKS: Final = 12
 _WHEN: Final = "2026-03-14T10:00:00+00:00"
+_PREFIX: Final = "made-up-"
+_NAMED: Final = ("machine", "run_id", "record_id", "baseline_record", "candidate_record", "record")
 _RUN, _MACHINE, _DAY = "RUN-TO-STAMP", "MACHINE-TO-STAMP", "2026-03-14T09:00:00+00:00"
 
 
@@ -57,6 +75,8 @@ class LoadPoint(NamedTuple):
     """One command on so many records."""
 
     command: str
+    form: Literal["lines", "tables"]
+    """JSON lines as they are written, or the Parquet tables of `rtxbench export`."""
     records: int
     machines: int
     input_bytes: int
@@ -73,7 +93,7 @@ def made_up_runs(machines: int, runs: int) -> Iterator[tuple[str, str, str]]:
     """Make up machine, run id and text of ``runs`` results files of each machine."""
     templates = [_template(random.Random(number)) for number in range(_TEMPLATES)]
     for machine in range(machines):
-        slug = f"made-up-{machine:05d}"
+        slug = f"{_PREFIX}{machine:05d}"
         for number in range(runs):
             run_id = f"{slug}-{number:06d}"
             day = f"2026-{1 + number // 28 % 12:02d}-{1 + number % 28:02d}T09:00:00+00:00"
@@ -91,16 +111,52 @@ def write_made_up(folder: Path, records: int, machines: int = 4) -> int:
     return runs * machines * RECORDS_PER_RUN
 
 
-def load_curve(sizes: Sequence[int], commands: Sequence[str], folder: Path, machines: int = 4) -> Iterator[LoadPoint]:
-    """Run each command on each size, in processes of its own, results under ``folder``."""
+def write_made_up_tables(folder: Path, records: int, machines: int = 4) -> int:
+    """Write at least ``records`` records as exported tables of ``machines`` machines or, of many records, of more.
+
+    Returns:
+        Records written.
+    """
+    from rtxbench.results.tables import export
+
+    with tempfile.TemporaryDirectory(prefix="rtxbench-made-up-") as scratch:
+        lines = Path(scratch)
+        count = write_made_up(lines, min(records, _BASE_RECORDS), machines)
+        export([lines], folder)
+    copies = math.ceil(records / count)
+    for number in range(1, copies):
+        _copy_machines(folder, f"{_PREFIX}{number}-")
+    return count * copies
+
+
+def _copy_machines(folder: Path, prefix: str) -> None:
+    """Write each machine of the base once more under another name; every id changes with it."""
+    import duckdb
+
+    for source in sorted(folder.glob(f"*/machine={_PREFIX}[0-9][0-9][0-9][0-9][0-9]/part.parquet")):
+        named = [name for name in duckdb.read_parquet(str(source)).columns if name in _NAMED]
+        stamped = ", ".join(f"replace({name}, '{_PREFIX}', '{prefix}') as {name}" for name in named)
+        target = source.parent.with_name(source.parent.name.replace(_PREFIX, prefix)) / source.name
+        target.parent.mkdir()
+        text = f"copy (select * replace ({stamped}) from read_parquet('{source}')) to '{target}' (compression zstd)"
+        duckdb.execute(text)
+
+
+def load_curve(
+    sizes: Sequence[int], commands: Sequence[str], folder: Path, machines: int = 4, *, tables: bool = False
+) -> Iterator[LoadPoint]:
+    """Run each command on each size, in processes of its own, results under ``folder``; as exported tables if asked."""
     for size in sizes:
         results = folder / f"records-{size}"
-        count = write_made_up(results, size, machines)
+        # In a process of its own: a command's peak memory counts from the size of the process that starts it.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as writer:
+            count = writer.submit(write_made_up_tables if tables else write_made_up, results, size, machines).result()
         for command in commands:
-            yield _measured(command, results, count, machines, folder / f"{command}-{size}")
+            yield _measured(command, results, count, folder / f"{command}-{size}", "tables" if tables else "lines")
+        shutil.rmtree(results)
 
 
-def _measured(command: str, results: Path, records: int, machines: int, out: Path) -> LoadPoint:
+def _measured(command: str, results: Path, records: int, out: Path, form: Literal["lines", "tables"]) -> LoadPoint:
     """Run one command to its end and ask the system what it took."""
     arguments = [sys.executable, "-m", "rtxbench", *COMMANDS[command](results, out)]
     start = time.monotonic()
@@ -113,9 +169,10 @@ def _measured(command: str, results: Path, records: int, machines: int, out: Pat
     page = out / "report.html"
     return LoadPoint(
         command=command,
+        form=form,
         records=records,
-        machines=machines,
-        input_bytes=sum(path.stat().st_size for path in results.rglob("*.jsonl")),
+        machines=len(list((results / "runs" if form == "tables" else results).glob("*"))),
+        input_bytes=sum(path.stat().st_size for path in results.rglob("*") if path.is_file()),
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from rtxbench.results.store import load_results
+from rtxbench.robustness import load
 from rtxbench.robustness.load import RECORDS_PER_RUN, load_curve, write_made_up
 from rtxbench.verdicts.claims import load_claims
 from rtxbench.verdicts.judge import judge
@@ -25,3 +28,18 @@ def test_each_point_of_the_curve_is_measured(tmp_path: Path) -> None:
     assert point.peak_bytes > 20 * 2**20
     assert point.input_bytes > 10_000
     assert point.page_bytes is None
+
+
+def test_tables_hold_the_base_as_often_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies are other machines with ids of their own, and a report can be made of any of them."""
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
+    from rtxbench.results.query import ask
+    from rtxbench.results.selection import select_runs
+
+    monkeypatch.setattr(load, "_BASE_RECORDS", 100)
+    count = load.write_made_up_tables(tmp_path, 250, machines=2)
+    sql = "select count(distinct machine), sum(records), count(distinct run_id) from runs"
+    (row,) = ask(sql, [tmp_path]).rows
+    assert row == (4, count, count // RECORDS_PER_RUN)
+    assert select_runs(tmp_path, "made-up-1-00001").focus == "made-up-1-00001"
