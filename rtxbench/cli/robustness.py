@@ -168,7 +168,7 @@ def selftest_load(
     with tempfile.TemporaryDirectory() as folder:
         for point in load_curve(sizes, chosen, Path(folder), machines, tables=tables):
             if as_json:
-                typer.echo(msgspec.json.encode(point).decode())
+                typer.echo(msgspec.json.encode(point._asdict()).decode())
                 continue
             page = "" if point.page_bytes is None else f"{point.page_bytes / 1e3:.0f}"
             typer.echo(

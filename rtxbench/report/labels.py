@@ -67,8 +67,9 @@ def code_spans(text: str) -> list[tuple[bool, str]]:
 
 
 def ratio_text(value: float, low: float | None, high: float | None) -> str:
-    """Write ``1.83× [1.81, 1.85]``, with a third decimal where the interval is too narrow for two."""
-    digits = 3 if low is not None and high is not None and high - low < 0.02 else 2 if value < 10 else 1
+    """Write ``1.83× [1.81, 1.85]``, with a third decimal where two would hide the interval or the value."""
+    narrow = low is not None and high is not None and high - low < 0.02
+    digits = 3 if narrow or value < 0.1 else 2 if value < 10 else 1
     interval = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{value:.{digits}f}×{interval}"
 

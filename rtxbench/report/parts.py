@@ -326,6 +326,8 @@ class Intervals:
     caption: str
     groups: tuple[IntervalGroup, ...]
     better: str = "Right of 1× the first named is faster."
+    spread: str = "[its interval]"
+    """What stands in brackets behind each ratio."""
 
 
 Block: TypeAlias = (

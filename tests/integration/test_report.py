@@ -27,7 +27,7 @@ from rtxbench.report.sections.evidence.ratios import ratios_section
 from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.report.sections.table import SECTIONS
 from rtxbench.results.store import RunWriter
-from tests.synthetic import BIG_GPU, CPU_ONLY, LAPTOP, run_header, write_results
+from tests.synthetic import BIG_GPU, CPU_ONLY, run_header, write_results
 from tests.synthetic_report import CLAIMS, context_of
 from tests.waiting import HANG_S
 
@@ -109,7 +109,7 @@ def test_every_named_file_is_written_and_every_figure_is_an_image(report: Report
     names = {path.name for path in report.files}
     assert {"report.html", "report.md", "cases.csv", "ratios.csv", "observations.csv", "verdicts.json"} <= names
     drawn = [path for path in report.files if path.parent.name == "figures"]
-    assert len(drawn) >= 4
+    assert len(drawn) >= 2
     for path in drawn:
         start = path.read_bytes()[:8]
         assert start == b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else start.startswith(b"<?xml")
@@ -124,10 +124,9 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_machines_are_never_mixed(report: Report) -> None:
-    """Each machine has figures of its own, and no verdict cites another machine's record."""
-    names = [path.name for path in report.files if path.suffix == ".svg"]
-    for environment in (BIG_GPU, CPU_ONLY, LAPTOP):
-        assert environment.machine == LAPTOP.machine or f"timeline-{environment.machine}.svg" in names
+    """Of three machines the one with most records is drawn alone, and no verdict cites another machine's record."""
+    timelines = [path.name for path in report.files if path.name.startswith("timeline") and path.suffix == ".svg"]
+    assert timelines == [f"timeline-{BIG_GPU.machine}.svg"]
     for verdict in report.verdicts:
         assert all(verdict.machine[-4:] in record for record in verdict.evidence)
 

@@ -35,7 +35,7 @@ def spread_of(logs: Sequence[LogRatio]) -> Spread:
     Args:
         logs: ln of each machine's figure, with its standard error; at least `LEAST_MACHINES`.
     """
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv  # the quantile of χ²; importing scipy.stats takes a second
 
     count = len(logs)
     assert count >= LEAST_MACHINES
@@ -43,7 +43,7 @@ def spread_of(logs: Sequence[LogRatio]) -> Spread:
     total = sum((one.value - mean) ** 2 for one in logs)
     own = sum(one.error**2 for one in logs) / count
     within = sum(one.error**2 * one.replicates for one in logs) / count
-    low, high = (_deviation(total / float(chi2.ppf(p, count - 1)) - own) for p in (0.975, 0.025))
+    low, high = (_deviation(total / (2 * float(gammaincinv((count - 1) / 2, p))) - own) for p in (0.975, 0.025))
     return Spread(_deviation(total / (count - 1) - own), low, high, math.sqrt(within), count)
 
 

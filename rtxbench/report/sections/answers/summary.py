@@ -38,6 +38,8 @@ WORDS: Final = {
 """Verdict state → what a person says."""
 _LEANINGS: Final = {"likely-yes": "Likely yes", "likely-no": "Likely no"}
 _MOST_UNREADABLE: Final = 3
+_MOST_NAMED: Final = 3
+"""Fewer machines beside the reader's are named on the first screen; more are counted."""
 """Beyond these, bad files are counted and not named: the terminal names them all."""
 _ORDER: Final = ("Yes", "Likely yes", "It depends", "Likely no", "No", "Cannot tell")
 
@@ -105,7 +107,8 @@ def _notices(context: Context) -> list[Block]:
         blocks.append(Paragraph(f"{text} And {more} more." if more > 0 else text, "caution"))
     others = [title for machine, title in context.titles.items() if machine != context.focus]
     if others:
-        text = f"Beside it, for comparison: {'; '.join(others[:6])}{' and others' if len(others) > 6 else ''}."
+        named = "; ".join(others) if len(others) < _MOST_NAMED else f"{len(others):,} machines"
+        text = f"Beside it, for comparison: {named}."
         blocks.append(Paragraph(text, "muted"))
     if context.excerpt:
         blocks.append(Paragraph(context.excerpt, "muted"))
@@ -164,7 +167,7 @@ def figure_text(context: Context, verdict: Verdict) -> str:
         span_text = f"{format_ratio(span[0])} to {format_ratio(span[1])}"
         return f"{span_text}, {count} hold" if count else f"{span_text} in {plural(len(parts), 'comparison')}"
     if count and verdict.state == "inconclusive":
-        return f"{count} of what was measured hold"
+        return f"{count} hold so far"
     return f"{count} hold" if count else plural(len(parts), "check") if parts else ""
 
 

@@ -133,6 +133,7 @@ def _blocks(context: Context, precision: str, entries: Sequence[_Machine]) -> li
         "to the highest of them (no confidence interval).",
         groups=tuple(IntervalGroup(title, tuple(map(_interval, found))) for title, found in groups if found),
         better="Right of 1× is faster.",
+        spread="[lowest, highest]",
     )
     return [Subheading(f"{name_of(precision)}"), chart, _table(precision, reference, standings)]
 

@@ -60,14 +60,18 @@ def verdicts_section(context: Context) -> Section | None:
             if of_kind:
                 blocks += [Subheading(heading), _overview(context, of_kind, targets)]
         blocks.append(Subheading("Each verdict with its evidence"))
-    return Section(id="verdicts", title="Verdicts", blocks=(*blocks, *_evidence(cards)))
+    return Section(id="verdicts", title="Verdicts", blocks=(*blocks, *_evidence(cards, context)))
 
 
-def _evidence(cards: Sequence[VerdictCard]) -> list[Block]:
-    """Cards of what was put to the test in the open, the rest folded away."""
-    decided = tuple(card for card in cards if card.verdict.state not in _UNDECIDABLE)
+def _evidence(cards: Sequence[VerdictCard], context: Context) -> list[Block]:
+    """Cards of what was put to the test in the open; those of machines beside it and the rest folded away."""
     rest = tuple(card for card in cards if card.verdict.state in _UNDECIDABLE)
-    blocks: list[Block] = [VerdictCards(decided)] if decided else []
+    decided = [card for card in cards if card.verdict.state not in _UNDECIDABLE]
+    shown = tuple(card for card in decided if card.verdict.machine in context.in_full)
+    others = tuple(card for card in decided if card not in shown)
+    blocks: list[Block] = [VerdictCards(shown)] if shown else []
+    if others:
+        blocks.append(VerdictCards(others, summary=f"{plural(len(others), 'verdict')} of the other machines"))
     if rest:
         blocks.append(VerdictCards(rest, summary=f"{plural(len(rest), 'question')} not tested here, and what to run"))
     return blocks
