@@ -7,7 +7,7 @@ robust. See ``docs/method.md`` for the protocol and the evidence behind each con
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -263,22 +263,27 @@ def kalibera_jones_rounds(values: ArrayLike, launch_cost_s: float, round_cost_s:
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
     """Estimate a proportion with its exact interval (Clopper & Pearson 1934); never too narrow, and right at 0 of n."""
-    return _proportion(successes, trials, confidence, "exact")
+    from scipy.special import betaincinv  # importing scipy.stats for it takes a second
+
+    tail, failures = (1 - confidence) / 2, trials - successes
+    low = betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return _proportion(successes, trials, confidence, float(low), float(high))
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Estimate:
     """Estimate a proportion with its score interval (Wilson 1927): close to nominal coverage on average."""
-    return _proportion(successes, trials, confidence, "wilson")
+    from scipy.special import ndtri
+
+    z, share = float(ndtri(1 - (1 - confidence) / 2)), successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return _proportion(successes, trials, confidence, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _proportion(successes: int, trials: int, confidence: float, method: Literal["exact", "wilson"]) -> Estimate:
-    from scipy.stats import binomtest
-
-    low, high = binomtest(successes, trials).proportion_ci(confidence, method)
+def _proportion(successes: int, trials: int, confidence: float, low: float, high: float) -> Estimate:
     share = successes / trials
-    return Estimate(
-        value=share, low=min(float(low), share), high=max(float(high), share), n=trials, confidence=confidence
-    )
+    return Estimate(value=share, low=min(low, share), high=max(high, share), n=trials, confidence=confidence)
 
 
 def _mean_and_error(log_ratios: Sequence[float]) -> tuple[float, float, int]:
