@@ -5,7 +5,7 @@ from itertools import combinations
 from msgspec.structs import replace
 
 from rtxbench.records import Case
-from rtxbench.wording import say, say_pair
+from rtxbench.wording import say, say_change, say_common, say_pair
 
 PLAIN = Case(workload="resnet14-64px", batch_size=8, placement="cpu")
 
@@ -35,3 +35,15 @@ def test_different_comparisons_are_said_differently() -> None:
     cases = [PLAIN, *(replace(PLAIN, **change) for change in changes)]  # type: ignore[arg-type]
     said = [say_pair(candidate, baseline) for baseline, candidate in combinations(cases, 2)]
     assert len(set(said)) == len(said)
+
+
+def test_keras_on_pytorch_is_never_called_pytorch() -> None:
+    """Records of before there was a native form say so, too; the engine's name tells the two forms apart."""
+    keras = replace(PLAIN, engine="torch")
+    native = replace(keras, variant="native")
+    assert "Keras on PyTorch" in say(keras)
+    assert say(native) == "ResNet-14, float32, PyTorch, batch 8, on the CPU"
+    assert say_change(native, keras) == "PyTorch instead of Keras on PyTorch"
+    assert "PyTorch" not in say_common(native, keras)
+    assert say_change(native, PLAIN) == "PyTorch instead of TensorFlow"
+    assert "Keras on PyTorch" not in say(replace(keras, workload="model:train.build@00000000"))

@@ -31,13 +31,16 @@ def one_device() -> dict[str, dict[str, Any]]:
         "mirrored": {"placement": "mirrored-logical", "device_count": 2},
         "compiled ddp": {"placement": "ddp-logical", "device_count": 2, "compiler": "inductor"},
         "gpu": {"placement": "gpu"},
+        "native": {"variant": "native"},
+        "native float16": {"variant": "native", "precision": "mixed_float16"},
+        "no native": {"variant": "native", "workload": "llama-mini-lora-int8"},
     }
     return dict(zip(cases, facts("torch", *cases.values()), strict=True))
 
 
 def test_training_lowers_the_loss(one_device: dict[str, Any]) -> None:
     """Six steps on one batch fit it, in every precision: loss scaling keeps float16 alive."""
-    for name in ("float32", "bfloat16", "float16"):
+    for name in ("float32", "bfloat16", "float16", "native", "native float16"):
         losses = one_device[name]["losses"]
         assert losses[-1] < 0.8 * losses[0], name
 
@@ -121,6 +124,7 @@ def test_no_allocator_statistics_on_a_cpu_is_said(one_device: dict[str, Any]) ->
         ("xla", "no compiler 'xla'"),
         ("mirrored", "mirrored-logical is a way of tensorflow"),
         ("compiled ddp", "not shown to train the same model"),
+        ("no native", "no native PyTorch form"),
     ],
 )
 def test_what_torch_has_not_is_refused_with_the_reason(one_device: dict[str, Any], name: str, words: str) -> None:
@@ -150,6 +154,20 @@ def test_two_processes_train_what_one_does(one_device: dict[str, Any], precision
     assert both["flops"] == alone["flops"]
 
 
+def test_a_record_says_whose_layers_it_trained(one_device: dict[str, Any]) -> None:
+    """Keras's on PyTorch, or a plain module with its fused optimizer; both do the same operations."""
+    assert one_device["float32"]["notes"]["model"] == "Keras's layers on PyTorch"
+    assert "plain PyTorch module" in one_device["native"]["notes"]["model"]
+    assert one_device["native"]["notes"]["optimizer"] == "Adam, fused"
+    assert one_device["native"]["flops"] == one_device["float32"]["flops"]
+
+
+def test_two_processes_train_a_native_form_as_one_does(one_device: dict[str, Any]) -> None:
+    """DDP around the plain module, each rank with its share of the batch."""
+    (both,) = facts("torch", {"placement": "ddp-logical", "device_count": 2, "variant": "native"})
+    assert both["losses"] == pytest.approx(one_device["native"]["losses"], rel=1e-5)
+
+
 @pytest.mark.timeout(600)
 def test_a_rank_that_dies_is_named_as_the_cause(tmp_path: Path) -> None:
     """The second rank cannot start: the case fails with what that rank said, and nothing hangs."""
@@ -165,11 +183,15 @@ def test_a_rank_that_dies_is_named_as_the_cause(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler")
 def test_torch_compile_trains_the_same_model(one_device: dict[str, Any]) -> None:
-    """The compiler is an axis, not another experiment."""
-    (compiled,) = facts("torch", {"compiler": "inductor"})
+    """The compiler is an axis, not another experiment; a native form keeps it under DDP, too."""
+    native = {"compiler": "inductor", "variant": "native"}
+    compiled, alone = facts("torch", {"compiler": "inductor"}, native)
     if "error" in compiled and sys.platform != "linux":
         pytest.skip(compiled["message"])
+    (both,) = facts("torch", {**native, "placement": "ddp-logical", "device_count": 2})
     assert compiled["losses"] == pytest.approx(one_device["float32"]["losses"], rel=1e-4)
+    assert alone["losses"] == pytest.approx(one_device["native"]["losses"], rel=1e-4)
+    assert both["losses"] == pytest.approx(one_device["native"]["losses"], rel=1e-4)
 
 
 @pytest.mark.slow

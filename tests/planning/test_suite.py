@@ -249,6 +249,32 @@ def test_fused_normalisation_is_measured_beside_the_plain_form(monkeypatch: pyte
     assert not any(group.name.startswith("fused-norm/") for group in quick)
 
 
+def test_pytorch_is_planned_natively_and_keras_on_it_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each engine plain and compiled; on PyTorch the native form, and Keras's layers as an arm that is named so."""
+    monkeypatch.setattr("rtxbench.planning.designs.why_engine_missing", lambda engine: None)
+    (group,) = plan(Request(claims=("engines",), workloads=("mlp",)), machine())
+    assert [(case.engine, case.compiler, case.variant) for case in group.cases] == [
+        ("tensorflow", "none", ""),
+        ("tensorflow", "xla", ""),
+        ("jax", "xla", ""),
+        ("torch", "none", "native"),
+        ("torch", "inductor", "native"),
+        ("torch", "none", ""),
+    ]
+    pairs = plan(Request(claims=("keras-on-torch",), workloads=("mlp",)), machine())
+    assert [[case.variant for case in pair.cases] for pair in pairs] == [["", "native"]] * 2
+    assert [pair.cases[0].precision for pair in pairs] == ["float32", "mixed_bfloat16"]
+
+
+@pytest.mark.parametrize(("form", "variant"), [("native", "native"), ("keras", "")])
+def test_the_form_asked_for_is_what_every_claim_measures_on_pytorch(form: str, variant: str) -> None:
+    """`--engine torch` is native, `--form keras` is Keras's layers; a workload without native form is Keras's."""
+    groups = plan(Request(engine="torch", form=form, claims=("cpu-matrix-unit",), profile="full"), machine())
+    found = {case.workload: case.variant for group in groups for case in group.cases}
+    assert found["resnet50"] == found["bert-base"] == variant
+    assert found["mobilenetv3"] == found["llama-mini-lora-int8"] == ""
+
+
 def test_an_engine_that_is_nowhere_stays_in_the_plan_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one engine there is nothing to compare: nothing is measured, and the record says what to install."""
     why = {"tensorflow": None, "jax": "jax is not installed here", "torch": "torch is not installed here"}
