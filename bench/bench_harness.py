@@ -92,7 +92,7 @@ def test_native_pytorch_is_as_fast_as_a_loop_by_hand(
     ]
     (ratio,) = ratio_of(bench_session, f"native-loop/{workload}", arms)
     benchmark.pedantic(lambda: None, rounds=1)
-    assert ratio.ratio.high >= least
+    assert (ratio.ratio.high or ratio.ratio.value) >= least  # one launch of a smoke run has no interval
 
 
 def test_a_case_against_itself_is_no_difference(bench_session: Session, benchmark) -> None:
