@@ -296,6 +296,11 @@ def _arms(group: Group, only: Set[Case] | None, uuids: Sequence[str] = ()) -> li
     cases = [group.baseline, *(case for case in group.candidates if only is None or case in only)]
     one = uuids[0] if len(uuids) > 1 and all(case.device_count == 1 for case in cases) else None
     return [
-        Arm(case=case, spec=worker_spec(case.engine, one), isolated=placement_named(case.placement).isolated)
+        Arm(
+            case=case,
+            spec=worker_spec(case.engine, one),
+            isolated=placement_named(case.placement).isolated,
+            apart=group.apart,
+        )
         for case in cases
     ]

@@ -6,6 +6,8 @@
               │ no
     baseline and one candidate       ──fits──►  one group per candidate
               │ no
+    each of them alone               ──fits──►  one group whose arms take turns as whole processes
+              │ no
     set aside, with the gigabytes that are missing
 
 Engines that cannot use the cards are set aside first, in the doctor's words.
@@ -93,18 +95,34 @@ def _parts(group: Group, usable_bytes: float) -> Iterator[Group]:
     pairs: list[tuple[Case, str | None]] = [
         (case, _why_too_large((baseline, case), usable_bytes)) for case in group.candidates
     ]
-    large = tuple((case, reason) for case, reason in pairs if reason is not None)
     fitting = [case for case, reason in pairs if reason is None]
-    if not fitting:
+    in_turn, large = _alone([case for case, reason in pairs if reason is not None], baseline, usable_bytes)
+    if not fitting and not in_turn:
         alone = _why_too_large((baseline,), usable_bytes) or large[0][1]
         yield dataclasses.replace(
             group, baseline=None, candidates=(), skipped=(*group.skipped, (baseline, alone), *large)
         )
         return
+    if in_turn:
+        name = f"{group.name}~apart" if fitting else group.name
+        skipped = () if fitting else (*group.skipped, *large)
+        yield dataclasses.replace(group, name=name, candidates=tuple(in_turn), skipped=skipped, apart=True)
     for number, case in enumerate(fitting):
         skipped = (*group.skipped, *large) if number == 0 else ()
         name = group.name if len(fitting) == 1 else f"{group.name}~{number + 1}"
         yield dataclasses.replace(group, name=name, candidates=(case,), skipped=skipped)
+
+
+def _alone(
+    cases: Sequence[Case], baseline: Case, usable_bytes: float
+) -> tuple[list[Case], tuple[tuple[Case, str], ...]]:
+    """Candidates that fit when they have the card for themselves, as the baseline does, and those that do not."""
+    bound = _why_too_large((baseline,), usable_bytes)
+    reasons = [(case, bound or _why_too_large((case,), usable_bytes)) for case in cases]
+    return (
+        [case for case, reason in reasons if reason is None],
+        tuple((case, reason) for case, reason in reasons if reason is not None),
+    )
 
 
 def _why_too_large(cases: Sequence[Case], usable_bytes: float) -> str | None:

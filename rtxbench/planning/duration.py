@@ -77,7 +77,11 @@ def step_s(case: Case, machine: Machine) -> float:
 
 def launch_s(group: Group, machine: Machine, profile: Profile) -> float:
     """Predict one launch: workers, builds, warm-up, the fewest rounds that its time budget leaves."""
-    workers = len({case if PLACEMENTS[case.placement].isolated else case.engine for case in group.cases})
+    workers = (
+        len(group.cases)
+        if group.apart
+        else len({case if PLACEMENTS[case.placement].isolated else case.engine for case in group.cases})
+    )
     total = _START_S * workers
     rounds_s, least_s = 0.0, 0.0
     for case in group.cases:

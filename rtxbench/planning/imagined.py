@@ -6,7 +6,7 @@ from rtxbench.doctor.engine_checks import why_released_engine_cannot
 from rtxbench.measure.groups import Group
 from rtxbench.measure.profiles import Profile
 from rtxbench.planning.duration import Machine, group_s, plan_s
-from rtxbench.planning.memory import USABLE_SHARE, resident_bytes
+from rtxbench.planning.memory import USABLE_SHARE, group_bytes
 from rtxbench.records import Case, Cpu, Environment, Gpu
 from rtxbench.units import format_bytes, format_duration
 
@@ -71,11 +71,12 @@ def plan_text(groups: list[Group], environment: Environment, profile: Profile) -
 
 
 def _line(group: Group, machine: Machine, profile: Profile) -> str:
-    held = resident_bytes(group.cases)
+    held = group_bytes(group)
     memory = "unknown" if held is None else format_bytes(held) if held else "host only"
     seconds = group_s(group, machine, profile)
     arms = ", ".join(_short(case, group.cases[0]) for case in group.cases)
-    return f"  {group.name:<40} {memory:>10} {format_duration(seconds):>12}  {arms}"
+    turns = " (whole processes in turn)" if group.apart else ""
+    return f"  {group.name:<40} {memory:>10} {format_duration(seconds):>12}  {arms}{turns}"
 
 
 def _short(case: Case, baseline: Case) -> str:

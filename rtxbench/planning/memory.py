@@ -15,11 +15,12 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 from rtxbench.advice.memory.need import CONTEXT_BYTES
+from rtxbench.measure.groups import Group
 from rtxbench.placement import PLACEMENTS
 from rtxbench.precision import precision_named
 from rtxbench.records import Case
 
-__all__ = ["USABLE_SHARE", "StepMemory", "resident_bytes", "step_flops", "step_memory"]
+__all__ = ["USABLE_SHARE", "StepMemory", "group_bytes", "resident_bytes", "step_flops", "step_memory"]
 
 USABLE_SHARE: Final = 0.9
 """Of a card's memory: the rest is the driver's, a desktop's, and what prediction and packing miss."""
@@ -82,6 +83,15 @@ def step_flops(case: Case) -> float | None:
     """XLA's count for one step of the case over all its devices; ``None`` where unknown."""
     row = _row(case.workload, "float32")
     return None if row is None or row.flops is None else row.flops * case.batch_size / row.batch_size
+
+
+def group_bytes(group: Group) -> float | None:
+    """Predict the most that the first GPU holds while a group is measured; ``None`` where a case is unknown."""
+    if not group.apart:
+        return resident_bytes(group.cases)
+    each = [resident_bytes([case]) for case in group.cases]
+    known = [held for held in each if held is not None]
+    return max(known, default=0.0) if len(known) == len(each) else None
 
 
 def resident_bytes(cases: Sequence[Case]) -> float | None:

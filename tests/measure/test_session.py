@@ -1,5 +1,6 @@
 """One run on disk: header, records, retries; measured with user steps in real workers."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rtxbench.measure.session import Session, Standing, _arms
 from rtxbench.measure.summary import case_record
 from rtxbench.records import Case, CaseRecord, Flag, RatioRecord
 from rtxbench.results.store import load_run
-from rtxbench.workers.process import WorkerSpec
+from rtxbench.workers.process import WorkerProcess, WorkerSpec
 
 STEPS = """
 import time
@@ -204,3 +205,32 @@ def test_workers_of_one_gpu_see_one_gpu() -> None:
     shared = _arms(Group("c/mlp", "c", "mlp", one, (two,)), None, ["GPU-a", "GPU-b"])
     assert {arm.spec.environment.get("CUDA_VISIBLE_DEVICES") for arm in alone} == {"GPU-a"}
     assert {arm.spec.environment.get("CUDA_VISIBLE_DEVICES") for arm in shared} == {None}
+
+
+def test_arms_that_do_not_fit_together_take_turns_as_whole_processes(
+    tmp_path: Path, arms: dict[str, Arm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 7: one process at a time, the order turned from launch to launch, and a ratio as of any other group."""
+    alive: list[int] = []
+    most: list[int] = []
+    real_start, real_close = WorkerProcess.__init__, WorkerProcess.kill
+
+    def started(self: WorkerProcess, *arguments: object, **named: object) -> None:
+        alive.append(id(self))
+        most.append(len(alive))
+        real_start(self, *arguments, **named)  # type: ignore[arg-type]
+
+    def ended(self: WorkerProcess) -> None:
+        if id(self) in alive:
+            alive.remove(id(self))
+        real_close(self)
+
+    monkeypatch.setattr(WorkerProcess, "__init__", started)
+    monkeypatch.setattr(WorkerProcess, "kill", ended)
+    pair = [dataclasses.replace(arms[name], apart=True) for name in ("quick", "slow")]
+    with Session(tmp_path, profile(), ("test",), record_hardware=False) as session:
+        outcome = session.measure_arms({"g": pair})["g"]
+    (ratio,) = outcome.ratios
+    assert max(most) == 1
+    assert ratio.ratio.value < 1  # a step ten times as long is slower on any machine
+    assert len(ratio.log_ratios) == 2

@@ -9,7 +9,7 @@ from rtxbench.measure.profiles import profile_named
 from rtxbench.planning.arrange import arranged
 from rtxbench.planning.duration import Machine, group_s, plan_s
 from rtxbench.planning.imagined import environment_with, machine_of, plan_text, refused_engines
-from rtxbench.planning.memory import USABLE_SHARE, resident_bytes, step_memory
+from rtxbench.planning.memory import USABLE_SHARE, group_bytes, resident_bytes, step_memory
 from rtxbench.planning.suite import plan
 from rtxbench.records import Case, Cpu, Environment
 from rtxbench.workloads import WORKLOADS
@@ -47,7 +47,7 @@ def test_every_plan_fits_its_card_and_its_time(name: str, count: int, profile: s
     measured = [group for group in groups if group.cases]
     assert measured
     for group in measured:
-        held = resident_bytes(group.cases)
+        held = group_bytes(group)
         if held is None:  # one of the workloads that `UNPREDICTED` names
             continue
         assert held <= USABLE_SHARE * card.memory_bytes, group.name
@@ -65,7 +65,7 @@ def test_quick_answers_every_claim_it_can_on_one_card() -> None:
 
 
 def test_arms_that_do_not_fit_together_run_in_pairs() -> None:
-    """Fault 7: eight resident BERT-base arms are too large for 8 GB; each fits beside the baseline."""
+    """Fault 7: arms too large together run in pairs; where a pair is too large, as whole processes in turn."""
     base = Case(workload="bert-small", batch_size=256, placement="gpu", engine="jax", compiler="xla")
     others = tuple(replace(base, precision=p) for p in ("tf32", "mixed_float16", "mixed_bfloat16"))
     group = Group("tensor-cores/bert-small", "tensor-cores", "bert-small", base, others)
@@ -76,6 +76,10 @@ def test_arms_that_do_not_fit_together_run_in_pairs() -> None:
     parts = arranged([group], machine, profile_named("full"))
     assert [part.cases for part in parts] == [(base, other) for other in others]
     assert arranged([group], Machine(memory_bytes=whole / USABLE_SHARE + 1), profile_named("full")) == [group]
+    alone = max(resident_bytes([case]) or 0.0 for case in group.cases)
+    (in_turn,) = arranged([group], Machine(memory_bytes=(alone + pair) / 2 / USABLE_SHARE), profile_named("full"))
+    assert (in_turn.cases, in_turn.apart) == (group.cases, True)
+    assert group_bytes(in_turn) == alone
     (none,) = arranged([group], Machine(memory_bytes=GIB), profile_named("full"))
     assert none.cases == ()
     assert all("GiB of device memory (predicted)" in reason for _case, reason in none.skipped)

@@ -46,6 +46,8 @@ class Arm:
     spec: WorkerSpec
     name: str = ""
     isolated: bool = False
+    apart: bool = False
+    """Whether it may not be on the card beside another arm: each launch then runs one whole process after another."""
     planted_slowdown_ratio: float = 0.0
     steps_unit: int = 1
     """A block's steps are a multiple of this; the same in both arms, it keeps their blocks equally long."""

@@ -42,6 +42,9 @@ def run_launch(
     was 1.1 % slower. ``seed`` counts the launches.
     """
     alive = in_turn(alive, seed)
+    if any(result.arm.apart for result in alive):
+        _run_apart(pairing, alive, profile, seed, start, watch)
+        return
     try:
         workers = start([result.arm for result in alive])
     except RtxbenchError as error:
@@ -56,6 +59,51 @@ def run_launch(
         end_workers(workers)
         raise
     end_workers(workers, lambda worker: worker.close())
+
+
+def _run_apart(
+    pairing: Pairing,
+    alive: Sequence[ArmResult],
+    profile: Profile,
+    seed: int,
+    start: LaunchSource,
+    watch: Callable[[Sequence[int]], None],
+) -> None:
+    """Run one arm's whole process after another: the card holds one at a time.
+
+    With the turns of the launches their order is A B, B A: whole processes in ABBA. A drift within a launch does not
+    cancel, so it is part of the launches' spread.
+    """
+    finished: list[LiveArm] = []
+    for position, result in enumerate(alive):
+        try:
+            workers = start([result.arm])
+        except RtxbenchError as error:
+            result.failure = error
+            continue
+        try:
+            watch([worker.pid for worker in workers.values()])
+            for arm in _built([result], workers, seed):
+                arm.position = position
+                if survives(arm, partial(_alone_on_the_card, profile=profile)):
+                    finished.append(arm)
+        except BaseException:
+            end_workers(workers)
+            raise
+        end_workers(workers, lambda worker: worker.close())
+    _keep(pairing, finished, profile, [])
+
+
+def _alone_on_the_card(arm: LiveArm, profile: Profile) -> None:
+    """Warm up, run the profile's rounds of two blocks, describe, and run the stretch, in the arm's only process."""
+    warm_up(arm, profile.warm_up, profile.block_s)
+    block_s = max(arm.step_s * arm.steps_per_block, 1e-9)
+    rounds = max(_LEAST_ROUNDS, int(min(profile.rounds, profile.timed_budget_s / (4 * block_s))))
+    arm.blocks = [arm.timed(arm.steps_per_block, arm.lead_in()) for _ in range(2 * rounds)]
+    _describe(arm)
+    seconds = profile.sustained_gpu_s if arm.device_kind == "gpu" else profile.sustained_cpu_s
+    if seconds > 0 and arm.result.stretch is None:
+        _keep_stretch(arm, seconds)
 
 
 def _measure(pairing: Pairing, live: list[LiveArm], profile: Profile, seed: int) -> None:
@@ -173,8 +221,12 @@ def _alone(arm: LiveArm | None, blocks: int) -> list[tuple[int, int]]:
 
 def _store(pairing: Pairing, live: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
     """Describe every arm that came through, then add its launch and its log-ratio to the pairing."""
-    baseline = next((arm for arm in live if arm.result is pairing.results[0]), None)
-    finished = [arm for arm in live if survives(arm, _describe)]
+    _keep(pairing, [arm for arm in live if survives(arm, _describe)], profile, alone)
+
+
+def _keep(pairing: Pairing, finished: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
+    """Add the launch and the log-ratio of every described arm to the pairing."""
+    baseline = next((arm for arm in finished if arm.result is pairing.results[0]), None)
     for arm in finished:
         if not isinstance(profile.warm_up, WarmUpRule):
             arm.warmup_ok = arm.still_steady()
@@ -182,12 +234,14 @@ def _store(pairing: Pairing, live: list[LiveArm], profile: Profile, alone: Seque
         if arm is baseline and alone:
             solo_ratio = trimmed_mean(arm.step_times(alone)) / trimmed_mean(arm.step_times(arm.blocks))
         arm.result.launches.append(_launch(arm, profile, solo_ratio))
-    if baseline is None or baseline not in finished:
+    if baseline is None:
         return
     reference = np.reshape(baseline.step_times(baseline.blocks), (-1, 2))
     for arm in finished:
         if arm is not baseline:
-            rounds = log_ratio_per_round(reference, np.reshape(arm.step_times(arm.blocks), (-1, 2)))
+            times = np.reshape(arm.step_times(arm.blocks), (-1, 2))
+            common = min(len(reference), len(times))  # whole processes in turn may differ by a round
+            rounds = log_ratio_per_round(reference[:common], times[:common])
             pairing.log_ratios[arm.key].append(trimmed_mean(rounds))
             pairing.rounds.setdefault(arm.key, []).append(tuple(map(float, rounds)))
             pairing.orders.setdefault(arm.key, []).append(1 if arm.position < baseline.position else -1)
