@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -80,10 +81,12 @@ class GateLaunch(NamedTuple):
 
     @property
     def gated(self) -> set[str]:
-        """The quantities that are large enough in either arm to be the step's own."""
-        figures = [pair.figures for pair in self.pairs]
-        large = (name for one in figures for name, both in one.items() if max(both) >= _LEAST[name])
-        return {"step time", *large}
+        """The quantities that in most pairs are large enough in either arm to be the step's own."""
+        larger: dict[str, list[float]] = {}
+        for pair in self.pairs:
+            for name, both in pair.figures.items():
+                larger.setdefault(name, []).append(max(both))
+        return {"step time", *(name for name, values in larger.items() if median(values) >= _LEAST[name])}
 
 
 class CaseResult(NamedTuple):

@@ -109,6 +109,17 @@ def test_small_figures_are_the_interpreter_s_own() -> None:
     assert set(result.log_ratios) == {"step time"}
 
 
+def test_one_slow_first_step_among_many_is_no_reason_to_gate_it() -> None:
+    """Of five pairs with a first step of 10 ms one that took 80 ms does not make it the step's own; three do."""
+
+    def pairs(slow: int) -> tuple[ProcessPair, ...]:
+        late = msgspec.structs.replace(blocks(1000), first_step_s=0.08)
+        return tuple(ProcessPair(0.0, blocks(1000), late if turn < slow else blocks(1000)) for turn in range(5))
+
+    assert GateLaunch("a:f", 1, pairs(1)).gated == {"step time"}
+    assert GateLaunch("a:f", 1, pairs(3)).gated == {"step time", "first step"}
+
+
 def test_budget_counts_the_next_launch() -> None:
     """A launch that would not fit is not started: at 100 s each, 250 s are two launches."""
     clock = itertools.count(0.0, 50.0)
