@@ -11,7 +11,7 @@ from rtxbench.measure.paired.arms import BUILD_LIMIT_S
 from rtxbench.records import Case
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import WorkerProcess
-from rtxbench.workers.protocol import Build, Built, Describe, Described
+from rtxbench.workers.protocol import Block, Build, Built, Describe, Described, Timed
 
 __all__ = ["SEARCH_S", "LargestBatch", "Try", "largest_batch", "try_batch"]
 
@@ -23,8 +23,12 @@ _GROWTH: Final = 16.0
 """No try is more than so many times the last that fitted: memory need not grow in proportion."""
 
 
+_STEPS: Final = 4
+"""Steps of a try: what of it grows with the batch."""
+
+
 class Try(NamedTuple):
-    """One batch, and whether two training steps of it fitted."""
+    """One batch, and whether its training steps fitted."""
 
     batch_size: int
     fits: bool
@@ -32,6 +36,8 @@ class Try(NamedTuple):
     """Peak of the process; ``None`` where it is not known."""
     seconds: float = 0.0
     """Process, model and steps."""
+    step_s: float = 0.0
+    """One step of it."""
     reason: str = ""
     """Cause, where it did not fit."""
 
@@ -50,7 +56,7 @@ class LargestBatch(NamedTuple):
 
 
 def try_batch(case: Case) -> Try:
-    """Build the case in a fresh process and train two steps.
+    """Build the case in a fresh process and train a few steps.
 
     Raises:
         RtxbenchError: it fails for another reason than memory.
@@ -59,12 +65,14 @@ def try_batch(case: Case) -> Try:
     worker = WorkerProcess(worker_spec(case.engine))
     try:
         worker.ask(Build(arm="batch", case=case, seed=0), Built, BUILD_LIMIT_S)
+        timed = worker.ask(Block(arm="batch", steps=1), Timed, BUILD_LIMIT_S)
         said = worker.ask(Describe(arm="batch"), Described, BUILD_LIMIT_S)
     except (OutOfMemoryError, WorkerLostError) as error:  # the system ends a process that takes too much
         return Try(case.batch_size, fits=False, seconds=time.monotonic() - began, reason=str(error))
     finally:
         worker.close()
-    return Try(case.batch_size, fits=True, peak_bytes=said.peak_memory_bytes, seconds=time.monotonic() - began)
+    seconds, step_s = time.monotonic() - began, (timed.end_ns - timed.start_ns) / 1e9
+    return Try(case.batch_size, fits=True, peak_bytes=said.peak_memory_bytes, seconds=seconds, step_s=step_s)
 
 
 def largest_batch(
@@ -119,7 +127,7 @@ def _next(tries: list[Try], limit_bytes: float | None, budget_s: float, *, fails
         if wanted < nearly and not fails_safely:
             return "memory"
         wanted = max(wanted, nearly)
-    expected_s = low.seconds * max(1.0, wanted / low.batch_size)
+    expected_s = low.seconds + _STEPS * low.step_s * max(0.0, wanted / low.batch_size - 1)
     return wanted if sum(t.seconds for t in tries) + expected_s <= budget_s else "time"
 
 

@@ -15,7 +15,8 @@ def search(limit_bytes: float, *, known: bool = True, fails_safely: bool = True,
 
     def attempt(case: Case) -> Try:
         peak = WEIGHTS + EXAMPLE * case.batch_size
-        return Try(case.batch_size, peak <= limit_bytes, peak, float(case.batch_size), "out of memory")
+        seconds = float(case.batch_size)
+        return Try(case.batch_size, peak <= limit_bytes, peak, seconds, seconds / 4, "out of memory")
 
     return largest_batch(FIRST, limit_bytes if known else None, budget_s, attempt, fails_safely=fails_safely)
 
@@ -78,3 +79,13 @@ def test_a_batch_that_is_paged_to_the_host_does_not_fit() -> None:
     assert found.best.peak_bytes is not None
     assert found.best.peak_bytes <= 8e9
     assert any("paged" in t.reason for t in found.tries)
+
+
+def test_starting_a_process_does_not_count_against_a_larger_batch() -> None:
+    """Only the steps grow with it: a model that takes long to start and not to train is searched all the same."""
+
+    def attempt(case: Case) -> Try:
+        peak = WEIGHTS + EXAMPLE * case.batch_size
+        return Try(case.batch_size, peak <= 24e9, peak, seconds=10.0, step_s=0.001, reason="out of memory")
+
+    assert largest_batch(FIRST, 24e9, 120.0, attempt).ended == "memory"

@@ -56,6 +56,30 @@ def test_losses_are_held_against_float32() -> None:
     apart = replace(alike, values=(2.0, 2.6))
     assert "differ from those of float32 by 1.0 % at most; it trains alike" in said(*cases, plain, alike)
     assert "look at it before you trust its speed" in said(*cases, plain, apart)
+    skipped = replace(
+        cases[0], case=replace(PLAIN, precision="tf32"), status="skipped", measurement=None, reason="a CPU."
+    )
+    assert "it trains alike" in said(skipped, *cases, plain, alike)  # what could not run is nobody's reference
+
+
+def test_the_largest_batch_and_what_it_needs_are_said() -> None:
+    """Found where memory ended; where the search's time did, it is a lower bound and said as one."""
+    labels = {"ended": "memory", "peak_bytes": "2e9", "limit_bytes": "24e9"}
+    found = replace(observed("your-model", "largest_batch_size", 96.0, PLAIN), labels=labels)
+    text = said(measured(PLAIN, 10.0), found)
+    assert "float32: the largest batch that trains is 96, which needs 1.86 GiB of 22.4 GiB free." in text
+    late = replace(found, labels={"ended": "time"})
+    text = said(measured(PLAIN, 10.0), late)
+    assert "a batch of 96 trains; larger ones were not tried (the search's time was up)." in text
+
+
+def test_a_resumed_run_completes_an_earlier_one() -> None:
+    """Of one question the later answer counts; what only the earlier one asked still stands."""
+    earlier = run_of(measured(PLAIN, 10.0), measured(HALF, 15.0), ratio(PLAIN, HALF, 1.5))
+    later = run_of(measured(PLAIN, 11.0), measured(COMPILED, 22.0), ratio(PLAIN, COMPILED, 2.0))
+    (results,) = own_results([earlier, later]).values()
+    assert {record.case for record in results.cases} == {PLAIN, HALF, COMPILED}
+    assert len(results.ratios) == 2
 
 
 def test_a_leak_and_a_failure_are_sentences() -> None:

@@ -41,6 +41,7 @@ def test_equal_seeds_draw_equal_numbers(tmp_path: Path) -> None:
         ("def build(n): return 'model'", "returned str. Return (model, batch, loss)"),
         ("def build(n): return 1, 2", "returned 2 values"),
         ("def build(n): return 1, ([1], [2]), None", "returned no loss"),
+        ("import numpy\ndef build(n): return 1, (numpy.ones((9, 2)), numpy.ones(9)), 'mse'", "asked for a batch of 4"),
         ("import no_such_package_at_all", "needs the package 'no_such_package_at_all'"),
         ("import sys\nsys.exit(2)", "ended the program"),
         ("def build(n):\n    return 1 / 0", "raised ZeroDivisionError: division by zero (line 2)"),

@@ -150,9 +150,10 @@ def _median(values: Iterable[float]) -> float:
 
 def _loss_sentences(results: OwnResults) -> Iterator[str]:
     """Hold each case's first losses against those of plain float32 at the same batch."""
-    plain = next((record.case for record in results.cases), None)
+    measured = [record for record in results.cases if record.measurement is not None]
+    plain = measured[0].case if measured else None
     reference = results.losses(plain) if plain is not None else ()
-    for record in results.cases[1:] if reference else ():
+    for record in measured[1:] if reference else ():
         losses = results.losses(record.case)
         if not losses or plain is None or record.case.batch_size != plain.batch_size:
             continue
