@@ -138,6 +138,8 @@ def load_cards(extra: Path | None = None) -> dict[str, Card]:
             raise UsageError(
                 f"cannot read the cards file {extra}: {error.strerror}.", next_step="Check the path."
             ) from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"{extra} is no CSV file: {error}.", next_step="Save it as UTF-8 text.") from error
     return cards
 
 

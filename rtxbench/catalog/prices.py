@@ -92,7 +92,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}.", next_step="Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML file: {error}.", next_step="See docs/purchase.md for its form.") from error
     rows = document.get("price", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or set(document) - {"price"}:

@@ -1,11 +1,15 @@
 """``rtxbench trace``: record any command, or hold two recordings side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from rtxbench.errors import UsageError
+
 __all__ = ["trace"]
+
+_PICTURES: Final = (".png", ".svg", ".pdf")
 
 
 def trace(
@@ -32,6 +36,7 @@ def trace(
     if _is_comparison(command):
         _compare(Path(command[1]), Path(command[2]), as_json=as_json)
         return
+    _check_files(csv, figure)
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
     report = record_command(command, path, interval_s)
     diagnosis = recording_diagnosis(report.hardware)
@@ -59,3 +64,14 @@ def _compare(before: Path, after: Path, *, as_json: bool) -> None:
 
     found = compare_traces(before, after)
     typer.echo(msgspec.json.encode(found).decode() if as_json else comparison_text(found))
+
+
+def _check_files(csv: Path | None, figure: Path | None) -> None:
+    """Say what cannot be written before the command runs for hours, not after."""
+    for asked in filter(None, (csv, figure)):
+        if not asked.parent.is_dir():
+            raise UsageError(
+                f"there is no folder {asked.parent}.", next_step=f"Make it, or put {asked.name} elsewhere."
+            )
+    if figure is not None and figure.suffix not in _PICTURES:
+        raise UsageError(f"{figure.name} is no picture.", next_step=f"Name it {', '.join(_PICTURES)}.")

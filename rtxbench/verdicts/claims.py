@@ -248,12 +248,12 @@ def _read(source: Path) -> _ClaimsFile:
         raise UsageError(f"cannot read {source}: {error.strerror}.", next_step="Check the path.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is not UTF-8 text.", next_step="Save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{source} is not valid TOML: {error}.", next_step="Mend that line.") from error
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{source}: {error}.", next_step="`rtxbench claims --template` prints a file that is right."
         ) from error
+    except (ValueError, RecursionError) as error:  # malformed, a date or a number out of range, nested too deeply
+        raise UsageError(f"{source} is not valid TOML: {error}.", next_step="Mend that line.") from error
 
 
 def select_claims(claims: list[Claim], claim_id: str | None) -> list[Claim]:

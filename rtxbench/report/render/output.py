@@ -164,7 +164,7 @@ def write_report(
         contents[f"{_FIGURES}/{name}.png"] = figure.png
     with _writing(out):
         for name, data in contents.items():
-            (out / name).write_bytes(data)
+            _write_whole(out / name, data)
     return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
 
 
@@ -190,6 +190,16 @@ def _title(context: Context) -> str:
 
 def _verdicts_json(verdicts: Sequence[Verdict]) -> str:
     return msgspec.json.format(msgspec.json.encode(list(verdicts)), indent=2).decode() + "\n"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Replace a file at once: a full disk or a signal leaves the old one as it was."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
