@@ -64,7 +64,8 @@ def own_program(target: str, precision: str, batch_size: int | None) -> OwnProgr
     kernels = msgspec.json.decode(line, type=list[Kernel])
     # Compiled at one batch: the program is that of this batch alone.
     fixed = program_of(kernels, kernels, (batch, 2 * batch))
-    return OwnProgram(name, width, batch, fixed, f"{len(kernels)} kernels {msgspec.json.decode(words)}")
+    count = "" if len(kernels) == 1 else f"{len(kernels)} kernels "
+    return OwnProgram(name, width, batch, fixed, f"{count}{msgspec.json.decode(words)}")
 
 
 _USUAL_BATCH = 32
