@@ -1,6 +1,6 @@
 """List the kernels of a user's own JAX step: ``python -m rtxbench.engines.jax.own_program MODEL WIDTH BATCH CARD``.
 
-Where JAX's CUDA compiler is installed (the extra ``compile-cuda``; no driver, no card), the step is compiled for the card
+Where the extra ``compile-cuda`` is installed (no driver, no card needed), the step is compiled for the card
 and its kernels are read from the program. Elsewhere the engine's own cost analysis gives FLOPs and bytes of the whole,
 and the first line of the output says so.
 """
