@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
 from rtxbench.report.drawing.style import GRID, MUTED, SERIES_COLORS, legend_above, new_figure, theme
 
 __all__ = ["main"]
@@ -38,6 +40,9 @@ def main() -> None:
                 if own:
                     axes.plot(*zip(*own, strict=True), marker="o", color=color, label=name)
             axes.set(xscale="log", yscale="log", xlabel="records", title=title)
+            axes.set_xticks([1e3, 1e4, 1e5, 1e6, 1e7], ["1 k", "10 k", "100 k", "1 M", "10 M"])
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(visible=True, color=GRID)
             axes.tick_params(colors=MUTED)
         legend_above(figure, *panels[0].get_legend_handles_labels())
