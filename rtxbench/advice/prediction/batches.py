@@ -7,6 +7,7 @@ elsewhere the batch is in proportion to memory.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 
@@ -35,10 +36,12 @@ def fitting_batch(card: Card, case: Experiment, anchors: Points, cards: Mapping[
     )
 
 
+@cache  # every card is asked about the same few models
 def published_need(case: Experiment) -> Callable[[int], float] | None:
     """Bound the bytes of a training step by batch, for a published model that is known."""
     workload, tokens = workload_of(case.model)
 
+    @cache
     def need(batch: int) -> float:
         setup = Setup(batch_size=batch, tokens=tokens, precision=case.precision)
         found: Need = (

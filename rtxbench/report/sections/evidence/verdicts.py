@@ -99,12 +99,13 @@ def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
 
 
 def _overview(context: Context, wholes: Sequence[Verdict], targets: Mapping[tuple[str, str], str]) -> Table:
-    """Claims down, machines across: the answer, and the estimate where there is one."""
+    """Claims down that a machine tested, machines across: the answer, and the estimate where there is one."""
     machines = [machine for machine in context.machines if any(v.machine == machine for v in wholes)]
     machines.sort(key=lambda machine: machine != context.focus)
     by_cell = {(verdict.claim, verdict.machine): verdict for verdict in wholes}
     rows: list[tuple[Cell | str, ...]] = []
-    for claim in dict.fromkeys(verdict.claim for verdict in wholes):
+    tested = [verdict for verdict in wholes if verdict.state not in _UNDECIDABLE]
+    for claim in dict.fromkeys(verdict.claim for verdict in tested or wholes):
         cells = [_overview_cell(by_cell.get((claim, machine)), targets) for machine in machines[:_MOST_COLUMNS]]
         whole = [by_cell[claim, machine] for machine in machines if (claim, machine) in by_cell]
         rows.append((_title(context, claim), *cells, *([_tally(whole)] if len(machines) > _MOST_COLUMNS else ())))
