@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from rtxbench.catalog.cards import Card, load_cards, match_device
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, curated
 from rtxbench.placement import placement_named
-from rtxbench.records import Case, CaseRecord, Cpu, Environment, Gpu, Observation
+from rtxbench.records import Case, CaseRecord, Cpu, Environment, Gpu, Observation, Summary
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent, format_power, format_quantity, format_ratio
 from rtxbench.wording import name_of, say
@@ -149,6 +149,18 @@ def _link(gpu: Gpu, card: Card | None) -> list[HealthFinding]:
     return found
 
 
+def _generation(seen: Sequence[Mapping[str, Summary]], card: Card | None) -> list[HealthFinding]:
+    """PCIe generation while the card worked: idle it falls, so that only a record can tell it."""
+    reached = max((m["pcie_generation"].maximum for m in seen if "pcie_generation" in m), default=None)
+    built = re.match(r"(\d+)\.", card.pcie or "") if card is not None else None
+    if reached is None or built is None:
+        return []
+    low = reached < int(built.group(1))
+    text = f"generation {reached:.0f} under load; the card is built for {built.group(1)}"
+    cure = "An older board has no more; else look for a riser cable, or a generation that the firmware fixes."
+    return [HealthFinding("PCIe generation", "low" if low else "ok", text, cure if low else "")]
+
+
 def _lanes(card: Card | None) -> int | None:
     found = re.search(r"x\s*(\d+)", card.pcie or "") if card is not None else None
     return int(found.group(1)) if found else None
@@ -165,7 +177,7 @@ def _working(gpu: Gpu, card: Card | None, runs: Sequence[LoadedRun]) -> list[Hea
         clocks = [metrics["sm_clock_hz"].p50 for metrics in seen if "sm_clock_hz" in metrics]
         heat = [metrics["temperature_c"].maximum for metrics in seen if "temperature_c" in metrics]
         if clocks or heat:
-            return [*_clock(clocks, card), *_heat(heat)]
+            return [*_generation(seen, card), *_clock(clocks, card), *_heat(heat)]
     return []
 
 
