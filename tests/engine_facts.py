@@ -32,7 +32,7 @@ def facts(engine: str, *cases: Mapping[str, Any], environment: Mapping[str, str]
 
 
 def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
-    from rtxbench.engines.step_work import KnowsItsWork
+    from rtxbench.engines.step_work import CountsWork
     from rtxbench.errors import RtxbenchError
     from rtxbench.records import Case
 
@@ -45,7 +45,7 @@ def _fact(engine: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
             step.run(1)
             losses.append(step.loss())
         flops = step.flops()
-        work = step.work() if isinstance(step, KnowsItsWork) else None
+        work = step.work() if isinstance(step, CountsWork) else None
         engine.reset_peak_memory()
         step.run(1)
         losses.append(step.loss())

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rtxbench.advice.own_machines import Owned
-from rtxbench.advice.own_program import REFERENCE, OwnProgram, relative_anchor
+from rtxbench.advice.own_machines import OwnMeasurement, Owned
+from rtxbench.advice.own_program import OwnProgram, REFERENCE, relative_anchor
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment, Points, points_of
 from rtxbench.advice.question import Question
@@ -26,7 +26,7 @@ class Basis(NamedTuple):
     note: str
     tokens: int | None = None
     """Sequence length of one example, where it is known."""
-    own: Owned | None = None
+    own: OwnMeasurement | None = None
     """The measured machine, where one's own measurement is the basis."""
 
 
@@ -34,7 +34,7 @@ def choose_basis(
     question: Question,
     rows: Sequence[Published],
     forecaster: Forecaster,
-    owned: Sequence[Owned],
+    owned: Sequence[OwnMeasurement],
     classes: Sequence[str] = ("geforce",),
 ) -> Basis | None:
     """Choose the published stack asked for, or the newest that speaks of most of the classes asked about, or one's own.
@@ -85,12 +85,12 @@ def _is_basis(machine: Owned, question: Question) -> bool:
     return is_scalable(machine) and machine.precision == question.precision
 
 
-def is_scalable(machine: Owned) -> bool:
+def is_scalable(machine: OwnMeasurement) -> bool:
     """Tell whether other cards may be predicted from it: a catalogued card, and none of a laptop."""
     return machine.card is not None and machine.card.card_class != "laptop"
 
 
-def _own_basis(machine: Owned, question: Question) -> Basis:
+def _own_basis(machine: OwnMeasurement, question: Question) -> Basis:
     assert machine.card is not None
     case = Experiment(machine.stack, _published_name(question.workload), question.precision)
     anchors = points_of([(machine.card, case, machine.batch_size, machine.throughput_per_s)])
@@ -121,7 +121,7 @@ def _published_name(workload: str) -> str:
     return stand_ins[0].model if stand_ins else workload
 
 
-def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[Owned] = ()) -> str:
+def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[OwnMeasurement] = ()) -> str:
     """Explain why there is no figure to stand on, and what to ask instead."""
     if owned and not any(is_scalable(machine) for machine in owned):
         return (

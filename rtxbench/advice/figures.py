@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtxbench.advice.basis import Basis, published_figure
-from rtxbench.advice.own_machines import Owned
+from rtxbench.advice.own_machines import OwnMeasurement, Owned
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question
@@ -69,7 +69,7 @@ def _at_asked_batch(figure: Speed, card: Card, basis: Basis, question: Question,
     )
 
 
-def _same_as_own(own: Owned) -> Speed:
+def _same_as_own(own: OwnMeasurement) -> Speed:
     """Reuse the user's own measurement for another card of the same model."""
     return Speed(
         origin="measured",
@@ -102,7 +102,7 @@ def _predicted(card: Card, basis: Basis, question: Question, forecaster: Forecas
 
 
 def _spelled(cards: Sequence[str]) -> str:
-    """A few cards by name, more by their number."""
+    """Name a few cards, count more."""
     return " and ".join(cards) if len(cards) <= _NAMED else f"{len(cards)} published cards"
 
 

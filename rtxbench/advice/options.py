@@ -14,7 +14,7 @@ from rtxbench.advice.cost import energy_per_example_j
 from rtxbench.advice.figures import figure_of
 from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
-from rtxbench.advice.own_machines import Owned, owned_machines
+from rtxbench.advice.own_machines import OwnMeasurement, Owned, owned_machines
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK, own_program
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment
@@ -159,7 +159,7 @@ def _canonical(question: Question) -> Question:
     )
 
 
-def _times_yours(option: Option, owned: Sequence[Owned], desk: Desk) -> Ratio | None:
+def _times_yours(option: Option, owned: Sequence[OwnMeasurement], desk: Desk) -> Ratio | None:
     """Compare the option with one's own fastest measured card: by measurement, or by the figures of the stack."""
     mine = [machine for machine in owned if is_scalable(machine)]
     if not mine or desk.basis is None or option.card is None:
@@ -310,7 +310,7 @@ def _reasons(option: Option, card: Card) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _owned_option(machine: Owned, desk: Desk) -> Option:
+def _owned_option(machine: OwnMeasurement, desk: Desk) -> Option:
     power = machine.power_w
     return Option(
         name=f"{machine.name} (yours)",
@@ -332,11 +332,11 @@ def _owned_option(machine: Owned, desk: Desk) -> Option:
     )
 
 
-def _is_other_work(machine: Owned, basis: Basis | None) -> bool:
+def _is_other_work(machine: OwnMeasurement, basis: Basis | None) -> bool:
     return basis is not None and basis.tokens is not None and machine.tokens not in (None, basis.tokens)
 
 
-def _owned_reasons(machine: Owned, desk: Desk) -> tuple[str, ...]:
+def _owned_reasons(machine: OwnMeasurement, desk: Desk) -> tuple[str, ...]:
     reasons = [f"measured here in {machine.stack}, {machine.label}", *filter(None, [machine.scaling])]
     basis = desk.basis
     if basis is not None and basis.own is machine:

@@ -11,10 +11,10 @@ from rtxbench.records import Case, CaseRecord, Environment, Estimate, Measuremen
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent
 
-__all__ = ["Owned", "owned_machines"]
+__all__ = ["OwnMeasurement", "owned_machines"]
 
 
-class Owned(NamedTuple):
+class OwnMeasurement(NamedTuple):
     """One measured machine: its fastest single-device figure of one workload and precision."""
 
     name: str
@@ -38,12 +38,12 @@ class Owned(NamedTuple):
 
 def owned_machines(
     workload: str, precision: str, runs: Sequence[LoadedRun], cards: Mapping[str, Card]
-) -> tuple[Owned, ...]:
+) -> tuple[OwnMeasurement, ...]:
     """Return one row per machine and kind of device (GPU, CPU): its fastest figure as users get it.
 
     The asked-for precision counts first; a device that never ran it (float16 on a CPU) is shown in its fastest other.
     """
-    found: dict[tuple[str, str], list[Owned]] = {}
+    found: dict[tuple[str, str], list[OwnMeasurement]] = {}
     parallel: dict[str, list[CaseRecord]] = {}
     for loaded in runs:
         environment = loaded.run.environment
@@ -65,7 +65,7 @@ def owned_machines(
     )
 
 
-def _scaling(owned: Owned, parallel: Sequence[CaseRecord]) -> str:
+def _scaling(owned: OwnMeasurement, parallel: Sequence[CaseRecord]) -> str:
     """Weak scaling of the same precision: several cards at the same batch each, against one."""
     for record in parallel:
         case, count = record.case, record.case.device_count
@@ -86,12 +86,12 @@ def _is_usable(record: CaseRecord) -> bool:
     return single and record.measurement is not None and all(flag.severity != "invalid" for flag in record.flags)
 
 
-def _owned(environment: Environment, record: CaseRecord, cards: Mapping[str, Card]) -> Owned:
+def _owned(environment: Environment, record: CaseRecord, cards: Mapping[str, Card]) -> OwnMeasurement:
     assert record.measurement is not None
     throughput, sustained = _absolute(record.measurement), record.measurement.sustained
     gpu = environment.gpus[0] if record.case.placement == "gpu" and environment.gpus else None
     version = environment.packages.get(record.case.engine, "")
-    return Owned(
+    return OwnMeasurement(
         name=gpu.name if gpu else environment.cpu.name,
         card=match_device(gpu.name, gpu.memory_bytes, cards) if gpu else None,
         stack=f"{record.case.engine} {version}".strip() + f", compiler {record.case.compiler}"

@@ -110,7 +110,7 @@ def _scaled(ratios: Sequence[float], around: Sequence[float], count: int, words:
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """The 90 % range of one more such value: quantiles that leave room for a small sample."""
+    """Return the 90 % range of one more such value: quantiles that leave room for a small sample."""
     low = max(0.0, _LOW - (1 - _LOW) / len(values))
     return float(np.quantile(values, low)), float(np.quantile(values, 1 - low))
 

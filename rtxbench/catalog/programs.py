@@ -65,7 +65,7 @@ class Program(NamedTuple):
         return np.maximum(self.flops_fixed + batch_size * self.flops_per_example, 0.0)
 
     def moved_bytes(self, batch_size: float) -> NDArray[np.float64]:
-        """Bytes that one kernel of each group moves (n)."""
+        """Count the bytes that one kernel of each group moves (n)."""
         return np.maximum(self.bytes_fixed + batch_size * self.bytes_per_example, 0.0)
 
 
@@ -123,7 +123,7 @@ def width_that_ran(model: str, precision: str) -> str:
 
 @cache
 def load_programs() -> Mapping[tuple[str, str], Program]:
-    """The package's programs by (model, width)."""
+    """Load the package's programs by (model, width)."""
     rows: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
     with resources.files("rtxbench.catalog").joinpath("programs.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):

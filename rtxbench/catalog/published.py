@@ -129,7 +129,7 @@ def _half_slower_than_full(row: Published, context: _Context) -> bool:
 
 
 def _pairs_out_of_order(rows: Sequence[Published]) -> Set[Published]:
-    """Both rows wherever a card that has at least all of another's figures, and its batch, is over 10 % slower."""
+    """Find both rows where a card with at least all of another's figures, and its batch, is over 10 % slower."""
     cards, cases = load_cards(), defaultdict(list)
     for row in rows:
         if row.task == "train" and row.device_count == 1 and row.card in cards and row.batch_size and row.value > 0:

@@ -18,7 +18,7 @@ from rtxbench.results.store import new_record_id, now
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import RestartingWorker, WorkerSpec, threads_of
 
-__all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "evidence_spec", "explain", "step_observations"]
+__all__ = ["CEILING", "STEP_EVIDENCE", "ceiling_observations", "evidence_spec", "gather_evidence", "step_observations"]
 
 CEILING: Final = "ceiling"
 STEP_EVIDENCE: Final = "step-evidence"
@@ -26,7 +26,7 @@ _CASE_LIMIT_S: Final = 180.0
 _CEILING_START_LIMIT_S: Final = 120.0
 
 
-def explain(run_id: str, records: Iterable[CaseRecord], ceiling_budget_s: float = 10.0) -> list[Observation]:
+def gather_evidence(run_id: str, records: Iterable[CaseRecord], ceiling_budget_s: float = 10.0) -> list[Observation]:
     """Gather all evidence on a run's measured cases: ceilings once per engine and device kind, then each case once.
 
     Args:

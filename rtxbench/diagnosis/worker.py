@@ -14,7 +14,7 @@ from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
 from rtxbench.diagnosis.step_profile import capture_onednn, kernels_of, profile_gpu
 from rtxbench.engines.contract import Engine
 from rtxbench.engines.controls import device_controls
-from rtxbench.engines.step_work import KnowsItsGradients, KnowsItsWork, StepWork
+from rtxbench.engines.step_work import CountsGradients, CountsWork, StepWork
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -102,14 +102,14 @@ def _case(engine: Engine, request: CaseRequest) -> tuple[EvidenceFigure, ...]:
         found = capture_onednn(step)
     figures += [_figure(metric, value, how) for metric, value, how in found]
     known = {figure.metric for figure in figures}
-    work = step.work() if isinstance(step, KnowsItsWork) else StepWork(None, None, None, _UNCOUNTED)
+    work = step.work() if isinstance(step, CountsWork) else StepWork(None, None, None, _UNCOUNTED)
     counted = {
         "kernels_per_step": work.kernels,
         "traffic_bytes_per_step": work.traffic_bytes,
         "unaligned_flops_ratio": work.unaligned_flops_ratio,
     }
     figures += [_figure(metric, value, work.how) for metric, value in counted.items() if metric not in known]
-    if placement_named(request.case.placement).all_reduces and isinstance(step, KnowsItsGradients):
+    if placement_named(request.case.placement).all_reduces and isinstance(step, CountsGradients):
         figures.append(_figure("gradient_bytes_per_step", *step.gradient_bytes()))
     return tuple(figures)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rtxbench.records import Case
 
-__all__ = ["Device", "DeviceControls", "Engine", "EngineFigure", "Noted", "TrainStep"]
+__all__ = ["Device", "DeviceControls", "Engine", "EngineFigure", "HasNotes", "TrainStep"]
 
 
 class EngineFigure(NamedTuple):
@@ -48,7 +48,7 @@ class TrainStep(Protocol):
 
 
 @runtime_checkable
-class Noted(Protocol):
+class HasNotes(Protocol):
     """A `TrainStep` with something to say about how it runs that no figure shows."""
 
     def notes(self) -> dict[str, str]:

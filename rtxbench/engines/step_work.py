@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from rtxbench.engines.contract import EngineFigure
 
-__all__ = ["KnowsItsGradients", "KnowsItsWork", "StepWork"]
+__all__ = ["CountsGradients", "CountsWork", "StepWork"]
 
 
 class StepWork(NamedTuple):
@@ -20,7 +20,7 @@ class StepWork(NamedTuple):
 
 
 @runtime_checkable
-class KnowsItsWork(Protocol):
+class CountsWork(Protocol):
     """A `rtxbench.engines.contract.TrainStep` that can also say what its step asks of the device."""
 
     def work(self) -> StepWork:
@@ -28,7 +28,7 @@ class KnowsItsWork(Protocol):
 
 
 @runtime_checkable
-class KnowsItsGradients(Protocol):
+class CountsGradients(Protocol):
     """A `rtxbench.engines.contract.TrainStep` that can also say how large its gradients are."""
 
     def gradient_bytes(self) -> EngineFigure:

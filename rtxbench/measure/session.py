@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench import __version__
-from rtxbench.diagnosis.gather import explain
+from rtxbench.diagnosis.gather import gather_evidence
 from rtxbench.errors import RtxbenchError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
@@ -139,7 +139,7 @@ class Session:
         Call it after the timed work: it starts processes of its own on the same devices.
         """
         cases = list(self._measured_cases.values())
-        for observation in explain(self.run_id, cases, self.profile.ceiling_budget_s):
+        for observation in gather_evidence(self.run_id, cases, self.profile.ceiling_budget_s):
             self.append(observation)
 
     def measure(

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 
-from rtxbench.engines.contract import Engine, EngineFigure, Noted, TrainStep
+from rtxbench.engines.contract import Engine, EngineFigure, HasNotes, TrainStep
 from rtxbench.engines.waiting import refuse_unfinished
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
@@ -103,7 +103,7 @@ class Worker:
             peak_memory_method=how,
             flops_per_step=flops.value,
             flops_method=flops.how if flops.value is not None else None,
-            notes=step.notes() if isinstance(step, Noted) else {},
+            notes=step.notes() if isinstance(step, HasNotes) else {},
             matmul_relative_error=error.value,
             convolution_relative_error=convolution.value,
             missing=missing,

@@ -122,7 +122,7 @@ _HEADERS: Final = """
 
 
 def _runs(connection: duckdb.DuckDBPyConnection, tables: Path) -> Iterable[LoadedRun]:
-    """The chosen records as runs, in order of start; each line is checked like one of a file."""
+    """Load the chosen records as runs, in order of start; each line is checked like one of a file."""
     lines: dict[str, list[str]] = {}
     for table in ("cases", "ratios", "observations"):
         for run_id, record in connection.execute(_RECORDS.format(table=table)).fetchall():

@@ -10,7 +10,7 @@ from rtxbench.records import Case, Environment, Flag, Observation, RatioRecord, 
 from rtxbench.results.store import new_record_id, now
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.trials.messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
-from rtxbench.trials.sizes import Scale
+from rtxbench.trials.sizes import Sizes
 from rtxbench.trials.worker_pool import answer_of
 from rtxbench.units import format_percent
 
@@ -55,7 +55,7 @@ class TrialContext:
     run_id: str
     environment: Environment
     engine: str
-    scale: Scale
+    scale: Sizes
     ask: Callable[[TrialRequest], TrialReply]
     append: Callable[[Record], None]
     fresh_worker: Callable[[], None] = lambda: None

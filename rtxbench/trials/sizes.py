@@ -5,7 +5,7 @@ from typing import Final
 
 from rtxbench.trials.messages import DataSpec
 
-__all__ = ["SCALES", "TARGET_ACCURACIES", "Scale"]
+__all__ = ["SCALES", "TARGET_ACCURACIES", "Sizes"]
 
 TARGET_ACCURACIES: Final[dict[str, float]] = {"generated-digits-v1": 0.90, "mnist": 0.97}
 """Data set → validation accuracy that is clocked, fixed before anything was measured: past the steep part of the
@@ -13,7 +13,7 @@ learning curve, short of its ceiling."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class Sizes:
     """One profile's counts. ``seeds`` is the number of independent replicates of every comparison."""
 
     seeds: int
@@ -42,8 +42,8 @@ class Scale:
         )
 
 
-SCALES: Final[dict[str, Scale]] = {
-    "smoke": Scale(  # for tests: proves the path, never a claim (fewer than five seeds)
+SCALES: Final[dict[str, Sizes]] = {
+    "smoke": Sizes(  # for tests: proves the path, never a claim (fewer than five seeds)
         seeds=2,
         train=300,
         validation=200,
@@ -59,7 +59,7 @@ SCALES: Final[dict[str, Scale]] = {
         repeats=2,
         memory_limit_bytes=300 * 2**20,
     ),
-    "quick": Scale(
+    "quick": Sizes(
         seeds=5,
         train=2000,
         validation=1000,
@@ -75,7 +75,7 @@ SCALES: Final[dict[str, Scale]] = {
         repeats=5,
         memory_limit_bytes=2**29,
     ),
-    "standard": Scale(
+    "standard": Sizes(
         seeds=8,
         train=10_000,
         validation=4000,
@@ -92,7 +92,7 @@ SCALES: Final[dict[str, Scale]] = {
         memory_limit_bytes=4 * 2**30,
         flip_arm=True,
     ),
-    "full": Scale(
+    "full": Sizes(
         seeds=12,
         train=50_000,
         validation=10_000,

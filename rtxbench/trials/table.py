@@ -28,9 +28,9 @@ from rtxbench.trials.context import (
 )
 from rtxbench.trials.deployment import measure_deployment
 from rtxbench.trials.messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained
-from rtxbench.trials.sizes import SCALES, TARGET_ACCURACIES, Scale
+from rtxbench.trials.sizes import SCALES, TARGET_ACCURACIES, Sizes
 from rtxbench.trials.tuning import measure_tuning
-from rtxbench.trials.worker_pool import TrialCrew, TrialWorker
+from rtxbench.trials.worker_pool import TrialWorker, WorkerPool
 
 __all__ = ["TRIALS", "measure_trial"]
 
@@ -42,7 +42,7 @@ def measure_trial(
     session: Session,
     engine: str = "tensorflow",
     progress: Progress = lambda what, done, count: None,
-    scale: Scale | None = None,
+    scale: Sizes | None = None,
     first_seed: int | None = None,
 ) -> list[Record]:
     """Run one trial in a worker of its own and store its records in the session.
@@ -72,7 +72,7 @@ def measure_trial(
         append=session.append,
         fresh_worker=worker.close,
         first_seed=secrets.randbelow(2**24) if first_seed is None else first_seed,
-        ask_side_by_side=None if session.environment.gpus or cores < 2 else TrialCrew(engine, cores).answers,
+        ask_side_by_side=None if session.environment.gpus or cores < 2 else WorkerPool(engine, cores).answers,
         progress=progress,
     )
     try:
@@ -131,7 +131,7 @@ def _capability(context: TrialContext) -> dict[str, float]:
     return {"compute_capability": float(known)} if known else {}
 
 
-def _quality_request(scale: Scale, precision: str, seed: int) -> Train:
+def _quality_request(scale: Sizes, precision: str, seed: int) -> Train:
     return Train(
         key=f"quality/{precision}/{seed}",
         data=scale.data(seed),
@@ -233,7 +233,7 @@ def _images_per_error(context: TrialContext, name: str, run: Trained) -> float |
     return None if accuracy is None else images_per_error(accuracy, context.scale.test)
 
 
-def _augmentation_request(scale: Scale, name: str, seed: int) -> Train:
+def _augmentation_request(scale: Sizes, name: str, seed: int) -> Train:
     return Train(
         key=f"augmentation/{name}/{seed}",
         data=scale.data(seed, scale.augmented_train, upright=True),

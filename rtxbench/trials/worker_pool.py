@@ -11,7 +11,7 @@ from rtxbench.trials.messages import TRIAL_REPLIES, TrialFailed, TrialMessage, T
 from rtxbench.workers.interpreters import worker_spec
 from rtxbench.workers.process import RestartingWorker, threads_of
 
-__all__ = ["TrialCrew", "TrialWorker", "answer_of"]
+__all__ = ["TrialWorker", "WorkerPool", "answer_of"]
 
 _CREW_MOST: Final = 4
 """Each holds a framework of half a gigabyte."""
@@ -51,7 +51,7 @@ def answer_of(ask: Callable[[TrialRequest], TrialReply], request: TrialRequest) 
         return TrialFailed(key=request.key, worker_lost=lost, message=error.message, next_step=error.next_step)
 
 
-class TrialCrew:
+class WorkerPool:
     """Several trial workers that share the cores of a CPU, for trainings whose times nobody reads.
 
     A small network cannot keep several cores busy: workers with fewer threads each get more done together.

@@ -14,7 +14,7 @@ import msgspec
 from rtxbench.advice.basis import Basis, choose_basis, published_figure
 from rtxbench.advice.memory.models import MODELS
 from rtxbench.advice.memory_basis import memory_basis, memory_on
-from rtxbench.advice.own_machines import Owned, owned_machines
+from rtxbench.advice.own_machines import OwnMeasurement, owned_machines
 from rtxbench.advice.prediction.forecast import NoForecast, published_forecaster
 from rtxbench.advice.question import Question
 from rtxbench.catalog.cards import Card, load_cards
@@ -118,7 +118,7 @@ def _measured(wanted: Elsewhere, runs: Sequence[LoadedRun]) -> list[Statement]:
     return [_owned_statement(row) for row in owned if row.card is not None and row.card.name in names]
 
 
-def _owned_statement(row: Owned) -> Statement:
+def _owned_statement(row: OwnMeasurement) -> Statement:
     spread = (
         ""
         if row.low_per_s is None or row.high_per_s is None

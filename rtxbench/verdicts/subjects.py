@@ -21,7 +21,7 @@ from rtxbench.verdicts.wording import (
     describe_observation,
     describe_pair,
     evidence_ids,
-    explain,
+    explanation_of,
     interval,
     refuted_below,
     scaling_note,
@@ -129,7 +129,7 @@ def _decide_fit(
         reason=decision.reason,
         estimate=decision.estimate,
         leaning=decision.leaning,
-        explanation=explain(comparison, record.metric, decision, len(runs)),
+        explanation=explanation_of(comparison, record.metric, decision, len(runs)),
         notes=_notes(machine, pairs),
     )
     open_step = _MORE[record.replicate] if decision.reason != "about-the-line" else None

@@ -13,7 +13,7 @@ __all__ = [
     "describe_observation",
     "describe_pair",
     "evidence_ids",
-    "explain",
+    "explanation_of",
     "interval",
     "range_text",
     "refuted_below",
@@ -62,7 +62,7 @@ _HELD_BACK: Final = {
 }
 
 
-def explain(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
+def explanation_of(comparison: Comparison, metric: str, decision: Decision, runs: int = 1) -> str:
     """Explain what was found, at which confidence, and where it lies against the line that was tested."""
     ratio = decision.estimate
     over = f", {runs} runs together" if runs > 1 else ""

@@ -27,7 +27,7 @@ from rtxbench.trials.messages import (
     Trained,
     TrialFailed,
 )
-from rtxbench.trials.worker_pool import TrialCrew, TrialWorker, answer_of
+from rtxbench.trials.worker_pool import TrialWorker, WorkerPool, answer_of
 
 pytest.importorskip("tensorflow")
 
@@ -254,7 +254,7 @@ def test_a_crew_trains_as_one_worker_does(worker: TrialWorker) -> None:
     """Side by side, with fewer threads each, every seed gives what it gives alone; then the processes are gone."""
     requests = [Train(key=str(seed), data=DATA, seed=seed, epochs=2) for seed in range(3)]
     before = set(psutil.Process().children())
-    replies = dict(TrialCrew("tensorflow", cores=2).answers(requests))
+    replies = dict(WorkerPool("tensorflow", cores=2).answers(requests))
     assert set(psutil.Process().children()) == before
     for index, request in enumerate(requests):
         alone, reply = worker.result(request), replies[index]
@@ -267,7 +267,7 @@ def test_a_crew_left_early_leaves_no_process() -> None:
     """Ctrl-C while trainings run side by side ends their processes at once; what was finished has been given out."""
     requests = [Train(key=str(seed), data=DATA, seed=seed, epochs=1 if seed == 0 else 10_000) for seed in range(4)]
     before = set(psutil.Process().children())
-    replies = TrialCrew("tensorflow", cores=2).answers(requests)
+    replies = WorkerPool("tensorflow", cores=2).answers(requests)
     index, reply = next(replies)
     assert index == 0
     assert isinstance(reply, Trained)

@@ -87,7 +87,7 @@ def has_program(model: str) -> bool:
 
 
 def fit_kernel_roofline(train: Points, settings: Mapping[str, float]) -> Callable[[Points], Floats]:
-    """A law of `METHODS`: the constants fitted to ``train``, NaN for models without a program.
+    """Fit the constants of a law of `METHODS` to ``train``; NaN for models without a program.
 
     ``settings`` may leave corrections out: ``{"power": 0}`` or ``{"convolutions": 0}``.
     """
@@ -136,7 +136,7 @@ def fit_constants(train: Points, settings: Mapping[str, float] | None = None) ->
 
 
 def step_seconds(constants: Constants, points: Points, programs: Sequence[Program]) -> Floats:
-    """Seconds of a step of each program on the card of each point (n), at the point's batch."""
+    """Predict the seconds of a step of each program on the card of each point (n), at the point's batch."""
     return _seconds(constants, _work(points, programs))
 
 

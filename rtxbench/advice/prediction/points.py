@@ -54,7 +54,7 @@ class Points:
         return len(self.card)
 
     def take(self, chosen: Masks) -> "Points":
-        """The points where ``chosen`` (n booleans) holds."""
+        """Return the points where ``chosen`` (n booleans) holds."""
         return Points(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
     @cached_property

@@ -97,7 +97,7 @@ def card_conformal(scores: Floats, cards: Labels, coverage: float = 0.90) -> flo
 
 
 def anchor_counts(points: Points) -> Floats:
-    """For each point (n), how many other cards could anchor it: of any class where the model's kernels are known."""
+    """Count for each point (n) the other cards that could anchor it: of any class where its kernels are known."""
     anchored_by = np.where([has_program(str(model)) for model in points.model], points.case, points.group)
     cards = {str(key): set(points.card[anchored_by == key]) for key in np.unique(anchored_by)}
     return np.array([len(cards[str(key)] - {card}) for key, card in zip(anchored_by, points.card, strict=True)])

@@ -58,7 +58,7 @@ class PairError(NamedTuple):
 
 
 def pair_errors(points: Points, methods: Sequence[Choice]) -> list[PairError]:
-    """Every two cards of a case, predicted by the first of ``methods`` that speaks of it, having seen neither card."""
+    """Predict every two cards of a case by the first of ``methods`` that speaks of it, having seen neither card."""
     found = []
     for one, other in combinations(np.unique(points.card), 2):
         ours, theirs = points.take(points.card == one), points.take(points.card == other)

@@ -239,7 +239,7 @@ def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float
 
 
 def first_that_speaks(predictions: Sequence[Floats]) -> Floats:
-    """Of several predictions (n each), the first that is no NaN."""
+    """Take of several predictions (n each) the first that is no NaN."""
     result = predictions[0]
     for other in predictions[1:]:
         result = np.where(np.isnan(result), other, result)

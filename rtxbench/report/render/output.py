@@ -54,7 +54,7 @@ class LoadedRuns(NamedTuple):
 
 
 def load_runs(paths: Sequence[Path], *, strict: bool = False, here: str = "") -> LoadedRuns:
-    """Every run under ``paths`` in order of start; the results folder of the working directory if none is named.
+    """Load every run under ``paths`` in order of start; the results folder of the working directory if none is named.
 
     Of a folder that `rtxbench export` wrote, the records a report is about, of the machine ``here`` above all.
 
