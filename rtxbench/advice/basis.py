@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rtxbench.advice.own_machines import OwnMeasurement, Owned
-from rtxbench.advice.own_program import OwnProgram, REFERENCE, relative_anchor
+from rtxbench.advice.own_machines import Owned, OwnMeasurement
+from rtxbench.advice.own_program import REFERENCE, OwnProgram, relative_anchor
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment, Points, points_of
 from rtxbench.advice.question import Question

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtxbench.advice.basis import Basis, published_figure
-from rtxbench.advice.own_machines import OwnMeasurement, Owned
+from rtxbench.advice.own_machines import OwnMeasurement
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK
 from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question

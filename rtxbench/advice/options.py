@@ -14,7 +14,7 @@ from rtxbench.advice.cost import energy_per_example_j
 from rtxbench.advice.figures import figure_of
 from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
-from rtxbench.advice.own_machines import OwnMeasurement, Owned, owned_machines
+from rtxbench.advice.own_machines import OwnMeasurement, owned_machines
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK, own_program
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment
