@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rtxbench.advice.own_machines import Owned, OwnMeasurement
+from rtxbench.advice.own_machines import OwnMeasurement
 from rtxbench.advice.own_program import REFERENCE, OwnProgram, relative_anchor
 from rtxbench.advice.prediction.forecast import Forecaster
 from rtxbench.advice.prediction.points import Experiment, Points, points_of
@@ -81,7 +81,7 @@ def own_program_basis(own: OwnProgram, measured: Basis | None, question: Questio
     return Basis(case, (), anchors, note)
 
 
-def _is_basis(machine: Owned, question: Question) -> bool:
+def _is_basis(machine: OwnMeasurement, question: Question) -> bool:
     return is_scalable(machine) and machine.precision == question.precision
 
 

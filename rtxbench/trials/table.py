@@ -282,7 +282,7 @@ def measure_architecture(context: TrialContext) -> None:
     _raise_if(interrupted)
 
 
-def _architecture_request(scale: Scale, name: str, seed: int) -> Train:
+def _architecture_request(scale: Sizes, name: str, seed: int) -> Train:
     return Train(
         key=f"architecture/{name}/{seed}",
         data=scale.data(seed, scale.augmented_train),
