@@ -251,7 +251,8 @@ def hostile_results(folder: Path) -> Path:
         for number, line in enumerate(source.read_bytes().splitlines()[1:8]):
             record = msgspec.json.decode(line, type=CaseRecord) if b'"kind":"case"' in line else None
             if record is not None:
-                case = structs.replace(record.case, workload=HOSTILE, precision=HOSTILE, variant=HOSTILE)
+                # A precision that no row names is refused by the loader already.
+                case = structs.replace(record.case, workload=HOSTILE, variant=HOSTILE)
                 writer.append(
                     structs.replace(
                         record,
