@@ -5,17 +5,21 @@ busy it keeps the card, the clock with its ramp, the power. The sensors average 
 second, power over a tenth, Tensor activity between two reads.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from rtxbench.hardware.flags import pair_flags, window_flags
-from rtxbench.hardware.trace import GpuProcessSeen, Mark, Trace, summarize
+from rtxbench.hardware.recorder import Recorder
+from rtxbench.hardware.trace import GpuProcessSeen, Mark, Trace, load_trace, summarize
 from rtxbench.hardware.windows import Samples
 from tests.hardware_traces import GPU, SECOND_NS, trace
+from tests.nvml_stub import GPU0, build, compiler
 
 _MS_NS = 1_000_000
 Grid = NDArray[np.float64]
@@ -148,3 +152,48 @@ def test_energy_of_long_blocks_is_power_times_time() -> None:
     for arm, busy in zip(blocks, (0.98, 0.5), strict=True):
         seconds = sum(end - start for start, end in arm) / 1e9
         assert summarize(recorded, arm).energy_j[GPU] == pytest.approx((30 + 270 * busy) * seconds, rel=0.04)
+
+
+def timeline_text(card: Card) -> str:
+    """What NVML would answer, a line a tenth of a second, for the stand-in at its C interface."""
+    recorded, _blocks = simulate(card)
+    names = ("gpu_utilization_ratio", "sm_clock_hz", "power_w", "tensor_activity_ratio")
+    names += ("clock_event_reasons_bitmask", "temperature_c")
+    scales = (100, 1e-6, 1, 100, 1, 1)
+    columns = [recorded.series[GPU][name].values * scale for name, scale in zip(names, scales, strict=True)]
+    times_ms = recorded.series[GPU][names[0]].times_ns / _MS_NS
+    return "".join(" ".join(f"{value:.3f}" for value in row) + "\n" for row in zip(times_ms, *columns, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        (Card(block_s=0.5, rounds=3), set()),
+        (Card(block_s=0.5, rounds=3, reasons=lambda t: 0 * t + 8), {"hw-slowdown"}),
+        (Card(block_s=0.5, rounds=3, temperature_c=lambda t: 50 + 4 * t), {"temperature-drift"}),
+    ],
+    ids=["good", "slowdown", "drift"],
+)
+def test_the_timeline_through_the_driver_and_the_real_recorder(
+    card: Card, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same card, seen by the real recorder through a C library: no flag on a good run, a fault its own."""
+    if compiler() is None:
+        pytest.skip("no C compiler to build the NVML stand-in with")
+    (tmp_path / "timeline").write_text(timeline_text(card))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(build(tmp_path)))
+    words = f"timeline={tmp_path / 'timeline'} go={tmp_path / 'go'} tensor=1 fail:nvmlDeviceGetTotalEnergyConsumption=3"
+    monkeypatch.setenv("NVML_STUB", words)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    path = tmp_path / "run.trace.jsonl"
+    with Recorder(path) as recorder:
+        began_ns = time.monotonic_ns()
+        (tmp_path / "go").touch()
+        time.sleep(3 + 2 * card.rounds * card.block_s)
+        recorder.mark("end")
+    length_ns = int(card.block_s * SECOND_NS)
+    blocks = [began_ns + 2 * SECOND_NS + number * length_ns for number in range(2 * card.rounds)]
+    seen = load_trace(path)
+    flags = window_flags(seen, [(start, start + length_ns) for start in blocks], [GPU0])
+    found = {flag.code for flag in flags if not flag.detail.startswith("host:")}
+    assert found == expected, flags

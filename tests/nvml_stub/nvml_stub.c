@@ -15,6 +15,7 @@
  *   seen_ago_ms=60000          that process last worked so long ago (default 0)
  *   refused=1                  the GPU of this number may not be asked: NO_PERMISSION for its handle
  *   unlike=1                   GPU 1 is another card than GPU 0
+ *   timeline=PATH              a file of such values over time, counted like the three times above
  *   mig=1                      GPU 0 has one MIG instance
  *
  * Compiled with -DOLD_DRIVER it lacks the newer symbols, as a driver of 2019 does.
@@ -61,6 +62,26 @@ static double elapsed_ms(void) {
     if (!began_ms && access(path, F_OK)) return 0;
     if (!began_ms) began_ms = now_ms();
     return now_ms() - began_ms;
+}
+
+/* One column of the row of this moment: a line of the file is "ms util clock_mhz power_w tensor reasons temperature_c". */
+static double now_of(const char *name, int column, double otherwise) {
+    static double rows[4096][7];
+    static int count = -1;
+    const char *text = getenv("NVML_STUB"), *word = text ? strstr(text, "timeline=") : NULL;
+    char path[4096];
+    int row = 0;
+    if (!word || sscanf(word, "timeline=%4095s", path) != 1) return option(name, otherwise);
+    if (count < 0) {
+        FILE *file = fopen(path, "r");
+        for (count = 0; file && count < 4096; count++) {
+            double *r = rows[count];
+            if (fscanf(file, "%lf%lf%lf%lf%lf%lf%lf", r, r + 1, r + 2, r + 3, r + 4, r + 5, r + 6) != 7) break;
+        }
+        if (file) fclose(file);
+    }
+    while (row + 1 < count && rows[row + 1][0] <= elapsed_ms()) row++;
+    return count ? rows[row][column] : option(name, otherwise);
 }
 
 static int outcome(const char *function, const device *d) {
@@ -116,17 +137,17 @@ int nvmlDeviceGetPowerManagementDefaultLimit(device *d, unsigned *v) {
 int nvmlDeviceGetDisplayActive(device *d, unsigned *on) { WHOLE_GPU(d); *on = (unsigned)option("display", 0); return OK; }
 int nvmlDeviceGetCurrPcieLinkGeneration(device *d, unsigned *v) { WHOLE_GPU(d); *v = 4; return OK; }
 int nvmlDeviceGetEnforcedPowerLimit(device *d, unsigned *v) { WHOLE_GPU(d); *v = 450000; return OK; }
-int nvmlDeviceGetPowerUsage(device *d, unsigned *v) { WHOLE_GPU(d); *v = (unsigned)(1e3 * option("power_w", 300)); return OK; }
+int nvmlDeviceGetPowerUsage(device *d, unsigned *v) { WHOLE_GPU(d); *v = (unsigned)(1e3 * now_of("power_w", 3, 300)); return OK; }
 int nvmlDeviceGetTemperature(device *d, int sensor, unsigned *v) {
-    (void)sensor; WHOLE_GPU(d); *v = (unsigned)option("temperature_c", 60); return OK;
+    (void)sensor; WHOLE_GPU(d); *v = (unsigned)now_of("temperature_c", 6, 60); return OK;
 }
 int nvmlDeviceGetClockInfo(device *d, int type, unsigned *v) {
-    WHOLE_GPU(d); *v = type == 2 ? 10501 : (unsigned)option("clock_mhz", 2520); return OK;
+    WHOLE_GPU(d); *v = type == 2 ? 10501 : (unsigned)now_of("clock_mhz", 2, 2520); return OK;
 }
 
 typedef struct { unsigned gpu, memory; } utilization;
 int nvmlDeviceGetUtilizationRates(device *d, utilization *u) {
-    WHOLE_GPU(d); u->gpu = (unsigned)option("util", 97); u->memory = 40; return OK;
+    WHOLE_GPU(d); u->gpu = (unsigned)now_of("util", 1, 97); u->memory = 40; return OK;
 }
 
 typedef struct { unsigned long long total, free, used; } memory;
@@ -147,7 +168,7 @@ int nvmlDeviceGetTotalEnergyConsumption(device *d, unsigned long long *v) {
     return OK;
 }
 int nvmlDeviceGetCurrentClocksEventReasons(device *d, unsigned long long *v) {
-    WHOLE_GPU(d); *v = (unsigned long long)option("reasons", 0); return OK;
+    WHOLE_GPU(d); *v = (unsigned long long)now_of("reasons", 5, 0); return OK;
 }
 typedef struct {
     unsigned field, scope; long long timestamp, latency; int type, code;
@@ -157,7 +178,7 @@ int nvmlDeviceGetFieldValues(device *d, int n, field_value *values) {
     CHECK(d);
     for (int i = 0; i < n; i++) {
         values[i].code = d->mig ? NOT_SUPPORTED : (int)option("fail:field", OK);
-        values[i].value.u = (unsigned)(1e3 * option("power_w", 300));
+        values[i].value.u = (unsigned)(1e3 * now_of("power_w", 3, 300));
     }
     return OK;
 }
@@ -196,7 +217,7 @@ int nvmlGpmSampleFree(void *sample) { free(sample); CHECK(NULL); return OK; }
 int nvmlGpmSampleGet(device *d, void *sample) { (void)sample; WHOLE_GPU(d); return OK; }
 int nvmlGpmMetricsGet(gpm_request *r) {
     CHECK(NULL);
-    for (unsigned i = 0; i < r->n; i++) { r->metrics[i].code = OK; r->metrics[i].value = option("tensor", 0); }
+    for (unsigned i = 0; i < r->n; i++) { r->metrics[i].code = OK; r->metrics[i].value = now_of("tensor", 4, 0); }
     return OK;
 }
 #endif
