@@ -6,7 +6,11 @@ import sys
 # `python -m` searches the working folder first: a msgspec.py there must not run as rtxbench's own. (os is imported at
 # the interpreter's start; pathlib could already be a file of that folder.)
 _home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-if sys.path[0] == os.getcwd() != _home:  # noqa: PTH109
+try:
+    _here = os.getcwd()  # noqa: PTH109
+except OSError:  # deleted
+    _here = ""
+if sys.path[0] == _here != _home:
     sys.path.pop(0)
 
 import signal  # noqa: E402

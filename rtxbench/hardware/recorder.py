@@ -198,8 +198,17 @@ def _serve(session: "Recording") -> int:
     """Obey commands until told to stop, or until the parent is gone (end of input, or another parent process)."""
     commands: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
+    try:
+        session.finish(_reason_to_end(session, commands))
+    except OSError as error:
+        _answer(f"cannot write the trace: {error.strerror}")
+        os._exit(MeasurementError.exit_code)
+    os._exit(0)  # a thread stuck in the driver must not keep this process alive
+
+
+def _reason_to_end(session: "Recording", commands: "queue.Queue[str | None]") -> str:
+    """Obey commands until one of them, a signal or the parent's end is a reason to stop."""
     parent = os.getppid()
-    reason = "stopped"
     try:
         while True:
             try:
@@ -207,20 +216,13 @@ def _serve(session: "Recording") -> int:
             except queue.Empty:
                 session.check()
                 if os.getppid() != parent:
-                    reason = "parent ended"
-                    break
+                    return "parent ended"
                 continue
             if command is None or command == "stop":
-                reason = "stopped" if command else "parent ended"
-                break
+                return "stopped" if command else "parent ended"
             _obey(session, command)
     except SystemExit:
-        reason = "terminated"
-    except OSError as error:
-        _answer(f"cannot write the trace: {error.strerror}")
-        os._exit(MeasurementError.exit_code)
-    session.finish(reason)
-    os._exit(0)  # a thread stuck in the driver must not keep this process alive
+        return "terminated"
 
 
 def _obey(session: "Recording", command: str) -> None:

@@ -101,7 +101,12 @@ class RunWriter:
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._ids: set[str] = set()
         self._superseded = False
-        self._append(run)
+        try:
+            self._append(run)
+        except MeasurementError:  # a full disk: half a header is no results file
+            os.close(self._descriptor)
+            self.path.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def resume(cls, path: Path) -> "RunWriter":
