@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from rtxbench.results.store import find_result_files, load_run
 from rtxbench.robustness.scenarios import SCENARIOS, TEMPORARY, environment_in
@@ -142,12 +143,14 @@ def test_a_machine_that_sleeps_wakes_up_to_the_same_run(folder: Path) -> None:
 
 def test_no_duration_rests_on_a_clock_that_can_be_stepped() -> None:
     """The wall clock dates records; durations and deadlines come from the monotonic one, which nobody sets."""
-    stepped, clocks = [], ("time.time()", "time.time_ns()")
+    stepped = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
-                stepped += [path.name for part in ast.walk(node) if ast.unparse(part) in clocks]
-    assert stepped == []
+        text = path.read_text(encoding="utf-8")
+        if "time.time" not in text:
+            continue
+        differences = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.BinOp | ast.Compare)]
+        stepped += [path.name for node in differences if "time.time" in ast.unparse(node)]
+    assert set(stepped) == {"sampling.py"}  # NVML dates what it saw of processes by the wall clock, and is asked so
 
 
 @pytest.mark.parametrize("days", [-400, 400])
@@ -161,10 +164,8 @@ def test_a_clock_that_was_stepped_between_runs_confuses_no_reader(days: int, fol
 
 def test_a_second_run_is_refused_while_one_measures(folder: Path) -> None:
     """`--no-wait` ends with 3 and says who is in the way."""
-    with subprocess.Popen(RUN, cwd=folder, env=environment_in(folder), stdout=-3, stderr=-3) as first:
-        wait_until(lambda: bool(list(folder.rglob("results/*/*.trace.jsonl"))), "the first run")
-        second = ran((*RUN, "--results", "second", "--no-wait"), folder)
-        first.wait(HANG_S)
+    with FileLock(environment_in(folder)["RTXBENCH_LOCK"]):
+        second = ran((*RUN, "--no-wait"), folder)
     assert (second.returncode, "measures on this machine" in second.stderr) == (3, True), second.stderr
 
 
