@@ -85,7 +85,7 @@ class Case(_Frozen, frozen=True, kw_only=True):
 
     @property
     def as_published(self) -> bool:
-        """Whether nothing about the workload was changed, in its Keras form or its native one."""
+        """True for a workload of which nothing was changed, in its Keras form or its native one."""
         return self.variant in ("", NATIVE)
 
     @property

@@ -94,6 +94,10 @@ def test_the_page_on_architecture_names_the_rooms_and_layers_of_the_contract() -
 
 
 _NO_SENTENCE = re.compile(r"(The \w+'s own\b|Itself\b|It\b|How |What |Which |Where |Why |Whether )")
+_NO_VERB = re.compile(
+    r"(The|An?|One|Every|Each|All|Both|Two|Such|This|That|Its|Of|In|For|From|Bytes|Seconds|Values)\b|\W"
+)
+"""Openers of a first line that names what comes back instead of telling what is done."""
 
 
 def test_a_docstring_says_what_a_thing_does() -> None:
@@ -104,15 +108,28 @@ def test_a_docstring_says_what_a_thing_does() -> None:
     found = []
     for path, tree in trees("rtxbench").items():
         parts = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
-        openers = [ast.get_docstring(node) or "" for node in parts if not _is_property(node)]
-        found += [f"{path}: {text.splitlines()[0]}" for text in openers if _NO_SENTENCE.match(text)]
+        for node in (node for node in parts if not _is_property(node)):
+            text = ast.get_docstring(node) or ""
+            verbless = isinstance(node, ast.FunctionDef) and _NO_VERB.match(text)
+            found += [f"{path}: {text.splitlines()[0]}"] if verbless or _NO_SENTENCE.match(text) else []
+    assert found == []
+
+
+def test_the_docstring_of_a_field_names_it() -> None:
+    """No field, constant or property is introduced by a question: what it holds is named by a noun."""
+    found = []
+    for path, tree in trees("rtxbench").items():
+        texts = [
+            node.value.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        ]
+        found += [f"{path}: {text}" for text in texts if _NO_SENTENCE.match(text)]
     assert found == []
 
 
 def _is_property(part: ast.AST) -> bool:
-    return isinstance(part, ast.FunctionDef) and any(
-        isinstance(one, ast.Name) and one.id == "property" for one in part.decorator_list
-    )
+    return isinstance(part, ast.FunctionDef) and any("property" in ast.unparse(one) for one in part.decorator_list)
 
 
 def pages_text() -> str:

@@ -36,7 +36,7 @@ class OwnProgram(NamedTuple):
     batch_size: int
     program: Program
     basis: str
-    """Where the kernels come from, in words."""
+    """Source of the kernels, in words."""
 
 
 def own_program(target: str, precision: str, batch_size: int | None) -> OwnProgram:

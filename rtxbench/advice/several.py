@@ -30,7 +30,7 @@ _LOW = 0.05
 _BETTER_HOST = 1.10
 """Machines of four and eight are servers: published ones gave up to this times as many single cards elsewhere."""
 _PER_DOUBLING = 0.12
-"""What the ring's traffic leaves out (log scale) each time the number of cards doubles beyond a pair; held against the
+"""Cost that the ring's traffic leaves out (log scale) for each doubling of the cards beyond a pair; held against the
 published machines of four and eight (docs/prediction.md)."""
 
 

@@ -104,7 +104,7 @@ class Installation:
     c_compiler: str | None = None
     """The C compiler on the path, ``None`` without one."""
     python_headers: bool = True
-    """Whether ``Python.h`` of this interpreter is there to compile against."""
+    """Presence of this interpreter's ``Python.h``, to compile against."""
 
     def cuda_of(self, engine: str) -> str | None:
         """CUDA version an installed engine is built for (of JAX the major version); ``None`` where it has none."""

@@ -84,7 +84,7 @@ def _order_caution(whole: Sequence[ListedGpu], environment: Mapping[str, str]) -
 
 
 def cuda_uuids() -> tuple[str, ...]:
-    """The UUIDs of the GPUs that a CUDA program started now would see, in its order; empty where CUDA does not say."""
+    """List the UUIDs of the GPUs that a CUDA program started now would see, in its order; none if CUDA is silent."""
     root = os.fspath(Path(rtxbench.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-P", "-m", "rtxbench.hardware.cuda_visible_devices"]

@@ -41,7 +41,7 @@ class Group:
     skipped: tuple[tuple[Case, str], ...] = ()
     """Cases that belong here but cannot run on this machine, with the reason."""
     apart: bool = False
-    """Whether the card holds one of the cases at a time: they take turns as whole processes, not block by block."""
+    """True where the card holds one of the cases at a time: they take turns as whole processes, not block by block."""
 
     @property
     def cases(self) -> tuple[Case, ...]:

@@ -70,7 +70,7 @@ class Profile:
     sustained_cpu_s: float = 0.0
     """The same on a CPU."""
     peaks_alone: bool = True
-    """Whether an arm whose launches could not show its memory gets a short process of its own for that."""
+    """A short process of its own for an arm whose launches could not show its memory."""
     builds_ahead: bool = False
     """On a CPU, build a launch's models beside those of the launch before it: sooner done, but the times of building
     and of the first step are then those of a busy machine."""

@@ -44,7 +44,7 @@ class Target(NamedTuple):
     engine: str
     batch_size: int
     keras: bool = False
-    """Whether the file imports Keras: its models have no switches of the engine's own."""
+    """True for a file that imports Keras: its models have no switches of the engine's own."""
 
     @property
     def source(self) -> str:

@@ -85,9 +85,9 @@ class Context:
     foreign: bool = False
     """None of the results is of the reader's machine: they came with the project or from others."""
     unreadable: tuple[str, ...] = ()
-    """What is wrong with each results file that was left out."""
+    """The fault of each results file that was left out."""
     excerpt: str = ""
-    """What the runs were chosen from, where there are more than a page needs; empty where these are all."""
+    """The larger set that the runs were chosen from; empty where these are all."""
 
     @property
     def focus(self) -> str:
@@ -327,7 +327,7 @@ class Intervals:
     groups: tuple[IntervalGroup, ...]
     better: str = "Right of 1× the first named is faster."
     spread: str = "[its interval]"
-    """What stands in brackets behind each ratio."""
+    """Meaning of the brackets behind each ratio."""
 
 
 Block: TypeAlias = (

@@ -57,7 +57,7 @@ class KillTrial(msgspec.Struct, frozen=True, kw_only=True):
     records_before: int
     records_after: int
     ran_again: bool
-    """Whether the next run was tried."""
+    """True where the next run was tried."""
     problems: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ class _Ended(NamedTuple):
 
     @property
     def outright(self) -> bool:
-        """Whether the command had no chance to tidy up."""
+        """True for a command that had no chance to tidy up."""
         return signal.SIGKILL in self.sent and self.target != "child"
 
 
@@ -106,7 +106,7 @@ def _trial_folder(scenario: Scenario) -> Iterator[Path]:
 
 
 def _unharmed_s(name: str) -> float:
-    """Seconds that the command takes when nobody kills it.
+    """Time the command when nobody kills it, seconds.
 
     Raises:
         MeasurementError: it does not even work unharmed.
@@ -147,7 +147,7 @@ def _trial(number: int, name: str, draw: random.Random, folder: Path, lasts_s: f
 
 
 def _run_again(scenario: Scenario, folder: Path, token: str, *, outright: bool) -> list[str]:
-    """The next run works, loses nothing, and clears away what a killed one could not."""
+    """Check that the next run works, loses nothing, and clears away what a killed one could not."""
     ended = _ended(scenario.next_command, folder, f"{token}-again", None, 0.0)
     problems = ended.problems + files_left(folder, outright=outright) + git_problems(folder)
     if ended.exit_code not in scenario.next_exits:

@@ -54,7 +54,7 @@ PAYLOADS: Final = (
     "<object data=URL></object><embed src=URL><video src=URL autoplay></video>",
     "<details open ontoggle=\"fetch('URL')\">",
 )
-"""What a stranger may write into a text; ``URL`` becomes the address that tells of it."""
+"""Texts that a stranger may write; ``URL`` becomes the address that tells of it."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     payloads: int
     """Payloads in the files of these pages."""
     executed: tuple[str, ...]
-    """What the server was asked for: number of the file / its line / the place in it."""
+    """Addresses that the server was asked for: number of the file / its line / the place in it."""
 
 
 def find_browser(named: str = "") -> str:

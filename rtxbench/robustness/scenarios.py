@@ -35,7 +35,7 @@ class Scenario(NamedTuple):
     next_exits: tuple[int, ...] = (0,)
     """Its exit codes that mean that it worked."""
     weight: int = 1
-    """How often it is drawn, beside the others: short commands often, so that a thousand kills fit an hour."""
+    """Weight of its being drawn, beside the others: short commands often, so that a thousand kills fit an hour."""
 
 
 def environment_in(folder: Path) -> dict[str, str]:

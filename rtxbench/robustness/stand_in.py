@@ -52,11 +52,11 @@ class _SleepingEngine:
         return {}
 
     def devices(self) -> list[Device]:
-        """The host alone."""
+        """Name the host alone."""
         return [Device("host", "cpu")]
 
     def build(self, case: Case, seed: int) -> TrainStep:
-        """A step that sleeps."""
+        """Return a step that sleeps."""
         return _SleepingStep()
 
     def matmul_error(self, case: Case) -> EngineFigure:

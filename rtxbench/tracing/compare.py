@@ -39,7 +39,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: tuple[float, float]
     differences: tuple[Difference, ...]
     cause: tuple[str | None, str | None]
-    """What likely held each back."""
+    """The likely cause that held each back."""
 
 
 def command_window(trace: Trace) -> tuple[int, int]:

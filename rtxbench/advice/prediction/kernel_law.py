@@ -57,10 +57,10 @@ class Constants(NamedTuple):
 
 
 START: Final = Constants(-0.2, -0.3, 0.0, 0.35, 0.5, 0.8, -0.8)
-"""Where the search starts; the least is the same from the prior."""
+"""Starting point of the search; the least is the same from the prior."""
 PRIOR: Final = Constants(math.log(0.8), math.log(0.8), math.log(3.0), 0.2, math.log(1.6), 0.4, 0.0)
 SPREAD: Final = Constants(0.3, 0.3, 1.0, 0.3, 0.3, 0.15, 0.3)
-"""Where the data says nothing: standard deviations of the prior."""
+"""Standard deviations of the prior, which holds where the data says nothing."""
 _TYPICAL_ERROR: Final = 0.1
 _REFERENCE: Final = (math.log(936e9), math.log(82 * 1.695e9))
 """Bandwidth and SM × clock at which the correction is 1 (RTX 3090); its choice moves every card alike."""

@@ -190,7 +190,7 @@ CHOSEN_METHODS: tuple[Choice, ...] = (
     ("kernel-roofline", {}),
     ("batch-saturation", {"compute_exponent": 0.6, "ridge": 0.001}),
 )
-"""What the cross-validation over the package's published data chose, a test holds it to that: the first that speaks of
+"""Choice of the cross-validation over the package's published data, to which a test holds it: the first that speaks of
 a model predicts it."""
 
 _OWN_CLASS_WEIGHT = 3.0

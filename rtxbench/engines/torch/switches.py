@@ -28,7 +28,7 @@ class Switches:
 
     @property
     def cudnn_benchmark(self) -> bool:
-        """Whether cuDNN is to try which of its convolutions is fastest."""
+        """A trial by cuDNN of which of its convolutions is fastest."""
         return "cudnn-benchmark" in self._names
 
     def on_model(self, model: Any) -> Any:

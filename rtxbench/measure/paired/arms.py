@@ -47,7 +47,7 @@ class Arm:
     name: str = ""
     isolated: bool = False
     apart: bool = False
-    """Whether it may not be on the card beside another arm: each launch then runs one whole process after another."""
+    """True for an arm that cannot be on the card beside another: a launch then runs one whole process after another."""
     planted_slowdown_ratio: float = 0.0
     steps_unit: int = 1
     """A block's steps are a multiple of this; the same in both arms, it keeps their blocks equally long."""

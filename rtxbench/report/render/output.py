@@ -50,7 +50,7 @@ class LoadedRuns(NamedTuple):
     unreadable: tuple[RecordError, ...]
     """One error a file that was left out."""
     excerpt: str = ""
-    """What they were chosen from, where exported tables hold more than a page needs."""
+    """The larger set they were chosen from, where exported tables hold more than a page needs."""
 
 
 def load_runs(paths: Sequence[Path], *, strict: bool = False, here: str = "") -> LoadedRuns:

@@ -27,7 +27,7 @@ FEW_REPLICATES: Final = 5
 """Fewer say too little of their own spread for 95 %: three of a kind often agree by chance."""
 _LEANING_CONFIDENCE: Final = 0.80
 STATE_LOG_RATIO: Final = 0.15
-"""What a state of the machine can make of a ratio: 1.16 times."""
+"""Largest change of a ratio that a state of the machine can make: 1.16 times."""
 _STEP_LEAST: Final = 0.1
 _STEP_SHARE: Final = 0.6
 """Launches this far apart, and by this share of their distance from the line, may be of two states."""
