@@ -150,7 +150,7 @@ def test_a_missing_or_huge_config_file_is_told(tmp_path: Path) -> None:
 def test_published_batches_lie_in_the_computed_range() -> None:
     """Of the largest batches people published per card, at least 80 % lie in the computed range, none far outside."""
     checks = published_batch_checks()
-    assert len(checks) == 36
+    assert len(checks) >= 66
     assert sum(check.inside for check in checks) / len(checks) >= 0.80
     assert all(
         0.85 * check.smallest_largest <= check.published_batch <= 1.15 * check.largest_largest for check in checks

@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import msgspec
-import torch
 
 from rtxbench.catalog.programs import Kernel
 from rtxbench.engines.torch.native import NativeStep
-from rtxbench.engines.torch.operations import fake_tensors, recorded_step
 from rtxbench.errors import RtxbenchError
 from rtxbench.records import Case
 from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, own_name
@@ -23,6 +21,10 @@ __all__ = ["own_kernels"]
 
 def own_kernels(source: str, width: str, batch_size: int) -> list[Kernel]:
     """Record one step of ``file.py:function`` at that width (``full`` or ``half``) and batch size."""
+    import torch
+
+    from rtxbench.engines.torch.operations import fake_tensors, recorded_step  # derives from PyTorch's own classes
+
     path, _, function = source.rpartition(":")
     case = Case(
         workload=own_name(Path(path), function),
