@@ -3,13 +3,13 @@
 from rtxbench.errors import RtxbenchError
 from rtxbench.measure.own_memory import NOT_ALONE
 from rtxbench.measure.paired.arms import BUILD_LIMIT_S, end_workers, start_workers
-from rtxbench.measure.paired.result import ArmResult, Pairing
+from rtxbench.measure.paired.result import ArmResult, PairedResult
 from rtxbench.workers.protocol import Build, Built, Describe, Described
 
 __all__ = ["fill_in_peaks"]
 
 
-def fill_in_peaks(pairing: Pairing) -> None:
+def fill_in_peaks(pairing: PairedResult) -> None:
     """Measure the peak memory of the arms whose launches could not show it, for no other reason than company."""
     for result in pairing.results:
         shown = any(launch.peak_memory_bytes is not None for launch in result.launches)

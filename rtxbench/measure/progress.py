@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rtxbench.measure.paired.loop import GroupRun, half_width
-from rtxbench.measure.paired.result import Pairing
+from rtxbench.measure.paired.result import PairedResult
 from rtxbench.measure.session import Standing
 from rtxbench.units import format_duration, format_percent, format_ratio
 
@@ -109,7 +109,7 @@ class Board:
         return table
 
 
-def _figure(pairing: Pairing) -> str:
+def _figure(pairing: PairedResult) -> str:
     """Write ``2.13× ± 0.8 %`` of each candidate."""
     figures = []
     for result in pairing.results[1:]:

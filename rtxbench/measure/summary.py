@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import HOST, Trace, energy_in, summarize
 from rtxbench.hardware.windows import Windows
-from rtxbench.measure.paired.result import ArmResult, Pairing, Stretch
+from rtxbench.measure.paired.result import ArmResult, PairedResult, Stretch
 from rtxbench.records import (
     Case,
     CaseRecord,
@@ -173,7 +173,7 @@ class MeasuredGroup(NamedTuple):
 
     run_id: str
     group: str
-    pairing: Pairing
+    pairing: PairedResult
     cases: Mapping[str, CaseRecord]
     """Arm key → its case record."""
     trace: Trace | None

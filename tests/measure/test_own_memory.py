@@ -12,7 +12,7 @@ from rtxbench.measure.alone import fill_in_peaks
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
 from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.paired.loop import measure_pairing
-from rtxbench.measure.paired.result import Pairing
+from rtxbench.measure.paired.result import PairedResult
 from rtxbench.measure.profiles import Profile, ShortWarmUp
 from rtxbench.measure.summary import case_record
 from rtxbench.measure.worker import Worker
@@ -113,7 +113,7 @@ def arms() -> list[Arm]:
     ]
 
 
-def measured(launches: int) -> Pairing:
+def measured(launches: int) -> PairedResult:
     """Launches whose arms share a process, as precisions do."""
 
     def start(arms_: Sequence[Arm]) -> dict[str, InProcess]:

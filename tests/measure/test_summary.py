@@ -8,7 +8,7 @@ from msgspec import structs
 
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.paired.arms import Arm
-from rtxbench.measure.paired.result import ArmResult, Pairing, Stretch
+from rtxbench.measure.paired.result import ArmResult, PairedResult, Stretch
 from rtxbench.measure.summary import MeasuredGroup, case_record, ratio_records
 from rtxbench.records import Case, Launch, Sustained
 from rtxbench.results.plausible import step_time_s
@@ -40,7 +40,7 @@ def result(step_s: float, batch_size: int = 8, launches: int = 5, **options: obj
 
 
 def ratios(baseline: ArmResult, candidate: ArmResult, slower: list[float]) -> list:
-    pairing = Pairing([baseline, candidate], {candidate.arm.key: slower})
+    pairing = PairedResult([baseline, candidate], {candidate.arm.key: slower})
     cases = {r.arm.key: case_record("run", "g", r, None, (), adaptive=False) for r in (baseline, candidate)}
     return ratio_records(MeasuredGroup("run", "g", pairing, cases, None, (), adaptive=False))
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rtxbench.errors import MeasurementError, RtxbenchError
 from rtxbench.measure.paired.arms import BUILD_LIMIT_S, LAYOUT_VARIABLE, LaunchSource, end_workers, in_turn
 from rtxbench.measure.paired.live_arm import LastBusy, LiveArm, run_stretch, survives, warm_up
-from rtxbench.measure.paired.result import ArmResult, Pairing
+from rtxbench.measure.paired.result import ArmResult, PairedResult
 from rtxbench.measure.profiles import Profile, WarmUpRule
 from rtxbench.records import Launch
 from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, trimmed_mean
@@ -29,7 +29,7 @@ _OPEN_QUESTION_FACTOR: Final = 3
 
 
 def run_launch(
-    pairing: Pairing,
+    pairing: PairedResult,
     alive: list[ArmResult],
     profile: Profile,
     seed: int,
@@ -62,7 +62,7 @@ def run_launch(
 
 
 def _run_apart(
-    pairing: Pairing,
+    pairing: PairedResult,
     alive: Sequence[ArmResult],
     profile: Profile,
     seed: int,
@@ -106,7 +106,7 @@ def _alone_on_the_card(arm: LiveArm, profile: Profile) -> None:
         _keep_stretch(arm, seconds)
 
 
-def _measure(pairing: Pairing, live: list[LiveArm], profile: Profile, seed: int) -> None:
+def _measure(pairing: PairedResult, live: list[LiveArm], profile: Profile, seed: int) -> None:
     """Rounds and solo blocks, these before the rounds in every other launch; then each arm's long run, once a group."""
     baseline = next((arm for arm in live if arm.result is pairing.results[0]), None)
     solo = profile.solo_blocks if baseline is not None and len(live) > 1 else 0
@@ -166,7 +166,7 @@ def _run_rounds(live: list[LiveArm], rounds: int) -> list[LiveArm]:
     return live
 
 
-def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> int:
+def _rounds_for(pairing: PairedResult, live: Sequence[LiveArm], profile: Profile) -> int:
     """Choose what pays by the pilot launches, within the profile's time; never under three, which a median needs."""
     round_s = sum(2 * arm.step_s * (arm.steps_per_block + arm.lead_in()) for arm in live)
     longer = _OPEN_QUESTION_FACTOR if pairing.launches >= profile.launches_min else 1
@@ -180,7 +180,7 @@ def _rounds_for(pairing: Pairing, live: Sequence[LiveArm], profile: Profile) -> 
     return max(_LEAST_ROUNDS if profile.rounds >= _LEAST_ROUNDS else 1, int(min(affordable, wanted)))
 
 
-def rounds_that_pay(pairing: Pairing, launch_cost_s: float, round_cost_s: float, profile: Profile) -> int:
+def rounds_that_pay(pairing: PairedResult, launch_cost_s: float, round_cost_s: float, profile: Profile) -> int:
     """Choose the next launch's rounds by the variances of those so far (Kalibera & Jones); before two, the pilot's.
 
     Of several candidates the one that needs most decides; where launches differ by no more than their rounds explain,
@@ -219,12 +219,12 @@ def _alone(arm: LiveArm | None, blocks: int) -> list[tuple[int, int]]:
     return alone
 
 
-def _store(pairing: Pairing, live: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
+def _store(pairing: PairedResult, live: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
     """Describe every arm that came through, then add its launch and its log-ratio to the pairing."""
     _keep(pairing, [arm for arm in live if survives(arm, _describe)], profile, alone)
 
 
-def _keep(pairing: Pairing, finished: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
+def _keep(pairing: PairedResult, finished: list[LiveArm], profile: Profile, alone: Sequence[tuple[int, int]]) -> None:
     """Add the launch and the log-ratio of every described arm to the pairing."""
     baseline = next((arm for arm in finished if arm.result is pairing.results[0]), None)
     for arm in finished:

@@ -21,7 +21,7 @@ from contextlib import closing
 
 from rtxbench.measure.paired.arms import Arm, LaunchSource, ToCome, WorkersAhead
 from rtxbench.measure.paired.launch import run_launch
-from rtxbench.measure.paired.result import ArmResult, Pairing
+from rtxbench.measure.paired.result import ArmResult, PairedResult
 from rtxbench.measure.paired.schedule import Limits, in_rounds
 from rtxbench.measure.profiles import Profile
 from rtxbench.stats import launch_estimate
@@ -54,7 +54,7 @@ class GroupRun:
         spent_s: float = 0.0,
     ) -> None:
         self.name = name
-        self.pairing = Pairing([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
+        self.pairing = PairedResult([ArmResult(arm) for arm in arms], {arm.key: [] for arm in arms[1:]})
         self.spent_s = spent_s
         self.longest_s = 0.0
         self._profile = profile
@@ -131,7 +131,7 @@ def measure_pairing(
     seed: int = 0,
     watch: Callable[[Sequence[int]], None] = lambda pids: None,
     start: LaunchSource | None = None,
-) -> Pairing:
+) -> PairedResult:
     """Measure the arms against the first until the profile's stop, as a session of one group.
 
     A failing arm is given up with its reason while the others go on. Ctrl-C ends the measuring after which
@@ -158,7 +158,7 @@ def measure_pairing(
     return run.pairing
 
 
-def precise_enough(pairing: Pairing, profile: Profile) -> bool:
+def precise_enough(pairing: PairedResult, profile: Profile) -> bool:
     """Return whether every interval is as narrow as the profile wants it where no claim asks a question."""
     values = [values for values in pairing.log_ratios.values() if values]
     return all(half_width(ratios, adaptive=profile.adaptive) <= profile.half_width_goal_ratio for ratios in values)

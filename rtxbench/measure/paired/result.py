@@ -8,7 +8,7 @@ from rtxbench.measure.paired.arms import Arm
 from rtxbench.records import Launch
 from rtxbench.workers.protocol import Described
 
-__all__ = ["ArmResult", "Pairing", "Stretch"]
+__all__ = ["ArmResult", "PairedResult", "Stretch"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ArmResult:
 
 
 @dataclass
-class Pairing:
+class PairedResult:
     """The arms of one group, the first of which is the baseline, and their launch-level log-ratios."""
 
     results: list[ArmResult]
