@@ -94,7 +94,10 @@ def exit_codes() -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal loses an accent, not the verdict
     try:
         with end_in_order(_as_python_does):
-            yield
+            try:
+                yield
+            finally:
+                _print_what_is_left()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except RtxbenchError as error:
@@ -114,6 +117,19 @@ def exit_codes() -> Iterator[None]:
             "Run it again with RTXBENCH_TRACEBACK=1 and report what it prints; finished records are kept.",
             FAULT,
         )
+
+
+def _print_what_is_left() -> None:
+    """Flush what a command printed while its failure can still be told; Python's own end would say 120.
+
+    A reader that left early, as ``head`` does, is no failure.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _leave(message: str, code: int) -> None:

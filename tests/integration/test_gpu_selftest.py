@@ -22,7 +22,7 @@ from rtxbench.gpu_selftest.session import run_selftest
 
 request = SelftestRequest(
     kind="cpu", engines=("tensorflow", "jax"), only=("float32",), workload="mlp", batch_size=64,
-    limit_s=float(sys.argv[2]), pace=Pace(idle_s=0.2, busy_s=0.3, alone_s=0.6, turn_s=0.05, turns=2),
+    limit_s=float(sys.argv[2]), pace=Pace(idle_s=0.2, busy_s=0.3, alone_s=0.6, turn_s=0.3, turns=3),
 )
 ask = lambda engine: 1 if engine == "tensorflow" else "jax sees no GPU in its process."
 Path(sys.argv[1]).write_bytes(anonymous_json(run_selftest(request, print, ask)))
