@@ -49,6 +49,7 @@ NAMES: Final[Mapping[str, str]] = {
     "efficientnet-v2-b0": "EfficientNetV2-B0",
     "bert": "BERT-base",
     "bert-base": "BERT-base",
+    "bert-large": "BERT-large",
     "bert-mini": "BERT-mini",
     "bert-mini-half": "half of BERT-mini",
     "gpt2": "GPT-2",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rtxbench.advice.comparison import Judge, figure_ratio, throughput_ratio
 from rtxbench.advice.question import RANKINGS, Alternative, Option, Question, Ratio
 from rtxbench.units import format_bytes, format_money, format_number
+from rtxbench.wording import name_of
 
 __all__ = ["alternatives", "answer_sentence", "compact", "ranged", "short_name", "times", "undecided", "would_change"]
 
@@ -53,7 +54,7 @@ def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str
     if not ranked:
         return f"{condition}: no card can be named; the reasons are listed below."
     first = ranked[0]
-    of = f" of {question.workload}" if question.memory_model is not None else ""
+    of = f" of {name_of(question.workload)}" if question.memory_model is not None else ""
     facts = [*_memory_facts(first), *_speed_facts(first, unit, of), *_money_facts(first, unit)]
     price = "" if first.price is None else f" at {format_money(first.price.amount, first.price.currency)}"
     if first.price is not None:
@@ -62,10 +63,12 @@ def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str
 
 
 def _condition(question: Question, currency: str) -> str:
-    head = f"Under {format_money(question.budget, currency)}" if question.budget is not None else "Without a budget"
+    head = (
+        f"Under {format_money(question.budget, currency)}" if question.budget is not None else "With no budget given,"
+    )
     if question.memory_model is not None:
         return f"{head} for {question.memory_model.partition(':')[0].rpartition('/')[2]}{_method(question)}"
-    return f"{head} for training {question.workload}"
+    return f"{head} for training {name_of(question.workload)}"
 
 
 def _method(question: Question) -> str:

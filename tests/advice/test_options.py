@@ -197,7 +197,7 @@ def test_answer_comes_first(ask: Ask) -> None:
     first = next(option for option in advice.options if option.rank == 1)
     assert first.name.removeprefix("GeForce ") in advice.answer
     assert "to spare" in advice.answer
-    assert "of bert-base" in advice.answer
+    assert "of BERT-base" in advice.answer
     assert len(advice.alternatives) == 3
     assert text.index("Alternatives:") < text.index("Stands on:")
 

@@ -39,7 +39,7 @@ def test_the_answer_comes_first(section: Section) -> None:
     """A sentence that names a card and its price, then its three alternatives, stand before every figure."""
     first, second = section.blocks[:2]
     assert isinstance(first, Paragraph)
-    assert first.text.startswith("Without a budget for training resnet50: RTX")
+    assert first.text.startswith("With no budget given, for training ResNet-50: RTX")
     assert isinstance(second, Table)
     assert len(second.rows) == 3
     assert not second.folded

@@ -100,7 +100,10 @@ def _answer_blocks(advice: Advice) -> list[Block]:
         said.append(f"Not distinguishable from it: {', '.join(names[:_NAMED])}{' and others' * (len(names) > _NAMED)}.")
     if advice.would_change:
         said.append(f"Would change with: {'; '.join(advice.would_change)}.")
-    rows = tuple((short_name(other.name), other.reason, other.text.partition(": ")[2]) for other in advice.alternatives)
+    rows = tuple(
+        (short_name(other.name), other.reason, other.text.partition(": ")[2].removeprefix(f"{other.reason}, "))
+        for other in advice.alternatives
+    )
     columns = (Column("Alternative"), Column("What speaks for it"), Column("Beside the first"))
     caption = f"Three alternatives for {_WORKLOADS[advice.question.workload]}, at launch prices"
     return [Paragraph(" ".join(said)), Table(caption=caption, columns=columns, rows=rows)]
