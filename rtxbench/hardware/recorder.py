@@ -123,15 +123,20 @@ class Recorder:
         # -P and an explicit path: a psutil.py in the user's folder must not be imported in place of the real one.
         root = os.fspath(Path(rtxbench.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # the terminal's Ctrl-C is for the program measured, not for its recorder
-        )
+        # Held back until the recorder ignores it: Python answers one that comes while it imports with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # the terminal's Ctrl-C is for the program measured, not for its recorder
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _command(self, line: str) -> bool:
         if self._process is None or self._process.stdin is None:
@@ -175,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         writer = TraceWriter(options.path)
         session = Recording(writer, options.interval_s, [int(pid) for pid in options.watch.split(",") if pid])

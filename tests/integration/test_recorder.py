@@ -105,6 +105,21 @@ def test_a_killed_recorder_is_noticed_and_its_trace_read(tmp_path):
     assert [mark.label for mark in trace.marks] == ["start", "one"]
 
 
+def test_an_interrupt_while_it_starts_neither_ends_it_nor_prints(tmp_path, monkeypatch, capfd):
+    """A SIGINT that comes before the recorder can ignore it is held back, then ignored; nothing is printed."""
+    start = Recorder._start
+
+    def interrupted(recorder):
+        process = start(recorder)
+        os.kill(process.pid, signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(Recorder, "_start", interrupted)
+    with Recorder(tmp_path / "r.trace.jsonl") as recorder:
+        assert recorder.mark("alive")
+    assert capfd.readouterr().err == ""
+
+
 def test_an_existing_trace_is_not_overwritten(tmp_path):
     """A second recording into the same file is an error that names the cause."""
     path = tmp_path / "t.trace.jsonl"
