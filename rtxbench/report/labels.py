@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from hashlib import sha256
 from pathlib import PurePath
 
-from rtxbench.records import Run, Verdict
+from rtxbench.records import Estimate, Run, Verdict
 from rtxbench.report.parts import Block, Context, Subheading
 from rtxbench.units import format_count, format_percent, format_ratio
 
@@ -20,6 +20,7 @@ __all__ = [
     "machine_headings",
     "plural",
     "ratio_text",
+    "ratio_words",
 ]
 
 
@@ -74,6 +75,11 @@ def ratio_text(value: float, low: float | None, high: float | None) -> str:
     return f"{value:.{digits}f}×{interval}"
 
 
+def ratio_words(estimate: Estimate) -> str:
+    """Write an estimated ratio with its interval, as `ratio_text` does."""
+    return ratio_text(estimate.value, estimate.low, estimate.high)
+
+
 def command_line(run: Run) -> str:
     """Write the command that made a run as one would type it: without the folder the program lies in."""
     program, *arguments = run.command or ("",)
@@ -92,4 +98,4 @@ def estimate_text(verdict: Verdict) -> str:
     if estimate is None:
         return ""
     needs = "" if verdict.threshold_ratio is None else f", needs {format_ratio(verdict.threshold_ratio)}"
-    return ratio_text(estimate.value, estimate.low, estimate.high) + needs
+    return ratio_words(estimate) + needs

@@ -34,7 +34,7 @@ from rtxbench.workloads.own_source import source_digest
 from rtxbench.workloads.process_state import changed_state, process_state
 from rtxbench.workloads.workload import Batch, Workload
 
-__all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload"]
+__all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload", "recorded_case"]
 
 SOURCE_VARIABLE: Final = "RTXBENCH_MODEL"
 """Environment variable that tells a worker which file and function to load: ``/home/me/train.py:build``."""
@@ -66,6 +66,21 @@ def is_own(workload: str) -> bool:
 def own_name(path: Path, function: str) -> str:
     """Name the workload of a function: ``model:train.build@1a2b3c4d``."""
     return f"{_PREFIX}{path.stem}.{function}@{source_digest(path)[:8]}"
+
+
+def recorded_case(source: str, engine: str, width: str, batch_size: int) -> Case:
+    """Make the case whose step is recorded, not timed, at a width: ``full`` or ``half``.
+
+    bfloat16 has float16's width and needs no scaled loss, whose check reads a value that a recorded tensor lacks.
+    """
+    path, _, function = source.rpartition(":")
+    return Case(
+        workload=own_name(Path(path), function),
+        batch_size=batch_size,
+        precision="mixed_bfloat16" if width == "half" else "float32",
+        placement="cpu",
+        engine=engine,
+    )
 
 
 def call_build(case: Case, seed: int, environ: Mapping[str, str] = os.environ) -> OwnModel:

@@ -8,7 +8,6 @@ and the first line of the output says so.
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ from rtxbench.engines.jax.hlo import kernels_of
 from rtxbench.engines.jax.own import own_parts
 from rtxbench.engines.jax.target import target_config
 from rtxbench.errors import RtxbenchError
-from rtxbench.records import Case
-from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, own_name
+from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, recorded_case
 
 __all__ = ["own_kernels"]
 
@@ -29,14 +27,7 @@ def own_kernels(source: str, width: str, batch_size: int, card: str) -> tuple[st
     """Give where the kernels come from, in words, and the kernels of one step."""
     import jax
 
-    path, _, function = source.rpartition(":")
-    case = Case(
-        workload=own_name(Path(path), function),
-        batch_size=batch_size,
-        precision="mixed_bfloat16" if width == "half" else "float32",
-        placement="cpu",
-        engine="jax",
-    )
+    case = recorded_case(source, "jax", width, batch_size)
     own = call_build(case, 0, {SOURCE_VARIABLE: source})
     with jax.default_device(jax.devices("cpu")[0]):
         parts = own_parts(jax, case, own)

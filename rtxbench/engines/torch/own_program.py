@@ -6,15 +6,13 @@ Prints one JSON list of kernels for each batch size. Nothing is computed: the st
 
 import os
 import sys
-from pathlib import Path
 
 import msgspec
 
 from rtxbench.catalog.programs import Kernel
 from rtxbench.engines.torch.native import NativeStep
 from rtxbench.errors import RtxbenchError
-from rtxbench.records import Case
-from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, own_name
+from rtxbench.workloads.own import SOURCE_VARIABLE, call_build, recorded_case
 
 __all__ = ["own_kernels"]
 
@@ -25,16 +23,7 @@ def own_kernels(source: str, width: str, batch_size: int) -> list[Kernel]:
 
     from rtxbench.engines.torch.operations import fake_tensors, recorded_step  # derives from PyTorch's own classes
 
-    path, _, function = source.rpartition(":")
-    case = Case(
-        workload=own_name(Path(path), function),
-        batch_size=batch_size,
-        # bfloat16 has float16's width and needs no scaled loss, whose check reads a value that a fake tensor lacks.
-        precision="mixed_bfloat16" if width == "half" else "float32",
-        placement="cpu",
-        engine="torch",
-        compiler="none",
-    )
+    case = recorded_case(source, "torch", width, batch_size)
     with fake_tensors():
         own = call_build(case, 0, {SOURCE_VARIABLE: source})
         own.model.to = lambda *_: own.model  # a tensor without data lies nowhere, and cannot be moved

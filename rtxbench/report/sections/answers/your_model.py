@@ -11,7 +11,7 @@ from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import diagnose
 from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
-from rtxbench.report.labels import plural, ratio_text
+from rtxbench.report.labels import plural, ratio_words
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
 from rtxbench.report.sections.answers.your_search import is_search, search_sentences
 from rtxbench.results.store import LoadedRun, load_run
@@ -113,7 +113,7 @@ def findings(results: OwnResults, diagnoser: Diagnoser) -> list[str]:
 def _gain(ratio: RatioRecord, results: OwnResults) -> str:
     change = say_change(ratio.candidate, ratio.baseline)
     estimate = ratio.ratio
-    said = f"{change[:1].upper()}{change[1:]}: {ratio_text(estimate.value, estimate.low, estimate.high)}"
+    said = f"{change[:1].upper()}{change[1:]}: {ratio_words(estimate)}"
     if estimate.low is None or estimate.high is None:
         said += ", one launch, hence no interval."
     elif estimate.low > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
-from rtxbench.report.labels import plural, ratio_text
+from rtxbench.report.labels import plural, ratio_words
 from rtxbench.units import format_bytes, format_percent
 from rtxbench.wording import name_of
 from rtxbench.workloads.switches import SWITCHES, switches_of
@@ -49,7 +49,7 @@ def _gain(winner: Case, ratio: RatioRecord | None) -> str:
     """State the winner's gain, by fresh launches alone: those that chose it flatter it."""
     if ratio is None:
         return f"Train {setting_words(winner)}: it won the race, and no fresh launch has confirmed by how much."
-    said = ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high)
+    said = ratio_words(ratio.ratio)
     estimate = ratio.ratio
     if (estimate.value if estimate.low is None else estimate.low) <= 1:
         chosen = f"The race's winner was to train {setting_words(winner)}"

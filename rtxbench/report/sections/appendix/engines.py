@@ -11,7 +11,7 @@ from rtxbench.diagnosis.all_reduce import AllReduceShare
 from rtxbench.engines.refusals import default_compiler
 from rtxbench.placement import is_functional_check
 from rtxbench.records import NATIVE, Case, CaseRecord, Origin, RatioRecord, Record
-from rtxbench.report.labels import interval_text, machine_headings, ratio_text
+from rtxbench.report.labels import interval_text, machine_headings, ratio_words
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.results.frames import rows
 from rtxbench.results.latest import latest_by_machine
@@ -140,7 +140,7 @@ def _best_rows(ratios: Sequence[RatioRecord], records: dict[str, CaseRecord]) ->
                 yield (
                     Cell(arm.case.workload, note=f"{arm.case.precision} · batch {arm.case.batch_size}"),
                     f"{_engine_words(arm.case)} ÷ {_engine_words(best[0].case)}",
-                    ratio_text(ratio.value, ratio.low, ratio.high),
+                    ratio_words(ratio),
                 )
 
 
@@ -160,7 +160,7 @@ def _engine_row(record: CaseRecord, form: str, ratio: RatioRecord | None, error:
     assert measurement is not None
     speed = measurement.throughput_per_s
     first_s = [launch.first_step_s for launch in measurement.launches]
-    compared = "baseline" if ratio is None else ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high)
+    compared = "baseline" if ratio is None else ratio_words(ratio.ratio)
     return (
         Cell(case.workload, note=f"{case.precision} · {case.placement} · batch {case.batch_size}"),
         _engine_words(case),
@@ -205,14 +205,15 @@ def _native_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]
                     ratio.candidate.workload, note=f"{ratio.candidate.placement} · batch {ratio.candidate.batch_size}"
                 ),
                 name_of(ratio.candidate.precision),
-                Cell(
-                    ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
-                    note="" if ratio.warmup_ok else "not steady when timed",
-                ),
+                _ratio_cell(ratio),
             )
             for ratio in sorted(ratios, key=lambda ratio: (ratio.candidate.workload, ratio.candidate.precision))
         ),
     )
+
+
+def _ratio_cell(ratio: RatioRecord) -> Cell:
+    return Cell(ratio_words(ratio.ratio), note="" if ratio.warmup_ok else "not steady when timed")
 
 
 def _scales(ratio: RatioRecord) -> bool:
@@ -256,7 +257,7 @@ def _scaling_row(ratio: RatioRecord, share: AllReduceShare | None) -> tuple[Cell
         f"{_engine_words(case)}, {case.placement}",
         kind,
         str(count),
-        ratio_text(gain.value, gain.low, gain.high),
+        ratio_words(gain),
         Cell(format_percent(gain.value / count), note=spread),
         _all_reduce_cell(share),
     )
@@ -291,10 +292,7 @@ def _fused_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]:
             (
                 ratio.candidate.workload,
                 f"{_form(ratio.candidate)} ÷ {_form(ratio.baseline)}",
-                Cell(
-                    ratio_text(ratio.ratio.value, ratio.ratio.low, ratio.ratio.high),
-                    note="" if ratio.warmup_ok else "not steady when timed",
-                ),
+                _ratio_cell(ratio),
             )
             for ratio in ratios
         ),
