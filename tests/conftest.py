@@ -20,6 +20,8 @@ os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
 # Tests measure nothing that counts: they wait for no other measurement on the machine, nor for each other.
 _LOCKS = tempfile.TemporaryDirectory(prefix="rtxbench-tests-")
 os.environ["RTXBENCH_LOCK"] = str(Path(_LOCKS.name) / "lock")
+# Nor do they leave a note of what they measured among the user's.
+os.environ["XDG_STATE_HOME"] = str(Path(_LOCKS.name) / "state")
 # Programs that the tests start find this tree from every folder, installed or not.
 _TREE = str(Path(__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_TREE, os.environ.get("PYTHONPATH")]))

@@ -134,7 +134,7 @@ def claims(
     template: Annotated[bool, typer.Option("--template", help="Print a claims file to start from.")] = False,
 ) -> None:
     """List the claims, judge them on results, or check a claims file of your own."""
-    from rtxbench.results.store import load_results
+    from rtxbench.results.store import load_results, set_apart
     from rtxbench.verdicts.claims import TEMPLATE, load_claims, select_claims
     from rtxbench.verdicts.external_evidence import known_elsewhere
     from rtxbench.verdicts.judge import judge
@@ -146,7 +146,7 @@ def claims(
     every = load_claims(file)
     chosen = select_claims(every, claim_id)
     known = {claim.id for claim in chosen}
-    runs = load_results(results) if results else []
+    runs = set_apart(load_results(results)) if results else []
     verdicts = [verdict for verdict in (judge(runs, every) if runs else []) if verdict.claim in known]
     if as_json:
         typer.echo(claims_json(chosen, verdicts, known_elsewhere(chosen, runs)))

@@ -53,11 +53,11 @@ def _health_here() -> "tuple[HealthFinding, ...] | None":
     """Judge this machine by its own records; ``None`` where there are none that can be read."""
     from rtxbench.diagnosis.health import health_of
     from rtxbench.hardware.environment import describe
-    from rtxbench.results.store import load_readable
+    from rtxbench.results.store import load_readable, set_apart
 
     environment = describe()
     own = Path("results") / environment.machine
-    runs = load_readable([own])[0] if own.is_dir() else []  # a broken file is the report's to name
+    runs = set_apart(load_readable([own])[0]) if own.is_dir() else []  # a broken file is the report's to name
     return health_of(environment, runs) if runs else None
 
 

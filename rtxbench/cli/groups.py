@@ -10,7 +10,7 @@ from rtxbench.measure.profiles import Profile
 from rtxbench.measure.progress import Board
 from rtxbench.measure.session import GroupOutcome, Question, Session
 from rtxbench.records import TRIAL_FINISHED, Case, CaseRecord, Environment, Observation, RatioRecord
-from rtxbench.results.store import LoadedRun, load_readable, load_run
+from rtxbench.results.store import LoadedRun, load_readable, load_run, set_apart
 
 __all__ = [
     "earlier_runs",
@@ -111,6 +111,7 @@ def earlier_runs(results_dir: Path, environment: Environment, profile: Profile) 
         return []
     return [
         loaded
-        for loaded in load_readable([folder])[0]  # a bad file is the report's to complain of
-        if loaded.run.profile == profile.name and loaded.run.environment.commit == environment.commit
+        for loaded in set_apart(load_readable([folder])[0])  # a bad file is the report's to complain of
+        if loaded.run.profile == profile.name
+        and (loaded.run.environment.machine, loaded.run.environment.commit) == (environment.machine, environment.commit)
     ]

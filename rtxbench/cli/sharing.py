@@ -28,7 +28,7 @@ def health(
 
     from rtxbench.diagnosis.health import health_of, health_text
     from rtxbench.hardware.environment import describe
-    from rtxbench.results.store import load_results
+    from rtxbench.results.store import load_results, set_apart
 
     if results:
         runs = load_results(results)
@@ -36,7 +36,7 @@ def health(
     else:
         environment = describe()
         own = Path("results") / environment.machine
-        runs = load_results([own]) if own.is_dir() else []
+        runs = set_apart(load_results([own])) if own.is_dir() else []
     findings = health_of(environment, runs)
     if as_json:
         typer.echo(msgspec.json.encode([finding._asdict() for finding in findings]).decode())

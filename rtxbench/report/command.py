@@ -84,8 +84,9 @@ def _chosen(
         here = describe().machine
         own = DEFAULT_RESULTS / here
         if own.is_dir() and not every:
-            return load_runs([own, *others], strict=strict), here, False
-        found = load_runs([DEFAULT_RESULTS, *others] if others else [], strict=strict)
+            found = load_runs([own, *others], strict=strict)
+        else:
+            found = load_runs([DEFAULT_RESULTS, *others] if others else [], strict=strict)
     return found, here, all(loaded.run.environment.machine != here for loaded in found.runs)
 
 

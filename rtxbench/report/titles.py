@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Environment
+from rtxbench.results.made_here import ELSEWHERE
 from rtxbench.units import format_bytes
 
 __all__ = ["device_title", "distinctions", "machine_title", "machine_titles"]
@@ -80,6 +81,7 @@ def _facts(environment: Environment) -> tuple[str, ...]:
     cpu = environment.cpu
     cores = cpu.usable_cores if cpu.bound and cpu.usable_cores else cpu.logical_cores
     return (
+        "measured elsewhere" if environment.machine.endswith(ELSEWHERE) else "",
         _without_maker(cpu.name) if environment.gpus else "",
         _matrix_unit(cpu.features),
         f"{cores} logical core{'' if cores == 1 else 's'}",

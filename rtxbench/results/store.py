@@ -31,6 +31,7 @@ from rtxbench.records import (
 )
 from rtxbench.results.editions import holds, last_editions
 from rtxbench.results.foreign import ForeignLine, decoded, decoded_lines, malformed
+from rtxbench.results.made_here import as_noted, note_run
 from rtxbench.results.plausible import record_problem
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "one_file_per_run",
     "read_header",
     "run_of_lines",
+    "set_apart",
 ]
 
 PLANTED_SLOWDOWN_RATIO: Final = 0.05
@@ -98,6 +100,7 @@ class RunWriter:
         self.path = results_dir / run.environment.machine / f"{run.run_id}.jsonl"
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            note_run(run)  # before its file: a run that is killed between the two has neither
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._ids: set[str] = set()
         self._superseded = False
@@ -228,6 +231,12 @@ def load_readable(paths: Iterable[Path]) -> tuple[list[LoadedRun], list[RecordEr
             problems.append(error)
     kept, _, contradictions = one_file_per_run(runs)
     return kept, problems + contradictions
+
+
+def set_apart(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
+    """Count as another machine's what bears this one's name and was measured elsewhere (see `made_here`)."""
+    headers = as_noted(loaded.run for loaded in runs)
+    return [loaded._replace(run=header) for loaded, header in zip(runs, headers, strict=True)]
 
 
 def one_file_per_run(runs: Iterable[LoadedRun]) -> tuple[list[LoadedRun], list[Path], list[RecordError]]:

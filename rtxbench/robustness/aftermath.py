@@ -16,7 +16,18 @@ from rtxbench.results.editions import holds
 from rtxbench.results.store import find_result_files, load_run
 from rtxbench.robustness.scenarios import INPUT, TEMPORARY
 
-__all__ = ["TOKEN", "Snapshot", "family", "files_left", "git_problems", "lost", "orphans", "snapshot", "unreadable"]
+__all__ = [
+    "TOKEN",
+    "Snapshot",
+    "family",
+    "files_left",
+    "git_problems",
+    "living",
+    "lost",
+    "orphans",
+    "snapshot",
+    "unreadable",
+]
 
 TOKEN: Final = "RTXBENCH_KILL_TRIAL"
 """Variable that all processes of a trial inherit, so that orphans are found wherever they were re-parented."""
@@ -94,6 +105,18 @@ def orphans(token: str, patience_s: float = _ORPHAN_S) -> list[str]:
             named.append(f"orphan: {' '.join(process.cmdline())[:120]}")
             process.kill()
     return named
+
+
+def living(token: str) -> str:
+    """Say what the processes of a trial are at: one that waits and one that is slow differ in processor time."""
+    said = []
+    for process in family(token):
+        with suppress(psutil.Error):
+            used_s = sum(process.cpu_times()[:2])
+            said.append(
+                f"{' '.join(process.cmdline()[-3:])[:60]} ({process.status()}, {used_s:.1f} s of processor time)"
+            )
+    return "; ".join(said) or "nobody"
 
 
 def files_left(folder: Path, *, outright: bool = False) -> list[str]:

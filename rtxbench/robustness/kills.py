@@ -23,6 +23,7 @@ from rtxbench.robustness.aftermath import (
     family,
     files_left,
     git_problems,
+    living,
     lost,
     orphans,
     snapshot,
@@ -166,6 +167,7 @@ def _ended(command: tuple[str, ...], folder: Path, token: str, draw: random.Rand
             stdout=screen.slave,
             stderr=screen.slave,
             start_new_session=True,
+            preexec_fn=_heed_signals,  # noqa: PLW1509 (it takes no lock)
         )
         if draw is not None:
             time.sleep(draw.uniform(*draw.choice(_PHASES)) * lasts_s)
@@ -176,7 +178,8 @@ def _ended(command: tuple[str, ...], folder: Path, token: str, draw: random.Rand
             exit_code: int | None = process.wait(_HANG_S)
         except subprocess.TimeoutExpired:
             exit_code = None
-            problems.append(f"still running {_HANG_S:.0f} s after {sent[-1].name if sent else 'no signal'}")
+            after_what = sent[-1].name if sent else "no signal"
+            problems.append(f"still running {_HANG_S:.0f} s after {after_what}: {living(token)}")
         problems += orphans(token)
         after = snapshot(folder)
         problems += lost(before, after) + unreadable(folder)
@@ -184,6 +187,13 @@ def _ended(command: tuple[str, ...], folder: Path, token: str, draw: random.Rand
             problems += screen.problems()
     problems += _traceback(screen)
     return _Ended(exit_code, tuple(sent), target, before.total, after.total, problems, screen.printed().strip()[-300:])
+
+
+def _heed_signals() -> None:
+    """Take signals as in a terminal: where a series runs in the background, its commands would ignore Ctrl-C, too."""
+    for number in _SIGNALS:
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _traceback(screen: Terminal) -> list[str]:

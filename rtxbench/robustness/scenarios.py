@@ -43,6 +43,7 @@ def environment_in(folder: Path) -> dict[str, str]:
     return os.environ | {
         "TMPDIR": str(folder.parent / TEMPORARY),
         "RTXBENCH_LOCK": str(folder.parent / "lock"),
+        "XDG_STATE_HOME": str(folder.parent / "state"),
         "RTXBENCH_PYTHON_TENSORFLOW": str(folder / _INTERPRETER),
         "PYTHONPATH": os.pathsep.join(filter(None, [_source_tree(), os.environ.get("PYTHONPATH", "")])),
         "TERM": "xterm",

@@ -13,6 +13,7 @@ from rtxbench.report.render.output import make_views
 from rtxbench.report.sections.answers.summary import answer_word, answers_section, card_id, tally_sentence
 from rtxbench.report.sections.answers.todo import todos_of
 from rtxbench.report.sections.evidence.ratios import ratios_section
+from rtxbench.results.made_here import ELSEWHERE
 from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 from tests.synthetic_report import context_of
 
@@ -79,6 +80,18 @@ def test_results_of_another_machine_say_so_first(context: Context) -> None:
     assert isinstance(blocks[0], Paragraph)
     assert "None of these results is of the machine you are on" in blocks[0].text
     assert not [b for b in answers_section(context).blocks if isinstance(b, Paragraph) and b.tone == "caution"]
+
+
+def test_files_that_only_bear_this_machines_name_are_named(context: Context) -> None:
+    """The first screen says which files were not measured here, and their machine's title tells it apart."""
+    stranger = context.runs[0]
+    environment = structs.replace(stranger.run.environment, machine=f"{BIG_GPU.machine}{ELSEWHERE}")
+    renamed = stranger._replace(run=structs.replace(stranger.run, environment=environment))
+    mixed = replace(context, runs=(*context.runs, renamed), here=BIG_GPU.machine)
+    (caution,) = (b.text for b in answers_section(mixed).blocks if isinstance(b, Paragraph) and b.tone == "caution")
+    assert "not measured here (1): " + stranger.path.name in caution
+    assert "measured elsewhere" in mixed.titles[environment.machine]
+    assert "measured elsewhere" not in mixed.titles[BIG_GPU.machine]
 
 
 def test_the_readers_machine_comes_first_and_alone_on_the_first_screen(context: Context) -> None:

@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,26 @@ def test_a_terminal_left_without_echo_is_noticed() -> None:
     with terminal() as screen:
         subprocess.run(["stty", "-echo"], stdin=screen.slave, check=True)
         assert screen.problems() == ["the terminal's settings are changed"]
+
+
+def test_a_series_in_the_background_still_interrupts_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell starts background programs with Ctrl-C and a closed terminal ignored; what is killed here heeds them."""
+    monkeypatch.setattr(kills, "_unharmed_s", lambda name: 0.0)
+    monkeypatch.setattr(kills, "_HANG_S", 5.0)
+    command = (sys.executable, "-c", "import time; time.sleep(1000)")
+    monkeypatch.setitem(SCENARIOS, "sleep", Scenario(lambda folder: None, command, command))
+    for number in (signal.SIGINT, signal.SIGHUP):
+        usual = signal.signal(number, signal.SIG_IGN)
+        try:
+            monkeypatch.setattr(kills, "_kill", partial(_sent, number))
+            (trial,) = kill_trials([1], ["sleep"])
+        finally:
+            signal.signal(number, usual)
+        assert not [problem for problem in trial.problems if problem.startswith("still running")]
+
+
+def _sent(
+    number: signal.Signals, process: "subprocess.Popen[bytes]", *_: object
+) -> tuple[tuple[signal.Signals, ...], str]:
+    process.send_signal(number)
+    return (number,), "coordinator"

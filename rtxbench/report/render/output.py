@@ -20,7 +20,7 @@ from rtxbench.report.render.html import render_html
 from rtxbench.report.render.text import render_csv, render_markdown
 from rtxbench.report.sections.table import VIEWS
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
-from rtxbench.results.store import LoadedRun, load_readable
+from rtxbench.results.store import LoadedRun, load_readable, set_apart
 from rtxbench.results.tables import is_tables
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
@@ -66,7 +66,7 @@ def load_runs(paths: Sequence[Path], *, strict: bool = False, here: str = "") ->
         from rtxbench.results.selection import select_runs
 
         selection = select_runs(chosen[0], here)
-        return LoadedRuns(selection.runs, (), selection.sentence)
+        return LoadedRuns(tuple(set_apart(selection.runs)), (), selection.sentence)
     if not paths and not DEFAULT_RESULTS.exists():
         raise _nothing(f"there is no folder {DEFAULT_RESULTS}/ here")
     loaded_runs, unreadable = load_readable(chosen)
@@ -78,7 +78,7 @@ def load_runs(paths: Sequence[Path], *, strict: bool = False, here: str = "") ->
         raise _nothing(f"no results file lies under {named}")
     if not any(loaded.records for loaded in runs):
         raise _nothing(f"the {plural(len(runs), 'run')} under {named} stopped before the first case was finished")
-    return LoadedRuns(tuple(runs), tuple(unreadable))
+    return LoadedRuns(tuple(set_apart(runs)), tuple(unreadable))
 
 
 def _nothing(what: str) -> RecordError:

@@ -23,6 +23,7 @@ from rtxbench.report.parts import (
     Todos,
 )
 from rtxbench.report.sections.answers.todo import todos_of
+from rtxbench.results.made_here import ELSEWHERE
 from rtxbench.units import format_ratio
 
 __all__ = ["WORDS", "answer_word", "answers_section", "card_id", "figure_text", "machine_facts", "tally_sentence"]
@@ -98,6 +99,7 @@ def _notices(context: Context) -> list[Block]:
             "own, run `rtxbench run --profile quick` (15 to 20 minutes) and make the report again."
         )
         blocks.append(Paragraph(text, "caution"))
+    blocks += _namesakes(context)
     if context.unreadable:
         named = " ".join(context.unreadable[:_MOST_UNREADABLE])
         more = len(context.unreadable) - _MOST_UNREADABLE
@@ -113,6 +115,21 @@ def _notices(context: Context) -> list[Block]:
     if context.excerpt:
         blocks.append(Paragraph(context.excerpt, "muted"))
     return blocks
+
+
+def _namesakes(context: Context) -> list[Block]:
+    """Name the files that bear this machine's name and were measured elsewhere."""
+    found = [run.path.name for run in context.runs if run.run.environment.machine.endswith(ELSEWHERE)]
+    if not found:
+        return []
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    text = (
+        f"Files that bear this machine's name but were not measured here ({len(found)}): "
+        f"{', '.join(found[:_MOST_NAMED])}{more}. They count as another machine's. Should they be yours (another "
+        "user of this machine, a container), delete the notes of what was measured here: "
+        "`~/.local/state/rtxbench/runs`."
+    )
+    return [Paragraph(text, "caution")]
 
 
 def _rows(context: Context, wholes: Sequence[Verdict]) -> Iterable[Answer]:
