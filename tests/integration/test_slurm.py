@@ -12,7 +12,7 @@ case "$*" in *--block*) exec sleep 60 ;; esac
 
 
 def test_the_script_starts_ray_and_the_sweep(tmp_path: Path) -> None:
-    """With stand-ins for srun and scontrol, whose names fill more than a pipe: a head, the others, one sweep; all end."""
+    """Stand-ins for srun and scontrol, whose names fill more than a pipe: a head, the others, one sweep; all end."""
     log = tmp_path / "log"
     for name, text in (("srun", SRUN), ("scontrol", "#!/usr/bin/env bash\nprintf 'node%s\\n' {1..20000}\n")):
         (tmp_path / name).write_text(text)
