@@ -279,6 +279,8 @@ class RatioRecord(_Frozen, frozen=True, kw_only=True, tag_field="kind", tag="rat
     """Smallest relative effect this run could have seen with 95 % power (MDE95); ``None`` below 3 launches."""
     warmup_ok: bool
     finished_at: str
+    unfinished_log_ratio: Figure | None = None
+    """Movement of ``ratio`` to be expected in trainings four times as long; set where it had not ended with these."""
     order_log_ratio: Figure | None = None
     """Effect of being started first on ``log_ratios``, where the estimate is freed of it (from 8 launches on)."""
     flags: tuple[Flag, ...] = ()
@@ -322,7 +324,7 @@ class Note(_Frozen, frozen=True, kw_only=True):
     """One thing to be said beside a verdict that decides nothing in it."""
 
     kind: str
-    """Machine-readable: ``all-reduce``, ``input-wait``, ``saving``, ``scaling``, ``published``, ``evidence`` …"""
+    """Machine-readable: ``all-reduce``, ``input-wait``, ``saving``, ``scaling``, ``unfinished``, ``published`` …"""
     text: str
     """One sentence for a person."""
     links: tuple[str, ...] = ()

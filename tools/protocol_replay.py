@@ -15,7 +15,7 @@ import numpy as np
 
 from rtxbench.records import GATE_SELFTEST_TOPIC, CaseRecord, Estimate, Launch, Observation, RatioRecord
 from rtxbench.results.store import load_results
-from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate
+from rtxbench.stats import kalibera_jones_rounds, log_ratio_per_round, ratio_estimate, trimmed_mean
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.statistics.decision import decide
 from rtxbench.verdicts.statistics.pooling import LogRatio
@@ -91,12 +91,15 @@ def _settled(reason: str) -> str | None:
 
 def stopped(generator: np.random.Generator, log_ratio: float, scatter: float) -> tuple[str | None, int]:
     """Draw launches until the question is decided; returns the state and the launches used."""
-    drawn = generator.normal(log_ratio, scatter, _LOOKS[-1])
-    for launches in _LOOKS:
-        state = _state(drawn[:launches].tolist(), adaptive=True)
+    return _first_decision(generator.normal(log_ratio, scatter, _LOOKS[-1]).tolist(), _LOOKS)
+
+
+def _first_decision(ratios: Sequence[float], looks: Sequence[int]) -> tuple[str | None, int]:
+    for launches in looks:
+        state = _state(ratios[:launches], adaptive=True)
         if state is not None:
             return state, launches
-    return None, _LOOKS[-1]
+    return None, looks[-1]
 
 
 def main() -> None:
@@ -124,30 +127,61 @@ def main() -> None:
         decided = np.mean([state is not None for state, _ in outcomes])
         print(f"stopped when decided, {name}: {decided:.0%} in {np.mean([used for _, used in outcomes]):.2f} launches")
     same = unchanged(options.results)
-    print(_against_itself(generator, same) if len(same) >= 5 else "no self-test of the gate is among the results")
+    print(_against_itself(same) if same else "no self-test of the gate is among the results")
     for scatter in (0.015, 0.029, 0.057):
         states = [stopped(generator, math.log(1.1), scatter)[0] for _ in range(20_000)]
         print(f"truth on the line, scatter {scatter:.1%}: {np.mean([s == 'supported' for s in states]):.2%} supported")
 
 
-def unchanged(folder: Path) -> list[float]:
-    """Log-ratios of throughput of every launch that the gate's self-test made of code against itself."""
-    lines = [record for run in load_results([folder]) for record in run.of_kind(Observation)]
-    return [
-        -record.estimate.value
-        for record in lines
-        if record.topic == GATE_SELFTEST_TOPIC
-        and record.metric == "step_time_s"
-        and record.estimate is not None
-        and float(record.labels["planted_ratio"]) == 0.0
+def unchanged(folder: Path) -> list[list[float]]:
+    """Read what the gate's self-test measured of code against itself.
+
+    Returns:
+        Per results file the log-ratio of throughput of every pair of fresh processes, as they followed each other.
+    """
+    files = [
+        [ratio for record in run.of_kind(Observation) if _is_unchanged(record) for ratio in _pairs(record)]
+        for run in load_results([folder])
     ]
+    return [ratios for ratios in files if ratios]
 
 
-def _against_itself(generator: np.random.Generator, launches: Sequence[float]) -> str:
-    drawn = [generator.permutation(launches)[:5].tolist() for _ in range(_DRAWS)]
-    counts = Counter(_state(values, adaptive=False) or "open" for values in drawn)
-    said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    return f"{_DRAWS} fives of {len(launches)} launches of unchanged code: {said}, {counts['supported']} supported"
+def _is_unchanged(record: Observation) -> bool:
+    of_a_launch = record.topic == GATE_SELFTEST_TOPIC and record.replicate == "block"
+    return of_a_launch and record.metric == "step_time_s" and float(record.labels["planted_ratio"]) == 0.0
+
+
+def _pairs(record: Observation) -> list[float]:
+    times = np.array(record.values).reshape(-1, 2, 2)
+    rounds = log_ratio_per_round(times[:, 0], times[:, 1])
+    sizes = [int(size) for size in record.labels.get("rounds_per_pair", str(len(times))).split()]
+    return [-trimmed_mean(pair) for pair in np.split(rounds, np.cumsum(sizes)[:-1])]
+
+
+def disjoint(files: Sequence[Sequence[float]], looks: Sequence[int]) -> Counter[str]:
+    """Judge pairs of unchanged code as launches of a comparison that stops when decided, each pair used once.
+
+    Returns:
+        Comparisons by state; ``open`` where the last look decided nothing.
+    """
+    states: Counter[str] = Counter()
+    for ratios in files:
+        start = 0
+        while start + looks[-1] <= len(ratios):
+            state, used = _first_decision(ratios[start : start + looks[-1]], looks)
+            states[state or "open"] += 1
+            start += used
+    return states
+
+
+def _against_itself(files: Sequence[Sequence[float]]) -> str:
+    told = [f"unchanged code, {sum(map(len, files))} pairs of processes, each in one comparison:"]
+    for looks in (_LOOKS[:1], _LOOKS):
+        states = disjoint(files, looks)
+        said = ", ".join(f"{count} {state}" for state, count in states.most_common() if state != "supported")
+        most = f"{looks[0]} to {looks[-1]}" if len(looks) > 1 else f"{looks[0]}"
+        told.append(f"  {states.total()} of {most} launches: {said}, {states['supported']} supported")
+    return "\n".join(told)
 
 
 def _quartiles(rows: Sequence[Variances]) -> str:

@@ -3,22 +3,20 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from rtxbench.records import Case, Environment, Flag, Observation, RatioRecord, Record
+from rtxbench.records import Case, Environment, Observation, RatioRecord, Record
 from rtxbench.results.store import new_record_id, now
 from rtxbench.stats import launch_estimate, ratio_estimate, smallest_effect
 from rtxbench.trials.messages import Train, Trained, TrialFailed, TrialReply, TrialRequest
 from rtxbench.trials.sizes import Sizes
+from rtxbench.trials.unfinished import FINISHED, Unfinished, unfinished
 from rtxbench.trials.worker_pool import answer_of
-from rtxbench.units import format_percent
 
 __all__ = [
     "ArmRuns",
     "TrialContext",
     "case_of",
-    "images_per_error",
     "observe",
     "paired_by_seed",
     "seeds_text",
@@ -26,10 +24,6 @@ __all__ = [
     "train_arms",
     "why_no_result",
 ]
-
-_CONVERGED_GAIN: Final = 0.01
-"""A training that gains more than one point of accuracy in its last quarter has not shown what it can reach."""
-_LEAST_QUARTER_EPOCHS: Final = 2
 
 AskSideBySide: TypeAlias = Callable[[Sequence[TrialRequest]], Iterator[tuple[int, TrialReply]]]
 
@@ -217,15 +211,6 @@ def seeds_text(arm: ArmRuns) -> str:
     return ", ".join(map(str, sorted(arm.runs)))
 
 
-def images_per_error(accuracy: float, images: int) -> float:
-    """Divide images by wrong answers; half an error is added, so that none wrong is a number, too.
-
-    Above 1 in a ratio the candidate errs less. A ratio of accuracies hides errors: 2 % of it is three times as many of
-    them at 99 %.
-    """
-    return (images + 1) / (round((1 - accuracy) * images) + 0.5)
-
-
 def why_no_result(reply: TrialReply) -> str:
     """Give the worker's reason for a reply that is not the result asked for."""
     return reply.message if isinstance(reply, TrialFailed) else f"unexpected reply {type(reply).__name__}"
@@ -286,8 +271,8 @@ def paired_by_seed(
     evidence: str,
     *,
     of_finished: bool = False,
-) -> RatioRecord | None:
-    """Store candidate ÷ baseline of ``metric``, paired by seed; ``None`` where a seed has no value on either side.
+) -> None:
+    """Store candidate ÷ baseline of ``metric``, paired by seed; nothing where a seed has no value on either side.
 
     Args:
         context: of the trial.
@@ -296,58 +281,45 @@ def paired_by_seed(
         arms: baseline, candidate.
         values: what of a training is compared; ``None`` where it has none (target not reached).
         evidence: metric of the observations that hold each arm's own values.
-        of_finished: whether the metric is meant of trainings that have converged; one that was still improving when it
-            ended is then flagged, and gives no verdict.
+        of_finished: whether the metric is meant of trainings that have converged; the record says what they lacked.
     """
     baseline, candidate = arms
     seeds = sorted(baseline.runs.keys() & candidate.runs.keys())
-    pairs = [(values(baseline.runs[seed]), values(candidate.runs[seed])) for seed in seeds]
-    logs = tuple(math.log(b / a) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0)
+    logs = _log_ratios([(values(baseline.runs[seed]), values(candidate.runs[seed])) for seed in seeds])
     observed = baseline.observations.get(evidence), candidate.observations.get(evidence)
-    if not logs or len(logs) < len(pairs) or observed[0] is None or observed[1] is None:
-        return None
+    if not logs or observed[0] is None or observed[1] is None:
+        return
     assert baseline.case is not None and candidate.case is not None
-    record = RatioRecord(
-        record_id=new_record_id(),
-        run_id=context.run_id,
-        group=f"{topic}/{metric}",
-        baseline=baseline.case,
-        candidate=candidate.case,
-        baseline_record=observed[0].record_id,
-        candidate_record=observed[1].record_id,
-        metric=metric,
-        replicate="seed",
-        log_ratios=logs,
-        seeds=tuple(seeds),
-        ratio=ratio_estimate(logs),
-        smallest_effect_ratio=smallest_effect(logs),
-        warmup_ok=True,  # traced before the clock; each seed is one whole training
-        finished_at=now(),
-        flags=tuple(flag for arm in arms if of_finished and (flag := _still_improving(arm)) is not None),
+    rest = _unfinished(context, arms, seeds) if of_finished else FINISHED
+    context.store(
+        RatioRecord(
+            record_id=new_record_id(),
+            run_id=context.run_id,
+            group=f"{topic}/{metric}",
+            baseline=baseline.case,
+            candidate=candidate.case,
+            baseline_record=observed[0].record_id,
+            candidate_record=observed[1].record_id,
+            metric=metric,
+            replicate="seed",
+            log_ratios=logs,
+            seeds=tuple(seeds),
+            ratio=ratio_estimate(logs),
+            smallest_effect_ratio=smallest_effect(logs),
+            warmup_ok=True,  # traced before the clock; each seed is one whole training
+            finished_at=now(),
+            unfinished_log_ratio=rest.log_ratio,
+            flags=rest.flags,
+        )
     )
-    context.store(record)
-    return record
 
 
-def _still_improving(arm: ArmRuns) -> Flag | None:
-    """Flag a mean accuracy of the last quarter of the epochs clearly above that of the quarter before.
+def _log_ratios(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[float, ...]:
+    """Give ln(candidate ÷ baseline) of every pair; nothing at all where one lacks a side."""
+    logs = tuple(math.log(b / a) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0)
+    return logs if len(logs) == len(pairs) else ()
 
-    A quarter of one epoch shows chance: of six epochs of augmented training the last often gains nothing, and six
-    more gain ten points.
-    """
-    epochs = min(len(run.validation_accuracy) for run in arm.trained)
-    quarter = epochs // 4
-    if quarter < _LEAST_QUARTER_EPOCHS:
-        detail = f"{epochs} epochs are too few to see whether {arm.name} had stopped improving"
-        return Flag(code="not-converged", severity="invalid", detail=detail)
-    gain = fmean(
-        fmean(run.validation_accuracy[-quarter:]) - fmean(run.validation_accuracy[-2 * quarter : -quarter])
-        for run in arm.trained
-    )
-    if gain <= _CONVERGED_GAIN:
-        return None
-    detail = (
-        f"{arm.name} was still improving when training ended: {format_percent(gain)} more validation accuracy in the "
-        "last quarter of the epochs than in the quarter before"
-    )
-    return Flag(code="not-converged", severity="invalid", detail=detail)
+
+def _unfinished(context: TrialContext, arms: tuple[ArmRuns, ArmRuns], seeds: Sequence[int]) -> Unfinished:
+    first, second = ([arm.runs[seed].validation_accuracy for seed in seeds] for arm in arms)
+    return unfinished(arms[0].name, arms[1].name, first, second, context.scale.validation)

@@ -1,4 +1,4 @@
-"""Sizes of the trials per profile. Quick fits all trials into five minutes on two quiet CPU cores."""
+"""Sizes of the trials per profile. Quick fits all trials into eight minutes on two quiet CPU cores."""
 
 from dataclasses import dataclass
 from typing import Final

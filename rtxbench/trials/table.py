@@ -18,7 +18,6 @@ from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,
     case_of,
-    images_per_error,
     observe,
     paired_by_seed,
     seeds_text,
@@ -30,6 +29,7 @@ from rtxbench.trials.deployment import measure_deployment
 from rtxbench.trials.messages import Pipeline, Pipelined, Split, SplitChecked, Train, Trained
 from rtxbench.trials.sizes import SCALES, TARGET_ACCURACIES, Sizes
 from rtxbench.trials.tuning import measure_tuning
+from rtxbench.trials.unfinished import images_per_error
 from rtxbench.trials.worker_pool import TrialWorker, WorkerPool
 
 __all__ = ["TRIALS", "measure_trial"]

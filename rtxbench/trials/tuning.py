@@ -12,7 +12,6 @@ from rtxbench.trials.context import (
     ArmRuns,
     TrialContext,
     case_of,
-    images_per_error,
     observe,
     paired_by_seed,
     seeds_text,
@@ -21,6 +20,7 @@ from rtxbench.trials.context import (
 )
 from rtxbench.trials.messages import Probe, Probed, Train, Trained, TrialFailed, TrialReply
 from rtxbench.trials.sizes import TARGET_ACCURACIES
+from rtxbench.trials.unfinished import images_per_error
 
 __all__ = ["early_stopping_epoch", "largest_batch", "measure_tuning"]
 

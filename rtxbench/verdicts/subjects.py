@@ -132,7 +132,7 @@ def _decide_fit(
         explanation=explanation_of(comparison, record.metric, decision, len(runs)),
         notes=_notes(machine, pairs),
     )
-    open_step = _MORE[record.replicate] if decision.reason != "about-the-line" else None
+    open_step = _STEPS.get(decision.reason, _MORE[record.replicate])
     return with_step(verdict, open_step, again) if verdict.state == "inconclusive" else verdict, decision.p_value
 
 
@@ -146,6 +146,7 @@ def _agreed(own: Sequence[Decision]) -> Decision:
 
 
 _QUIET: Final = "Measure again in one quiet session"
+_STEPS: Final = {"about-the-line": None, "not-converged": "Train longer"}
 _MORE: Final = {"launch": "More launches narrow the interval", "seed": "More seeds narrow the interval"}
 
 
@@ -156,6 +157,8 @@ def _notes(machine: MachineEvidence, pairs: Sequence[PairedEvidence]) -> tuple[N
         text = "The ratio still moved while it was measured, so the interval is wider: 99 %."
         ids = tuple(pair.record.record_id for pair in pairs if pair.trending)
         notes.append(Note(kind="trend", text=text, links=ids))
+    improving = [flag.detail for pair in pairs for flag in pair.record.flags if flag.code == "not-converged"]
+    notes += [Note(kind="unfinished", text=f"{text}.", links=(record.record_id,)) for text in dict.fromkeys(improving)]
     return tuple(note for note in notes if note is not None)
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rtxbench.engines.failures import memory_complaint
 from rtxbench.errors import WorkerLostError
 from rtxbench.records import Observation, RatioRecord, Record
-from rtxbench.trials.context import TrialContext, images_per_error, train_arms
+from rtxbench.trials.context import TrialContext, train_arms
 from rtxbench.trials.deployment import measure_deployment
 from rtxbench.trials.messages import (
     DataSpec,
@@ -34,6 +34,7 @@ from rtxbench.trials.messages import (
 from rtxbench.trials.sizes import SCALES
 from rtxbench.trials.table import TRIALS, measure_augmentation, measure_quality, measure_split_model
 from rtxbench.trials.tuning import early_stopping_epoch, largest_batch, measure_tuning
+from rtxbench.trials.unfinished import images_per_error
 from tests.judged_runs import environment
 
 Ask = Callable[[TrialRequest], TrialReply]
@@ -582,7 +583,7 @@ def test_a_worker_that_always_fails_leaves_reasons_and_no_figures(topic: str) ->
 
 
 def test_a_training_cut_short_gives_no_verdict_on_quality() -> None:
-    """Accuracy still rising by more than a point when training ends flags the pair, so that no verdict rests on it."""
+    """Accuracy still rising by more than a point when training ends is flagged; the record says where it would go."""
 
     def ask(request: TrialRequest) -> TrialReply:
         if isinstance(request, Train) and request.augmentation == "article":
@@ -593,12 +594,16 @@ def test_a_training_cut_short_gives_no_verdict_on_quality() -> None:
     found = context(ask)
     measure_augmentation(found)
     flagged = {
-        (r.baseline.variant, r.candidate.variant): [flag.code for flag in r.flags]
+        (r.baseline.variant, r.candidate.variant): [(flag.code, flag.severity) for flag in r.flags]
         for r in found.records
         if isinstance(r, RatioRecord)
     }
-    assert flagged[("normalised", "augmented")] == ["not-converged"]
+    assert flagged[("normalised", "augmented")] == [("not-converged", "warn")]
     assert flagged[("raw", "normalised")] == []
+    ratios = [r for r in found.records if isinstance(r, RatioRecord)]
+    moves = {(r.baseline.variant, r.candidate.variant): r.unfinished_log_ratio or 0 for r in ratios}
+    assert moves[("normalised", "augmented")] > 0
+    assert moves[("raw", "normalised")] == 0
 
 
 def test_too_few_epochs_show_no_convergence() -> None:

@@ -10,6 +10,9 @@ one side.
 A machine may have states that outlast a few launches, and no interval over launches knows of them. So where the number
 of launches depended on what they showed, fewer than five decide only what clears its line by more than such a state
 makes; and launches in two groups, so far apart that the step between them explains it, decide nothing.
+
+Trainings may end before the two arms have shown what they can reach. Where their ratio still moved, it decides only
+what it would decide, too, where that movement takes it in trainings four times as long.
 """
 
 import math
@@ -52,6 +55,14 @@ def decide(ratio: LogRatio, comparison: Comparison, *, doubtful: bool = False) -
         comparison: the rule, its threshold and its margin.
         doubtful: the ratio still moved while it was measured, or the launches were stopped by a look at it.
     """
+    decision = _decide_as_it_is(ratio, comparison, doubtful=doubtful)
+    if decision.state == "inconclusive" or ratio.unfinished == 0.0:
+        return decision
+    later = _decide_as_it_is(ratio._replace(value=ratio.value + ratio.unfinished), comparison, doubtful=doubtful)
+    return decision if later.state == decision.state else _opened(decision, "not-converged")
+
+
+def _decide_as_it_is(ratio: LogRatio, comparison: Comparison, *, doubtful: bool) -> Decision:
     rough = doubtful or ratio.replicates < FEW_REPLICATES or ratio.half_width(0.95) > ROUGH_HALF_WIDTH
     if comparison.rule == "at-least":
         assert comparison.threshold_ratio is not None
@@ -69,13 +80,17 @@ def _held_back(decision: Decision, ratio: LogRatio, distance: float, *, early: b
     """Leave open what a state of the machine could have decided; ``distance`` is that of the ratio from its line."""
     if decision.state == "inconclusive" or distance <= 0.0:
         return decision
-    leaning: Leaning = "likely-yes" if decision.state == "supported" else "likely-no"
-    opened = decision._replace(state="inconclusive", p_value=1.0, leaning=leaning)
     if ratio.step >= max(_STEP_LEAST, _STEP_SHARE * distance):
-        return opened._replace(reason="launches-at-two-speeds")
+        return _opened(decision, "launches-at-two-speeds")
     if early and distance < STATE_LOG_RATIO + ratio.half_width(0.99):
-        return opened._replace(reason="few-launches-near-the-line")
+        return _opened(decision, "few-launches-near-the-line")
     return decision
+
+
+def _opened(decision: Decision, reason: str) -> Decision:
+    """Leave a decision open that leans to where it had fallen."""
+    leaning: Leaning = "likely-yes" if decision.state == "supported" else "likely-no"
+    return decision._replace(state="inconclusive", reason=reason, p_value=1.0, leaning=leaning)
 
 
 def _at_least(ratio: LogRatio, claimed: float, margin: float, *, rough: bool) -> Decision:

@@ -28,6 +28,8 @@ class LogRatio(NamedTuple):
     """Launches or seeds it rests on."""
     step: float = 0.0
     """Largest step between neighbouring launches of one run, log units: what a state of the machine may have made."""
+    unfinished: float = 0.0
+    """Movement to be expected in longer trainings, log units."""
 
     def interval(self, confidence: float) -> Estimate:
         """Return the ratio with its two-sided interval."""
@@ -48,7 +50,8 @@ def log_ratio_of(record: RatioRecord) -> LogRatio:
     data = np.asarray(record.log_ratios, dtype=float)
     error = float(data.std(ddof=1)) / math.sqrt(data.size) * widening(record)
     step = float(np.diff(np.sort(data)).max()) if record.replicate == "launch" else 0.0
-    return LogRatio(float(data.mean()), error, data.size - 1.0, data.size, step)
+    unfinished = record.unfinished_log_ratio or 0.0
+    return LogRatio(float(data.mean()), error, data.size - 1.0, data.size, step, unfinished)
 
 
 def widening(record: RatioRecord) -> float:
@@ -78,4 +81,6 @@ def combine_runs(runs: Sequence[LogRatio]) -> LogRatio:
     spread = float(weights @ (values - mean) ** 2) / (len(runs) - 1)
     error = math.sqrt(max(1.0, spread) / float(weights.sum()))
     degrees = len(runs) - 1.0 if between > 0 else sum(run.degrees for run in runs)
-    return LogRatio(mean, error, degrees, sum(run.replicates for run in runs), max(run.step for run in runs))
+    unfinished = float(weights @ np.array([run.unfinished for run in runs]) / weights.sum())
+    replicates = sum(run.replicates for run in runs)
+    return LogRatio(mean, error, degrees, replicates, max(run.step for run in runs), unfinished)
