@@ -1,17 +1,8 @@
 """``python -m rtxbench``: the same as the ``rtxbench`` command."""
 
-import os
-import sys
+from rtxbench.search_path import leave_working_folder
 
-# `python -m` searches the working folder first: a msgspec.py there must not run as rtxbench's own. (os is imported at
-# the interpreter's start; pathlib could already be a file of that folder.)
-_home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-try:
-    _here = os.getcwd()  # noqa: PTH109
-except OSError:  # deleted
-    _here = ""
-if sys.path[0] == _here != _home:
-    sys.path.pop(0)
+leave_working_folder()
 
 import signal  # noqa: E402
 

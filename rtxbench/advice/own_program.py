@@ -72,7 +72,7 @@ _USUAL_BATCH = 32
 
 
 def _listed(engine: str, *arguments: str) -> list[str]:
-    command = [interpreter_of(engine), "-m", f"rtxbench.engines.{engine}.own_program", *arguments]
+    command = [interpreter_of(engine), "-P", "-m", f"rtxbench.engines.{engine}.own_program", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S, env=_environment())
     lines = done.stdout.splitlines()
     if done.returncode != 0 or len(lines) != 2:

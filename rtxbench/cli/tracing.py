@@ -24,6 +24,7 @@ def trace(
 
     `rtxbench trace compare BEFORE.trace.jsonl AFTER.trace.jsonl` says what differs between two recordings.
     """
+    import secrets
     import time
 
     import msgspec
@@ -37,7 +38,8 @@ def trace(
         _compare(Path(command[1]), Path(command[2]), as_json=as_json)
         return
     _check_files(csv, figure)
-    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}.trace.jsonl")
+    # The second alone would meet the trace of a command that was killed within it.
+    path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}.trace.jsonl")
     report = record_command(command, path, interval_s)
     diagnosis = recording_diagnosis(report.hardware)
     if diagnosis is not None:

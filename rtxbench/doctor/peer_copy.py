@@ -26,7 +26,7 @@ class PeerCopies(NamedTuple):
 
 def probe_peer_copies(limit_s: float = _LIMIT_S) -> PeerCopies:
     """Try it in a process of its own."""
-    command = [sys.executable, "-m", "rtxbench.doctor.peer_copy"]
+    command = [sys.executable, "-P", "-m", "rtxbench.doctor.peer_copy"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:

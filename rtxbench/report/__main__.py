@@ -1,9 +1,13 @@
 """``python -m rtxbench.report``: the report without the rest of the command line."""
 
-import typer
+from rtxbench.search_path import leave_working_folder
 
-from rtxbench.exits import exit_codes
-from rtxbench.report.command import report_command
+leave_working_folder()
+
+import typer  # noqa: E402
+
+from rtxbench.exits import exit_codes  # noqa: E402
+from rtxbench.report.command import report_command  # noqa: E402
 
 __all__ = ["main"]
 

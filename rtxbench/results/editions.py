@@ -43,8 +43,21 @@ def _launches(record: CaseRecord) -> tuple[Launch, ...]:
 def holds(held: Mapping[str, Record], record: Record) -> bool:
     """Look for the record, or an edition of it with more launches or with the hardware seen meanwhile."""
     mine = held.get(record.record_id)
-    if mine is None or mine == record or not _supersedes(mine, record):
+    if mine is None or mine == record:
         return mine == record
-    if isinstance(mine, CaseRecord) and isinstance(record, CaseRecord):
-        return len(_launches(mine)) > len(_launches(record)) or (record.hardware is None and mine.hardware is not None)
-    return mine.finished_at > record.finished_at
+    return _supersedes(mine, record) and _says_more(mine, record)
+
+
+def _says_more(later: Record, earlier: Record) -> bool:
+    """Look for more launches, or what the trace adds at the end, which may come within the same second."""
+    if _replicates(later) > _replicates(earlier):
+        return True
+    if isinstance(later, CaseRecord) and isinstance(earlier, CaseRecord):
+        return earlier.hardware is None and later.hardware is not None
+    return later.finished_at > earlier.finished_at or set(later.flags) > set(earlier.flags)
+
+
+def _replicates(record: Record) -> int:
+    if isinstance(record, CaseRecord):
+        return len(_launches(record))
+    return len(record.log_ratios) if isinstance(record, RatioRecord) else 0

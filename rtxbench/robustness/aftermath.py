@@ -64,7 +64,7 @@ def lost(before: Snapshot, after: Snapshot) -> list[str]:
     problems = []
     for path, records in before.records.items():
         gone = [one for one in records.values() if not holds(after.records.get(path, {}), one)]
-        problems += [f"lost record {record.record_id} of {path.name}" for record in gone]
+        problems += [f"lost {type(record).__name__} {record.record_id} of {path.name}" for record in gone]
     for path, lines in before.samples.items():
         taken_away = path not in after.samples  # a run without a record takes its trace away
         if not taken_away and after.samples[path][: len(lines)] != lines:

@@ -6,6 +6,7 @@ afterwards, in that or a later edition, and the next run must work.
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -197,8 +198,15 @@ def _heed_signals() -> None:
 
 
 def _traceback(screen: Terminal) -> list[str]:
-    text = screen.printed()
-    return [f"traceback: {text.strip().splitlines()[-1][:160]}"] if "Traceback (most recent call" in text else []
+    """Name a traceback, unless an interrupt met Python's or pytest's own start: there no line of rtxbench runs yet."""
+    _, _, trace = screen.printed().partition("Traceback (most recent call")
+    frames = [f"{path}:{line}" for path, line in re.findall(r'File "([^"]*)", line (\d+)', trace)]
+    early = "KeyboardInterrupt" in trace and not any("/rtxbench/" in frame for frame in frames)
+    return (
+        [f"traceback: {trace.strip().splitlines()[-1][:160]} in {' < '.join(frames[-4:])}"]
+        if trace and not early
+        else []
+    )
 
 
 class _Aim(NamedTuple):

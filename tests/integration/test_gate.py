@@ -499,12 +499,13 @@ def test_gate_needs_only_a_light_installation() -> None:
     assert not heavy & set(result.stdout.split())
 
 
-def test_a_module_of_the_working_folder_does_not_shadow_the_coordinator_s(tmp_path: Path) -> None:
-    """``python -m rtxbench`` in a folder with its own msgspec.py and pathlib.py runs neither."""
+@pytest.mark.parametrize("command", [["rtxbench", "gate"], ["rtxbench.report"]])
+def test_a_module_of_the_working_folder_does_not_shadow_the_coordinator_s(tmp_path: Path, command: list[str]) -> None:
+    """``python -m rtxbench`` and the report alone, in a folder with its own msgspec.py and pathlib.py, run neither."""
     for name in ("msgspec", "pathlib", "typer"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')\n")
     result = subprocess.run(
-        [sys.executable, "-m", "rtxbench", "gate", "--help"],
+        [sys.executable, "-m", *command, "--help"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,

@@ -37,11 +37,13 @@ def _local(place: str, folder: Path, number: int) -> Path:
 
 def _download(address: str) -> bytes:
     """Fetch one results file. The strict loader judges what is in it; a stranger's file can only hold records."""
+    import ssl
     from http.client import HTTPException
     from urllib.request import urlopen
 
     try:
-        with urlopen(address, timeout=_TIMEOUT_S) as answer:  # only https, checked by the caller
+        # Only https, checked by the caller; a context of its own, because Python 3.12 remembers the first one.
+        with urlopen(address, timeout=_TIMEOUT_S, context=ssl.create_default_context()) as answer:
             final, announced = str(answer.url), int(answer.headers.get("Content-Length", 0))
             data = bytes(answer.read(_MOST_BYTES + 1)) if final.startswith("https://") else b""
     except (OSError, HTTPException, ValueError) as error:  # a URLError is an OSError
