@@ -1,6 +1,6 @@
 """``python -m rtxbench``: the same as the ``rtxbench`` command."""
 
-from rtxbench.search_path import leave_working_folder
+from rtxbench import leave_working_folder
 
 leave_working_folder()
 

@@ -1,6 +1,6 @@
 """``python -m rtxbench.report``: the report without the rest of the command line."""
 
-from rtxbench.search_path import leave_working_folder
+from rtxbench import leave_working_folder
 
 leave_working_folder()
 
