@@ -118,7 +118,7 @@ def selftest_gate(
     else:
         Console().print(tables.render_rows(rows))
     if figure:
-        from rtxbench.report.sections.appendix.gate import save_rates
+        from rtxbench.report.drawing.gate import save_rates
 
         save_rates(rows, figure)
 

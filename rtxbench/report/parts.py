@@ -11,9 +11,9 @@ How to add a section
 
 A section says nothing of HTML, Markdown or files: the modules of `rtxbench.report.render` render these blocks. All text
 is plain text, in which backticks set off code; the renderers escape it, so a hostile string in a record is harmless. A
-figure is a `Figure` whose ``build`` draws and returns a matplotlib figure, with axes of its own or on a
-`rtxbench.report.drawing.canvas.Sheet`; it is called inside `rtxbench.report.drawing.style.theme`, takes its colours
-from `rtxbench.report.drawing.style`, knows no path, and is saved as PNG and SVG under its ``name``.
+figure is a `Figure` whose ``build`` is a function of `rtxbench.report.drawing`: it draws plain data on a
+`rtxbench.report.drawing.panel.Panel`, in the colours, strokes and text size of `rtxbench.report.drawing.style`, knows
+no path, and is saved as PNG and SVG under its ``name``.
 """
 
 from __future__ import annotations

@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pytest
 from msgspec import structs
 
+from rtxbench.errors import UsageError
+from rtxbench.gate.replay import selftest_rows
+from rtxbench.report.drawing.gate import save_rates
 from rtxbench.report.drawing.style import theme
 from rtxbench.report.parts import Context, Figure, Table
-from rtxbench.report.sections.appendix.gate import gate_section, save_rates
+from rtxbench.report.sections.appendix.gate import gate_section
 from rtxbench.report.sections.appendix.history import history_section
 from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
@@ -41,9 +46,7 @@ def drawn(figure: Figure) -> set[str]:
     from matplotlib.text import Text
 
     with theme():
-        drawing = figure.build()
-        drawing.canvas.draw()
-        return {text.get_text() for text in drawing.findobj(Text)}
+        return {text.get_text() for text in figure.build().findobj(Text)}
 
 
 def test_nothing_to_say_is_no_section() -> None:
@@ -80,16 +83,14 @@ def test_history_section_marks_the_step() -> None:
     assert 0.04 < float(size.split()[0]) / 100 < 0.08
 
 
-def test_rates_are_saved_as_a_picture(tmp_path: "object") -> None:
-    """``--figure`` writes a PNG or an SVG by its ending."""
-    from pathlib import Path
-
-    from rtxbench.gate.replay import selftest_rows
-
-    assert isinstance(tmp_path, Path)
+def test_rates_are_saved_as_a_picture(tmp_path: Path) -> None:
+    """``--figure`` writes a PNG, an SVG or a PDF by its ending, and refuses another."""
     rows = selftest_rows(records(0.0, 20), replayed=50)
-    save_rates(rows, tmp_path / "rates.svg")
-    assert (tmp_path / "rates.svg").read_text().startswith("<?xml")
+    for name, start in (("rates.svg", b"<?xml"), ("rates.png", b"\x89PNG"), ("rates.pdf", b"%PDF")):
+        save_rates(rows, tmp_path / "new" / name)
+        assert (tmp_path / "new" / name).read_bytes().startswith(start)
+    with pytest.raises(UsageError, match="no picture file"):
+        save_rates(rows, tmp_path / "rates.txt")
 
 
 def test_a_strangers_machine_name_is_no_markup_and_no_other_machines_figure() -> None:

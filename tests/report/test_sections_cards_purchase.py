@@ -70,6 +70,17 @@ def test_every_cell_carries_its_origin(section: Section) -> None:
         assert {getattr(row[1], "origin", "measured") for row in table.rows} <= {"published", "predicted"}
 
 
+def test_cards_of_one_family_keep_their_own_rows(section: Section) -> None:
+    """Names that begin alike are not one name: each of the three RTX PRO 6000 has its own figure in its own row."""
+    build = section.figures[0].build
+    assert isinstance(build, partial)
+    rows, columns = build.args
+    assert len(set(rows)) == len(rows)
+    family = [place for place, (name, _) in enumerate(rows) if name.startswith("RTX PRO 6000 Blackwell")]
+    assert len(family) == 3
+    assert len({columns[0].dots[place].value for place in family}) > 1
+
+
 def test_incomparable_work_is_not_on_the_axis(section: Section) -> None:
     """One's own BERT at 128 tokens has no dot beside published BERT at 384; ResNet-50 has one per machine."""
     build = section.figures[0].build

@@ -1,24 +1,48 @@
-"""A figure drawn by hand, in inches from its upper left corner: no axes, no ticks to lay out, so drawn at once.
+"""A sheet to draw on, in inches from its upper left corner: words, marks, lines, cells and the legend of a figure.
 
-matplotlib's axes cost 50 ms each and every tick label several more. A report of 1,000 records holds a hundred panels;
-drawn on a sheet they take as long as ten.
+Every figure is drawn on one, most through the `rtxbench.report.drawing.panel.Panel` that places values on it.
+matplotlib's own axes cost 50 ms each and every tick's name several more, and they bring a style of their own to undo. A
+report of 1,000 records holds a hundred panels; drawn on a sheet they take as long as ten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from rtxbench.report.drawing.style import INK, PAGE_WIDTH_IN
+from rtxbench.report.drawing.placing import Box
+from rtxbench.report.drawing.style import FONT, GRID_PT, INK, LINE_PT, MARK_IN, PAGE_WIDTH_IN, PAPER, TEXT_PT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Sheet", "round_ticks", "short_number", "text_width_in"]
+__all__ = ["Mark", "Shape", "Sheet", "legend_height_in", "short_number", "text_width_in"]
 
-_CHARACTER_IN: Final = 0.073
-"""Mean advance of a character of the labels; generous, so that no label is cut."""
 _PREFIXES: Final = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
+_LEGEND_ROW_IN: Final = 0.2
+_LEGEND_MARK_IN: Final = 0.22
+"""Room of a legend's mark, left of its words."""
+
+Shape = Literal["circle", "diamond", "square", "triangle", "wedge", "tick", "bar", "line"]
+_CORNERS: Final[dict[Shape, tuple[tuple[float, float], ...]]] = {
+    "diamond": ((-1.3, 0), (0, -1.3), (1.3, 0), (0, 1.3)),
+    "square": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
+    "triangle": ((-1.15, 0.85), (0, -1.15), (1.15, 0.85)),
+    "wedge": ((-1.15, -0.85), (0, 1.15), (1.15, -0.85)),
+    "tick": ((-0.25, -1.6), (0.25, -1.6), (0.25, 1.6), (-0.25, 1.6)),
+    "bar": ((-1.6, -0.8), (1.6, -0.8), (1.6, 0.8), (-1.6, 0.8)),
+    "line": ((-2.2, -0.25), (2.2, -0.25), (2.2, 0.25), (-2.2, 0.25)),
+}
+"""Shapes other than the circle, in radii of a mark, y downwards."""
+
+
+class Mark(NamedTuple):
+    """The sign of one value, and its sample in the legend."""
+
+    color: str
+    shape: Shape = "circle"
+    hollow: bool = False
 
 
 class Sheet:
@@ -31,11 +55,6 @@ class Sheet:
         self._layer = 0
         self.figure: Figure = Figure(figsize=(PAGE_WIDTH_IN, height_in))
 
-    def _look(self, **style: Any) -> dict[str, Any]:
-        """Artist properties: what is drawn later lies on top, in inches, with ``style`` over all."""
-        self._layer += 1
-        return {"transform": self.figure.dpi_scale_trans, "zorder": self._layer, "linewidth": 0, **style}
-
     def text(
         self,
         x: float,
@@ -43,82 +62,132 @@ class Sheet:
         text: str,
         *,
         align: Literal["left", "right", "center"] = "left",
-        size: float = 9.5,
         color: str = INK,
-        weight: str = "normal",
+        bold: bool = False,
         room: float | None = None,
     ) -> None:
         """Draw one line of text, vertically centred on ``y``; cut in its middle beyond ``room`` inches."""
-        shown = text if room is None else _fitted(text, room, size)
+        shown = text if room is None else _fitted(text, room)
         place: dict[str, Any] = {
             "transform": self.figure.dpi_scale_trans,
             "zorder": 1e6,
             "ha": align,
             "va": "center_baseline",
         }
-        self.figure.text(x, self.height_in - y, shown, size=size, color=color, weight=weight, **place)
+        weight = "bold" if bold else "normal"
+        self.figure.text(x, self.height_in - y, shown, size=TEXT_PT, color=color, weight=weight, **place)
 
-    def bar(self, x: float, y: float, width: float, height: float, color: str, **style: Any) -> None:
-        """Draw a rectangle from its upper left corner (``x``, ``y``). ``style``: properties of matplotlib's patch."""
-        from matplotlib.patches import Rectangle
-
-        corner = (x, self.height_in - y - height)
-        look = self._look(facecolor=color, edgecolor=color)
-        self.figure.add_artist(Rectangle(corner, width, height, **{**look, **style}))
-
-    def dot(self, x: float, y: float, radius: float, color: str, **style: Any) -> None:
-        """Draw a filled circle."""
+    def mark(self, x: float, y: float, mark: Mark) -> None:
+        """Draw a mark centred on (``x``, ``y``)."""
         from matplotlib.patches import Circle
 
-        self.figure.add_artist(Circle((x, self.height_in - y), radius, **{**self._look(facecolor=color), **style}))
+        if mark.shape == "circle":
+            radius = MARK_IN if not mark.hollow else 0.85 * MARK_IN  # the edge lies half outside
+            self.figure.add_artist(Circle((x, self.height_in - y), radius, **self._look(**_filling(mark))))
+        else:
+            corners = [(x + MARK_IN * right, y + MARK_IN * down) for right, down in _CORNERS[mark.shape]]
+            self.area(corners, **_filling(mark))
+
+    def cell(self, box: Box, mark: Mark) -> None:
+        """Draw a rectangle in the colour of a mark, filled or hollow as it is."""
+        corners = [(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)]
+        self.area(corners, **_filling(mark))
 
     def lines(
-        self, segments: Sequence[tuple[float, float, float, float]], color: str, width: float, **style: Any
+        self,
+        segments: Sequence[tuple[float, float, float, float]],
+        color: str,
+        width: float = GRID_PT,
+        *,
+        dashed: bool = False,
+        alpha: float = 1.0,
     ) -> None:
         """Straight lines, each (x1, y1, x2, y2), ``width`` points wide, as one object."""
         from matplotlib.collections import LineCollection
 
         if segments:
             paths = [[(x1, self.height_in - y1), (x2, self.height_in - y2)] for x1, y1, x2, y2 in segments]
-            look = self._look(color=color, linewidth=width)
-            self.figure.add_artist(LineCollection(paths, **{**look, **style}))
+            look = self._look(color=color, linewidth=width, linestyle=_DASHES[dashed], alpha=alpha)
+            self.figure.add_artist(LineCollection(paths, **look))
 
-    def line(self, points: Sequence[tuple[float, float]], color: str, width: float, **style: Any) -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], color: str, width: float = LINE_PT, *, dashed: bool = False
+    ) -> None:
         """Draw one line through ``points``, ``width`` points wide."""
         from matplotlib.lines import Line2D
 
         xs, ys = zip(*points, strict=True)
-        look = self._look(color=color, linewidth=width)
-        self.figure.add_artist(Line2D(xs, [self.height_in - y for y in ys], **{**look, **style}))
+        look = self._look(color=color, linewidth=width, linestyle=_DASHES[dashed])
+        self.figure.add_artist(Line2D(xs, [self.height_in - y for y in ys], **look))
 
-    def area(self, points: Sequence[tuple[float, float]], color: str, **style: Any) -> None:
-        """Draw a filled polygon with these corners."""
+    def area(self, points: Sequence[tuple[float, float]], facecolor: str, **style: Any) -> None:
+        """Draw a filled polygon with these corners. ``style``: properties of matplotlib's patch."""
         from matplotlib.patches import Polygon
 
         corners = [(x, self.height_in - y) for x, y in points]
-        self.figure.add_artist(Polygon(corners, **{**self._look(facecolor=color), **style}))
+        self.figure.add_artist(Polygon(corners, **self._look(facecolor=facecolor, **style)))
+
+    def legend(self, entries: Sequence[tuple[str, Mark]], top: float = 0.06) -> None:
+        """Draw marks with their words in a row from the left, in as many rows as `legend_height_in` says."""
+        for number, row in enumerate(_legend_rows(entries)):
+            middle = top + (number + 0.5) * _LEGEND_ROW_IN
+            for x, words, mark in row:
+                self.mark(x + 0.08, middle, mark)
+                self.text(x + _LEGEND_MARK_IN, middle, words)
+
+    def _look(self, **style: Any) -> dict[str, Any]:
+        """Artist properties: what is drawn later lies on top, in inches, with ``style`` over all."""
+        self._layer += 1
+        return {"transform": self.figure.dpi_scale_trans, "zorder": self._layer, "linewidth": 0, **style}
 
 
-def _fitted(text: str, room: float, size: float) -> str:
+_DASHES: Final[dict[bool, Any]] = {False: "-", True: (0, (4, 2))}
+
+
+def _filling(mark: Mark) -> dict[str, Any]:
+    """Properties of a mark's patch: a hollow one has an edge of its colour, a filled one a fine edge of paper."""
+    if mark.hollow:
+        return {"facecolor": PAPER, "edgecolor": mark.color, "linewidth": 0.8 * LINE_PT}
+    return {"facecolor": mark.color, "edgecolor": PAPER, "linewidth": 0.5}
+
+
+def legend_height_in(entries: Sequence[tuple[str, Mark]]) -> float:
+    """Room that a legend needs, inches, with what keeps it from the drawing; 0 without entries."""
+    return len(_legend_rows(entries)) * _LEGEND_ROW_IN + 0.1 if entries else 0.0
+
+
+def _legend_rows(entries: Sequence[tuple[str, Mark]]) -> list[list[tuple[float, str, Mark]]]:
+    """Entries with their distance from the left edge, in as many rows as the page's width asks for."""
+    rows: list[list[tuple[float, str, Mark]]] = [[]]
+    x = 0.08
+    for words, mark in entries:
+        needs = _LEGEND_MARK_IN + text_width_in(words)
+        if x + needs > PAGE_WIDTH_IN and rows[-1]:
+            rows.append([])
+            x = 0.08
+        rows[-1].append((x, words, mark))
+        x += needs + 0.1
+    return rows
+
+
+def _fitted(text: str, room: float) -> str:
     """Cut the middle out of ``text`` where it is too long."""
-    count = int(room / (_CHARACTER_IN * size / 9.5))
-    if len(text) <= count:
-        return text
-    tail = max(1, count // 3)
-    return f"{text[: max(1, count - tail - 1)]}…{text[-tail:]}"
+    shown, count = text, len(text)
+    while text_width_in(shown) > room and count > 2:
+        count -= 1
+        tail = max(1, count // 3)
+        shown = f"{text[: count - tail]}…{text[-tail:]}"
+    return shown
 
 
-def text_width_in(text: str, size: float = 9.5) -> float:
-    """Room a line of text needs, inches: generous, so that nothing meets what stands beside it."""
-    return len(text) * _CHARACTER_IN * size / 9.5
+@cache
+def text_width_in(text: str) -> float:
+    """Measure a line of text in the figures' font, inches. It is a wide one: the fonts of pages need less room."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
 
-
-def round_ticks(highest: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers from 0 up to ``highest``, in its unit."""
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(0, highest)
-    return [float(tick) for tick in ticks if tick <= highest]
+    font = FontProperties(family=FONT, size=TEXT_PT)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def short_number(value: float, *, padded: bool = False) -> str:

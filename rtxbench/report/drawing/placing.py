@@ -9,27 +9,27 @@ __all__ = ["Box", "place_labels"]
 
 
 class Box(NamedTuple):
-    """A rectangle, in any unit of length."""
+    """A rectangle, in any unit of length; y grows downwards, as on a sheet."""
 
     left: float
-    bottom: float
-    right: float
     top: float
+    right: float
+    bottom: float
 
     def overlap(self, other: Box) -> float:
         """Area that both cover."""
         width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.top, other.top) - max(self.bottom, other.bottom)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(width, 0.0) * max(height, 0.0)
 
     def beyond(self, area: Box) -> float:
         """Area that lies outside of another."""
-        return (self.right - self.left) * (self.top - self.bottom) - self.overlap(area)
+        return (self.right - self.left) * (self.bottom - self.top) - self.overlap(area)
 
 
 _RINGS: Final = (1.0, 2.2, 3.6, 5.2, 7.0)
 """Distances to try, in point radii and label heights; the nearest comes first."""
-_SIDES: Final = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+_SIDES: Final = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))
 
 
 def place_labels(
@@ -53,7 +53,7 @@ def place_labels(
     """
     taken = [*obstacles, *(Box(x - radius, y - radius, x + radius, y + radius) for x, y in points)]
     placed: dict[int, Box] = {}
-    for number in sorted(range(len(points)), key=lambda n: (-points[n][1], points[n][0])):
+    for number in sorted(range(len(points)), key=lambda n: (points[n][1], points[n][0])):
         choices = _choices(points[number], sizes[number], radius)
         costs = [sum(box.overlap(other) for other in taken) + 10 * box.beyond(area) for box in choices]
         best = next((n for n, cost in enumerate(costs) if cost == 0), min(range(len(costs)), key=costs.__getitem__))
@@ -66,9 +66,9 @@ def _choices(point: tuple[float, float], size: tuple[float, float], radius: floa
     (x, y), (width, height) = point, size
     boxes = []
     for ring in _RINGS:
-        for across, up in _SIDES:
+        for across, down in _SIDES:
             reach = radius + 0.25 * height
             middle_x = x + across * (ring * reach + width / 2)
-            middle_y = y + up * (ring * reach + height / 2)
+            middle_y = y + down * (ring * reach + height / 2)
             boxes.append(Box(middle_x - width / 2, middle_y - height / 2, middle_x + width / 2, middle_y + height / 2))
     return boxes

@@ -102,7 +102,6 @@ def draw(figure: Figure) -> Drawn:
         drawing = figure.build()
         svg, png = io.StringIO(), io.BytesIO()
         drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        drawing.set_layout_engine("none")  # the picture takes the layout that was found for the drawing
         drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     return Drawn(svg.getvalue(), png.getvalue())
 

@@ -1,111 +1,102 @@
-"""Give every figure one palette, one theme and one page width. Draw with the object API, never with pyplot.
+"""Give every figure one palette, one text size, one set of strokes, one page width and one way to a file.
 
 The palette is Okabe and Ito's (2008), which people with any of the common colour-vision deficiencies can tell apart;
 a precision has the same colour in every figure. What is published or predicted is never told by colour alone: it is
-hatched or hollow, and named in the legend. Ink, grid and background are three fixed colours that the HTML page
-replaces by its own, so that a figure reads as well on a dark page as on a light one.
+of another shape, hollow or dashed, and named in the legend. Every colour here has a variable of the HTML page, which
+replaces it, so that a figure reads as well on a dark page as on a light one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rtxbench.errors import UsageError
 from rtxbench.precision import PRECISIONS
-from rtxbench.records import Origin
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "FONT",
     "GRID",
+    "GRID_PT",
     "INK",
+    "INTERVAL_PT",
+    "LINE_PT",
+    "MARK_IN",
     "MUTED",
-    "ORIGIN_BARS",
+    "PAGE_COLORS",
     "PAGE_WIDTH_IN",
     "PAPER",
     "PRECISION_COLORS",
     "SERIES_COLORS",
-    "STATE_COLORS",
-    "legend_above",
-    "new_figure",
+    "TEXT_PT",
     "precision_color",
-    "strip_frame",
+    "save_figure",
     "theme",
 ]
 
 PAGE_WIDTH_IN: Final = 7.6
-"""Width of every figure, inches; fonts are chosen to read at this width on a page 1,000 pixels wide."""
+"""Width of every figure, inches; the text reads at this width on a page 1,000 pixels wide."""
+FONT: Final = "DejaVu Sans"
+"""Comes with matplotlib, so that a figure is the same on every machine; the page sets its own."""
+TEXT_PT: Final = 9
+"""Size of every word, points; a title differs by its weight."""
+LINE_PT: Final = 1.5
+"""Width of a line of data."""
+INTERVAL_PT: Final = 2.4
+"""Width of an interval, drawn in the paler colour of its mark."""
+GRID_PT: Final = 0.8
+"""Width of grid lines, reference lines and lines that lead to a label."""
+MARK_IN: Final = 0.05
+"""Radius of a mark."""
 
 INK: Final = "#1f2430"
-"""Text and axis lines."""
+"""Text."""
 MUTED: Final = "#667085"
-"""Secondary text, reference lines."""
+"""Names of ticks and axes, reference lines."""
 GRID: Final = "#dfe3ea"
 """Grid lines and quiet fills."""
 PAPER: Final = "#fefefe"
-"""The figure's background, and the halo of text drawn over marks."""
+"""The figure's background, the inside of hollow marks, text on a filled cell."""
 
 PRECISION_COLORS: Final[Mapping[str, str]] = {row.name: row.color for row in PRECISIONS.values()}
 SERIES_COLORS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fdf", "#7a7a7a")
 """For series that are not precisions: machines, cards, seeds. Take them in this order."""
 
-
-STATE_COLORS: Final[Mapping[str, str]] = {
-    "supported": "#009e73",
-    "refuted": "#d55e00",
-    "mixed": "#0072b2",
-    "inconclusive": "#b58900",
-    "not-measured": "#7b8494",
-    "not-testable": "#8a6fdf",
+PAGE_COLORS: Final[Mapping[str, str]] = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--line",
+    PAPER: "--paper",
+    "#0072b2": "--c-float32",
+    "#56b4e9": "--c-tf32",
+    "#e69f00": "--c-float16",
+    "#009e73": "--c-bfloat16",
+    "#cc79a7": "--c-pink",
+    "#d55e00": "--c-red",
+    "#8a6fdf": "--c-violet",
+    "#7a7a7a": "--c-grey",
 }
-
-ORIGIN_BARS: Final[Mapping[Origin, Mapping[str, Any]]] = {
-    "measured": {},
-    "published": {"hatch": "////", "alpha": 0.55},
-    "predicted": {"fill": False, "linestyle": (0, (4, 2)), "linewidth": 1.4},
-}
-"""Keyword arguments of ``Axes.bar`` / ``barh`` that tell the three origins apart without colour."""
+"""Colours of the figures → variables of the page, whose contrast is at least 3 : 1 on light and on dark paper."""
 
 _RC: Final[Any] = {  # matplotlib types its keys as a literal that changes with every release
     "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "figure.dpi": 100,
     "savefig.dpi": 132,
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
+    "font.family": [FONT],
+    "font.size": TEXT_PT,
     "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "hatch.linewidth": 0.8,
-    "lines.linewidth": 1.6,
     # Text stays text (selectable, in the page's own font), and a "$" in a name is a dollar sign, not mathematics.
     "svg.fonttype": "none",
     "svg.hashsalt": "rtxbench",  # else the ids of clip paths differ from one run to the next
     "text.parse_math": False,
     "text.usetex": False,
     "text.hinting": "none",
-    "axes.formatter.use_mathtext": False,
 }
 
 
@@ -118,30 +109,22 @@ def theme() -> Iterator[None]:
         yield
 
 
-def new_figure(height_in: float) -> Figure:
-    """Make an empty figure of page width that lays itself out, free of pyplot's global state."""
-    from matplotlib.figure import Figure
+def save_figure(build: Callable[[], Figure], path: Path) -> None:
+    """Draw what ``build`` returns into a file of its own, beside the report; the ending names the format.
 
-    return Figure(figsize=(PAGE_WIDTH_IN, height_in), layout="constrained")
+    Raises:
+        UsageError: the ending names no picture format.
+        MeasurementError: the disk is full or the folder cannot be written.
+    """
+    from rtxbench.results.store import disk_errors
+
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"{path} is no picture file.", next_step="End its name in .png, .svg or .pdf.")
+    with theme(), disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        build().savefig(path, metadata={"CreationDate" if path.suffix == ".pdf" else "Date": None})
 
 
 def precision_color(precision: str) -> str:
     """Return the precision's fixed colour; grey for one without."""
-    return PRECISION_COLORS.get(precision, "#7a7a7a")
-
-
-def strip_frame(axes: Axes, *, grid: str | None = "x") -> None:
-    """Leave only what carries information: no box, no tick marks, a light grid along one axis."""
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0)
-    if grid == "x":
-        axes.grid(visible=True, axis="x")
-    elif grid == "y":
-        axes.grid(visible=True, axis="y")
-
-
-def legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """Put one legend for the whole figure above it, in one row where it fits."""
-    if handles:
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(handles)), handlelength=1.2)
+    return PRECISION_COLORS.get(precision, SERIES_COLORS[-1])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rtxbench.report.drawing.style import INK, MUTED, PAPER, SERIES_COLORS, new_figure, strip_frame
+from rtxbench.report.drawing.canvas import Mark
+from rtxbench.report.drawing.panel import chart, linear_scale, log_scale, name_scale
+from rtxbench.report.drawing.style import INK, MUTED, SERIES_COLORS
 from rtxbench.stats import launch_estimate
 from rtxbench.units import format_count
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DotRow", "LatencySeries", "batch_curve", "dots", "latency"]
 
-_ROW_IN = 0.36
+_ROW_IN: Final = 0.36
 
 
 class DotRow(NamedTuple):
@@ -36,82 +39,57 @@ class LatencySeries(NamedTuple):
 
 def dots(rows: Sequence[DotRow], axis: str, scale: float = 1.0) -> Figure:
     """Draw every seed as a dot, the mean with its 95 % interval beneath. Rows top to bottom."""
-    figure = new_figure(0.9 + _ROW_IN * max(2, len(rows)))
-    axes = figure.subplots()
-    for position, row in enumerate(rows):
-        mean = launch_estimate([scale * value for value in row.values])
+    means = [launch_estimate([scale * value for value in row.values]) for row in rows]
+    ends = [end for mean in means for end in (mean.low, mean.high) if end is not None]
+    shown = [*ends, *(scale * value for row in rows for value in row.values)]
+    beside = 0.04 * (max(shown) - min(shown)) or 1.0
+    panel = chart(
+        _ROW_IN * max(2, len(rows)),
+        linear_scale(min(shown) - beside, max(shown) + beside, count=7),
+        name_scale([row.label for row in rows], downwards=True),
+        "x",
+        axis=axis,
+    )
+    for place, (row, mean) in enumerate(zip(rows, means, strict=True)):
+        panel.marks([(scale * value, place - 0.14) for value in row.values], Mark(row.color))
         if mean.low is not None and mean.high is not None:
-            axes.plot([mean.low, mean.high], [position + 0.22] * 2, color=row.color, linewidth=3, solid_capstyle="butt")
-        axes.plot([mean.value], [position + 0.22], marker="|", color=INK, markersize=9, markeredgewidth=1.6)
-        axes.scatter(
-            [scale * value for value in row.values],
-            [position - 0.12] * len(row.values),
-            s=22,
-            color=row.color,
-            alpha=0.85,
-        )
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
-    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    axes.set_xlabel(axis)
-    strip_frame(axes)
-    return figure
+            panel.intervals([(mean.low, place + 0.22, mean.high, place + 0.22)], row.color)
+        panel.marks([(mean.value, place + 0.22)], Mark(INK, "tick"))
+    return panel.sheet.figure
 
 
 def latency(series: Sequence[LatencySeries]) -> Figure:
     """Medians filled, 99th percentiles hollow, milliseconds on a logarithmic axis."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    figure = new_figure(1.0 + _ROW_IN * max(2, len(series)))
-    axes = figure.subplots()
-    for position, row in enumerate(series):
-        for values, filled in ((row.p50_s, True), (row.p99_s, False)):
-            axes.scatter(
-                [1e3 * value for value in values],
-                [position] * len(values),
-                s=30,
-                facecolors=row.color if filled else PAPER,
-                edgecolors=row.color,
-                linewidths=1.3,
-            )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 6, 8)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks(range(len(series)), [row.label for row in series])
-    axes.set_ylim(len(series) - 0.5, -0.5)
-    axes.set_xlabel("latency of one request, ms (logarithmic)")
-    strip_frame(axes)
-    axes.tick_params(axis="x", pad=4, labelsize=9.5)
-    return figure
+    shown_ms = [1e3 * value for row in series for value in (*row.p50_s, *row.p99_s)]
+    panel = chart(
+        _ROW_IN * max(2, len(series)),
+        log_scale(min(shown_ms) / 1.1, max(shown_ms) * 1.1),
+        name_scale([row.label for row in series], downwards=True),
+        "x",
+        axis="latency of one request, ms (logarithmic)",
+        legend=(("median", Mark(MUTED)), ("99th percentile", Mark(MUTED, hollow=True))),
+    )
+    for place, row in enumerate(series):
+        panel.marks([(1e3 * value, place) for value in row.p99_s], Mark(row.color, hollow=True))
+        panel.marks([(1e3 * value, place) for value in row.p50_s], Mark(row.color))
+    return panel.sheet.figure
 
 
 def batch_curve(points: Sequence[tuple[int, float]], largest: float) -> Figure:
-    """Throughput by batch size, both axes logarithmic, the largest batch that fits marked."""
-    figure = new_figure(2.9)
-    axes = figure.subplots()
-    axes.plot(
-        [size for size, _ in points],
-        [rate for _, rate in points],
-        marker="o",
-        linestyle="none",
-        markersize=4.5,
-        color=SERIES_COLORS[0],
+    """Throughput by batch size, logarithmic from left to right, the largest batch that fits marked."""
+    sizes = [*(size for size, _ in points), largest]
+    powers = range(math.ceil(math.log2(min(sizes))), math.floor(math.log2(max(sizes))) + 1)
+    panel = chart(
+        2.2,
+        log_scale(min(sizes) / 1.3, max(sizes) * 1.3, ticks=[2.0**power for power in powers]),
+        linear_scale(0, 1.12 * max(rate for _, rate in points)),
+        "y",
+        title="examples per second",
+        axis="batch size (logarithmic)",
     )
-    axes.axvline(largest, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate(
-        f"largest that fits: {format_count(largest)}",
-        (largest, 0.04),
-        xycoords=("data", "axes fraction"),
-        xytext=(-6, 0),
-        textcoords="offset points",
-        ha="right",
-        color=MUTED,
-        fontsize=9.5,
+    panel.reference(x=largest)
+    panel.text(
+        largest, 0, f"largest that fits: {format_count(largest)}", right=-0.08, down=-0.12, align="right", color=MUTED
     )
-    axes.set_xscale("log", base=2)
-    axes.set_ylim(0, 1.12 * max(rate for _, rate in points))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("batch size (logarithmic)")
-    axes.set_ylabel("examples per second")
-    strip_frame(axes, grid="y")
-    return figure
+    panel.marks(points, Mark(SERIES_COLORS[0]))
+    return panel.sheet.figure

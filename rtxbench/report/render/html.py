@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.report.drawing.style import GRID, INK, MUTED, PAPER
+from rtxbench.report.drawing.style import PAGE_COLORS
 from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
 from rtxbench.report.parts import Cell, Context, View
 from rtxbench.report.render.axis import interval_axis, scale_text, strips
@@ -168,21 +168,6 @@ _METADATA: Final = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _COMMENT: Final = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _SIZE: Final = re.compile(r'(<svg[^>]*?)\s+width="[^"]*"([^>]*?)>', re.DOTALL)
 _HEIGHT: Final = re.compile(r'(<svg[^>]*?)\s+height="[^"]*"', re.DOTALL)
-_PAGE_COLORS: Final = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--line",
-    PAPER: "--paper",
-    "#0072b2": "--c-float32",
-    "#56b4e9": "--c-tf32",
-    "#e69f00": "--c-float16",
-    "#009e73": "--c-bfloat16",
-    "#cc79a7": "--c-pink",
-    "#d55e00": "--c-red",
-    "#8a6fdf": "--c-violet",
-    "#7a7a7a": "--c-grey",
-}
-"""Colours of the figures → variables of the page, whose contrast is at least 3 : 1 on light and on dark paper."""
 
 
 def inline_svg(svg: str, name: str) -> str:
@@ -203,6 +188,6 @@ def inline_svg(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-")
-    for color, variable in _PAGE_COLORS.items():
+    for color, variable in PAGE_COLORS.items():
         svg = svg.replace(color, f"var({variable})")
     return svg.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-alt" ', 1)

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
-from rtxbench.report.drawing.style import INK, SERIES_COLORS, legend_above, new_figure, strip_frame, theme
+from rtxbench.report.drawing.gate import rates_figure
 from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Table
 from rtxbench.units import format_count, format_percent
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Drawing
-
-__all__ = ["gate_section", "rates_figure", "save_rates"]
-
-
-class _Plotted(NamedTuple):
-    label: str
-    field: str
-    """Of `SelftestRow`."""
-    colour: str
-    marker: str
-    offset: float
-    """On the axis, so that the three do not cover each other."""
-    text_side: Literal["left", "center", "right"]
-    """Alignment of the figure written beside the mark."""
-
-
-_ARMS: Final = (
-    _Plotted("gates run", "regression", SERIES_COLORS[0], "o", -0.2, "right"),
-    _Plotted("gates replayed on their launches", "replayed_regression", SERIES_COLORS[4], "D", 0.0, "center"),
-    _Plotted("stored baseline, min:5%", "stored_baseline", SERIES_COLORS[5], "s", 0.2, "left"),
-)
+__all__ = ["gate_section"]
 
 
 def gate_section(context: Context) -> Section | None:
@@ -63,59 +38,6 @@ def gate_section(context: Context) -> Section | None:
         title="The throughput gate on itself",
         blocks=(Paragraph(text), *blocks, Code("rtxbench selftest gate")),
     )
-
-
-def rates_figure(rows: Sequence[SelftestRow]) -> Drawing:
-    """Share of gates that say "regression", by planted slow-down, with 95 % intervals."""
-    figure = new_figure(3.2)
-    axes = figure.add_subplot()
-    for arm in _ARMS:
-        points = [(index + arm.offset, getattr(row, arm.field)) for index, row in enumerate(rows)]
-        _draw(axes, [(place, share) for place, share in points if share is not None], arm)
-    axes.set_xticks(range(len(rows)), [row.planted.text for row in rows])
-    axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylim(-5, 109)
-    axes.set_xlabel("planted slow-down of the candidate")
-    axes.set_ylabel("called a regression, %")
-    strip_frame(axes, grid="y")
-    legend_above(figure, *axes.get_legend_handles_labels())
-    return figure
-
-
-def save_rates(rows: Sequence[SelftestRow], path: Path) -> None:
-    """Draw `rates_figure` into a PNG or SVG file.
-
-    Raises:
-        MeasurementError: the disk is full or the folder cannot be written.
-    """
-    from rtxbench.results.store import disk_errors
-
-    with theme(), disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rates_figure(rows).savefig(path)
-
-
-def _draw(axes: Axes, points: Sequence[tuple[float, Estimate]], arm: _Plotted) -> None:
-    if not points:
-        return
-    places = [place for place, _share in points]
-    values = [100 * share.value for _place, share in points]
-    lows = [100 * (share.value - (share.value if share.low is None else share.low)) for _place, share in points]
-    highs = [100 * ((share.value if share.high is None else share.high) - share.value) for _place, share in points]
-    axes.errorbar(
-        places, values, yerr=[lows, highs], fmt=arm.marker, color=arm.colour, label=arm.label, capsize=3, zorder=3
-    )
-    aside = {"left": 7, "center": 0, "right": -7}[arm.text_side]
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(
-            f"{value:.3g} %",
-            (place, value),
-            xytext=(aside, 6),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=INK,
-            ha=arm.text_side,
-        )
 
 
 def _figure(machine: str, title: str, rows: Sequence[SelftestRow]) -> Figure:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rtxbench.errors import UsageError
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.trace import load_trace
-from rtxbench.report.drawing.style import theme
-from rtxbench.report.sections.appendix.timeline import Lane, draw_timeline, tracks_of
+from rtxbench.report.drawing.style import save_figure
+from rtxbench.report.drawing.timeline import Lane, draw_timeline
+from rtxbench.report.sections.appendix.timeline import tracks_of
 
 if TYPE_CHECKING:
     from rtxbench.tracing.command import CommandReport
@@ -23,12 +24,9 @@ def save_recording(report: CommandReport, path: Path) -> None:
     Raises:
         UsageError: the file's ending names no picture format, or nothing was sampled.
     """
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"{path} is no picture file.", next_step="End its name in .png, .svg or .pdf.")
     tracks = tracks_of(load_trace(Path(report.trace_path)), describe())
     if not tracks:
         raise UsageError("the command ended before two samples were taken.", next_step="Lower --interval-s.")
     start, end = report.window_ns
     lane = Lane(Path(report.command[0]).name, "float32", ((start, start), (end, end)))
-    with theme():
-        draw_timeline(tracks, [lane]).savefig(path)
+    save_figure(lambda: draw_timeline(tracks, [lane]), path)

@@ -35,7 +35,6 @@ _UNITS: Final[Mapping[str, str]] = {
 }
 _WORTH: Final[Mapping[str, str]] = {"value": "per price", "energy": "per energy"}
 _NAMED: Final = 6
-_LABEL_CHARACTERS: Final = 24
 _CURVES: Final = 6
 _HOURS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 _MEMORIES_GB: Final = (6, 8, 10, 12, 16, 24, 32, 48, 96)
@@ -177,8 +176,7 @@ def _dots(wanted: Sequence[tuple[Advice, str, str]]) -> tuple[tuple[tuple[str, s
 
 def _label(option: Option) -> str:
     name = option.name.removesuffix(" (yours)").removeprefix("NVIDIA ").removeprefix("GeForce ")
-    name = name.replace("(R)", "").replace("(TM)", "") if option.owned else name
-    return name if len(name) <= _LABEL_CHARACTERS else name[: _LABEL_CHARACTERS - 1].rstrip() + "…"
+    return name.replace("(R)", "").replace("(TM)", "") if option.owned else name
 
 
 def _group(option: Option) -> str:

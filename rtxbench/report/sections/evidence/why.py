@@ -13,9 +13,9 @@ from rtxbench.hardware.energy import SENSOR_ERROR_RATIO
 from rtxbench.hardware.trace import HOST
 from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Environment, Observation
+from rtxbench.report.drawing.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.labels import anchor, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Figure, Paragraph, Section, Table
-from rtxbench.report.sections.evidence.roofline import RooflinePoint, draw_roofline
 from rtxbench.report.titles import machine_title
 from rtxbench.results.latest import latest_by_machine, latest_of
 from rtxbench.results.store import LoadedRun
