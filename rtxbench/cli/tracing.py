@@ -18,6 +18,9 @@ def trace(
     interval_s: Annotated[float, typer.Option(help="Sampling interval, seconds.")] = 0.1,
     figure: Annotated[Path | None, typer.Option(help="Also draw the timeline (.png, .svg or .pdf).")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write every sample as CSV.")] = None,
+    profile: Annotated[
+        bool, typer.Option(help="Also profile some training steps of PyTorch or TensorFlow: input, operators, Python.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, the last line printed.")] = False,
 ) -> None:
     """Record GPU and host while any command runs, and say what held it back. Its exit code is passed through.
@@ -32,6 +35,7 @@ def trace(
     from rtxbench.diagnosis.facts import recording_diagnosis
     from rtxbench.hardware.trace import load_trace
     from rtxbench.tracing.command import record_command, report_text
+    from rtxbench.tracing.profile import profile_diagnosis
     from rtxbench.tracing.table import write_csv
 
     if _is_comparison(command):
@@ -40,8 +44,8 @@ def trace(
     _check_files(csv, figure)
     # The second alone would meet the trace of a command that was killed within it.
     path = out or Path(f"rtxbench-{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(3)}.trace.jsonl")
-    report = record_command(command, path, interval_s)
-    diagnosis = recording_diagnosis(report.hardware)
+    report = record_command(command, path, interval_s, profile=profile)
+    diagnosis = profile_diagnosis(report.profile) or recording_diagnosis(report.hardware)
     if diagnosis is not None:
         report = msgspec.structs.replace(report, cause=diagnosis.text, next_step=diagnosis.next_step)
     if csv is not None:

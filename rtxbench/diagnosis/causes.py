@@ -64,6 +64,11 @@ CAUSES: Final[Mapping[str, Cause]] = {
         "the matrix unit is used and pays",
         "Nothing to mend: keep this precision where the accuracy allows it.",
     ),
+    "python-bound": Cause(
+        "Python between the operators",
+        "Give each operator more work (a larger batch), compile the step (torch.compile, tf.function), and keep "
+        "logging and .item() out of it.",
+    ),
     "single-threaded": Cause(
         "one core does all the work",
         "Use more processes or threads, and check OMP_NUM_THREADS and the data loader's workers.",

@@ -1,4 +1,4 @@
-"""Read kernel names and durations from a profiler's ``xplane.pb`` (TensorFlow and JAX write the same format).
+"""Read events, kernels above all, from a profiler's ``xplane.pb`` (TensorFlow and JAX write the same format).
 
 A reader of the few protobuf fields needed, because the generated module lives in a private corner of TensorFlow's
 package and is absent where only JAX is installed. Field numbers: tsl/profiler/protobuf/xplane.proto.
@@ -6,11 +6,14 @@ package and is absent where only JAX is installed. Field numbers: tsl/profiler/p
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from rtxbench.errors import RecordError
 
-__all__ = ["device_kernels"]
+__all__ = ["GPU_PLANE", "HOST_PLANE", "ProfiledEvent", "ProfiledLine", "device_kernels", "profiled_lines"]
+
+GPU_PLANE: Final = "/device:GPU"
+HOST_PLANE: Final = "/host:CPU"
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _Field: TypeAlias = tuple[int, int | bytes]
@@ -19,9 +22,29 @@ _PICOSECOND: Final = 1e-12
 # Field numbers of XSpace, XPlane, XLine, XEvent and XEventMetadata.
 _SPACE_PLANES: Final = 1
 _PLANE_NAME, _PLANE_LINES, _PLANE_EVENT_METADATA = 2, 3, 4
-_LINE_NAME, _LINE_EVENTS = 2, 4
-_EVENT_METADATA_ID, _EVENT_DURATION_PS = 1, 3
+_LINE_NAME, _LINE_START_NS, _LINE_EVENTS = 2, 3, 4
+_EVENT_METADATA_ID, _EVENT_OFFSET_PS, _EVENT_DURATION_PS = 1, 2, 3
 _MAP_VALUE, _METADATA_ID, _METADATA_NAME = 2, 1, 2
+
+
+class ProfiledEvent(NamedTuple):
+    """Something that ran; its start is counted from where the trace's clock does."""
+
+    name: str
+    start_s: float
+    duration_s: float
+
+
+class ProfiledLine(NamedTuple):
+    """One row of a timeline: a thread of the host, a stream of a device."""
+
+    title: str
+    events: tuple[ProfiledEvent, ...]
+
+    @property
+    def is_stream(self) -> bool:
+        """Return whether its events are a device's work; other rows of a device repeat the same time."""
+        return self.title.startswith("Stream")
 
 
 def device_kernels(path: Path) -> list[tuple[str, float]]:
@@ -30,22 +53,33 @@ def device_kernels(path: Path) -> list[tuple[str, float]]:
     Raises:
         RecordError: the file is no xplane protobuf.
     """
+    streams = (line for line in profiled_lines(path, GPU_PLANE) if line.is_stream)
+    return [(event.name, event.duration_s) for line in streams for event in line.events]
+
+
+def profiled_lines(path: Path, planes: str) -> list[ProfiledLine]:
+    """Read the rows of the planes whose names begin with ``planes``.
+
+    Raises:
+        RecordError: the file is no xplane protobuf.
+    """
     try:
         space = path.read_bytes()
-        return [kernel for number, plane in _fields(space) if number == _SPACE_PLANES for kernel in _plane(plane)]
+        found = (value for number, value in _fields(space) if number == _SPACE_PLANES)
+        return [line for plane in found for line in _plane(plane, planes)]
     except (IndexError, UnicodeDecodeError, TypeError) as error:
         raise RecordError(f"{path} is no profiler trace: {error}.", next_step="Profile the step again.") from error
 
 
-def _plane(data: int | bytes) -> Iterator[tuple[str, float]]:
+def _plane(data: int | bytes, wanted: str) -> Iterator[ProfiledLine]:
     fields = list(_fields(_as_bytes(data)))
     name = next((_as_bytes(value).decode() for number, value in fields if number == _PLANE_NAME), "")
-    if not name.startswith("/device:GPU"):
+    if not name.startswith(wanted):
         return
     names = dict(_metadata(_as_bytes(value)) for number, value in fields if number == _PLANE_EVENT_METADATA)
     for number, line in fields:
         if number == _PLANE_LINES:
-            yield from _line(_as_bytes(line), names)
+            yield _line(_as_bytes(line), names)
 
 
 def _metadata(entry: bytes) -> tuple[int, str]:
@@ -60,16 +94,18 @@ def _metadata(entry: bytes) -> tuple[int, str]:
     return identity, name
 
 
-def _line(data: bytes, names: dict[int, str]) -> Iterator[tuple[str, float]]:
-    """Events of one stream. Other lines of the plane (steps, XLA modules and operations) repeat the same time."""
+def _line(data: bytes, names: dict[int, str]) -> ProfiledLine:
     fields = list(_fields(data))
     title = next((_as_bytes(value).decode() for number, value in fields if number == _LINE_NAME), "")
-    if not title.startswith("Stream"):
-        return
+    began_ns = next((value for number, value in fields if number == _LINE_START_NS and isinstance(value, int)), 0)
+    events = []
     for number, event in fields:
         if number == _LINE_EVENTS:
             values = {n: v for n, v in _fields(_as_bytes(event)) if isinstance(v, int)}
-            yield names.get(values.get(_EVENT_METADATA_ID, 0), ""), values.get(_EVENT_DURATION_PS, 0) * _PICOSECOND
+            start_s = began_ns * 1e-9 + values.get(_EVENT_OFFSET_PS, 0) * _PICOSECOND
+            duration_s = values.get(_EVENT_DURATION_PS, 0) * _PICOSECOND
+            events.append(ProfiledEvent(names.get(values.get(_EVENT_METADATA_ID, 0), ""), start_s, duration_s))
+    return ProfiledLine(title, tuple(events))
 
 
 def _fields(data: bytes) -> Iterator[_Field]:

@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from rtxbench.processes import end_with_parent
 from rtxbench.records import Flag, HardwareSummary, Summary
 from rtxbench.tracing.marks import hearing_marks
 from rtxbench.tracing.phases import Phase, phase_lines, phases_of
+from rtxbench.tracing.profile import ProgramProfile, profile_lines, profile_of, profile_path, profiled, save_profile
 from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, row_lines
 from rtxbench.units import format_duration, format_percent, format_power, format_quantity
 
@@ -57,6 +58,8 @@ class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str | None = None
     phases: tuple[Phase, ...] = ()
     """Of the program: by its own marks where it made any, else by the pauses it made."""
+    profile: ProgramProfile | None = None
+    """Of its training steps, where it was asked for."""
 
 
 class _Finished(NamedTuple):
@@ -64,20 +67,39 @@ class _Finished(NamedTuple):
     window_ns: tuple[int, int]
 
 
-def record_command(command: Sequence[str], trace_path: Path, interval_s: float = 0.1) -> CommandReport:
+def record_command(
+    command: Sequence[str], trace_path: Path, interval_s: float = 0.1, *, profile: bool = False
+) -> CommandReport:
     """Run ``command`` to its end with a recorder beside it.
+
+    Args:
+        command: program and arguments.
+        trace_path: a new file.
+        interval_s: sampling interval.
+        profile: whether to hand some of its training steps to its framework's profiler, and put what that shows
+            beside the trace.
 
     Raises:
         UsageError: the command cannot be started, or the trace exists already.
         MeasurementError: the recorder does not start.
     """
-    if trace_path.exists():
-        raise UsageError(f"{trace_path} exists already.", next_step="Choose another file with --out.")
+    for path in (trace_path, profile_path(trace_path)) if profile else (trace_path,):
+        if path.exists():
+            raise UsageError(f"{path} exists already.", next_step="Choose another file with --out.")
+    with profiled(asked=profile) as (environment, said):
+        finished = _recorded(command, trace_path, interval_s, environment)
+        shown = None if said is None else profile_of(said)
+    if shown is not None:
+        save_profile(shown, trace_path)
+    return msgspec.structs.replace(_report(command, finished, load_trace(trace_path)), profile=shown)
+
+
+def _recorded(command: Sequence[str], trace_path: Path, interval_s: float, more: Mapping[str, str]) -> _Finished:
     with Recorder(trace_path, interval_s, watch_pids=()) as recorder:
         time.sleep(_SETTLE_S)
         recorder.mark("command started")
         try:
-            finished = _run(command, recorder)
+            finished = _run(command, recorder, more)
         except OSError as error:
             recorder.stop()
             trace_path.unlink(missing_ok=True)
@@ -85,16 +107,16 @@ def record_command(command: Sequence[str], trace_path: Path, interval_s: float =
                 f"cannot start {command[0]!r}: {error.strerror}.", next_step="Check the command after the two dashes."
             ) from error
         recorder.mark("command ended")
-    return _report(command, finished, load_trace(trace_path))
+    return finished
 
 
-def _run(command: Sequence[str], recorder: Recorder) -> _Finished:
+def _run(command: Sequence[str], recorder: Recorder, more: Mapping[str, str]) -> _Finished:
     with hearing_marks(recorder.mark) as environment:
         start_ns = time.monotonic_ns()
         # The threads that run here wait for a line each, so none holds a lock that the fork would copy.
         process = subprocess.Popen(
             command,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **more},
             preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
         )
         recorder.watch(process.pid)
@@ -164,6 +186,7 @@ def report_text(report: CommandReport) -> str:
     if "gpu" in report.hardware.missing:
         lines += ["", f"no GPU recorded: {report.hardware.missing['gpu']}"]
     lines += phase_lines(report.phases)
+    lines += profile_lines(report.profile)
     lines += ["", *(_flag_lines(report.flags) or ["nothing weakens these figures"])]
     cost = (
         ""

@@ -6,9 +6,11 @@ from typing import Final
 
 import msgspec
 
+from rtxbench.diagnosis.facts import recording_diagnosis
 from rtxbench.errors import RecordError
 from rtxbench.hardware.trace import HOST, Trace, load_trace, summarize
 from rtxbench.records import HardwareSummary
+from rtxbench.tracing.profile import ProgramProfile, load_profile, profile_diagnosis
 from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, Row, text_of
 from rtxbench.units import format_duration, format_percent
 
@@ -18,6 +20,14 @@ _TOLD: Final = 0.1
 """Means that lie closer, relative to the larger, are not told of: two runs of one program differ by as much."""
 _LEAST: Final = {"%": 0.02, "cores": 0.1, "W": 2.0, "°C": 2.0, "B": 16e6, "Hz": 50e6}
 """Unit → difference of means that is worth a line at all."""
+_PROGRAM: Final = "program"
+"""Stands for a device where a figure is the profile's."""
+_SHARES: Final = (
+    Row("waiting for input", "input_wait_ratio", "%"),
+    Row("time in operators", "operator_ratio", "%"),
+    Row("time in Python", "rest_ratio", "%"),
+    Row("time with work on the GPU", "device_ratio", "%"),
+)
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,18 +72,17 @@ def compare_traces(before: Path, after: Path) -> Comparison:
     Raises:
         RecordError: one of them is no trace, or holds nothing.
     """
-    from rtxbench.diagnosis.facts import recording_diagnosis
-
     traces = load_trace(before), load_trace(after)
     windows = [command_window(trace) for trace in traces]
     hardware = [summarize(trace, [window]) for trace, window in zip(traces, windows, strict=True)]
-    causes = [recording_diagnosis(summary) for summary in hardware]
+    profiles = load_profile(before), load_profile(after)
+    causes = [profile_diagnosis(p) or recording_diagnosis(h) for p, h in zip(profiles, hardware, strict=True)]
     first, second = ((end - begin) / 1e9 for begin, end in windows)
     return Comparison(
         before=str(before),
         after=str(after),
         duration_s=(first, second),
-        differences=tuple(_differences(hardware[0], hardware[1])),
+        differences=(*_differences(hardware[0], hardware[1]), *_of_profiles(*profiles)),
         cause=(causes[0].text if causes[0] else None, causes[1].text if causes[1] else None),
     )
 
@@ -86,8 +95,23 @@ def _differences(before: HardwareSummary, after: HardwareSummary) -> Iterator[Di
             if pair[0] is None or pair[1] is None:
                 continue
             a, b = pair[0].mean, pair[1].mean
-            if abs(b - a) > max(_TOLD * max(abs(a), abs(b)), _LEAST.get(row.unit, 0.0)):
-                yield Difference(device=device, metric=row.metric, title=row.title, unit=row.unit, before=a, after=b)
+            if _differ(a, b, row.unit):
+                yield _difference(device, row, a, b)
+
+
+def _of_profiles(before: ProgramProfile | None, after: ProgramProfile | None) -> Iterator[Difference]:
+    for row in _SHARES:
+        a, b = getattr(before, row.metric, None), getattr(after, row.metric, None)
+        if a is not None and b is not None and _differ(a, b, row.unit):
+            yield _difference(_PROGRAM, row, a, b)
+
+
+def _differ(before: float, after: float, unit: str) -> bool:
+    return abs(after - before) > max(_TOLD * max(abs(before), abs(after)), _LEAST.get(unit, 0.0))
+
+
+def _difference(device: str, row: Row, before: float, after: float) -> Difference:
+    return Difference(device=device, metric=row.metric, title=row.title, unit=row.unit, before=before, after=after)
 
 
 def comparison_text(found: Comparison) -> str:
@@ -103,11 +127,13 @@ def comparison_text(found: Comparison) -> str:
         + (f": {format_percent(abs(change), 0)} {word}." if abs(change) >= 0.005 else ": no difference."),
     ]
     for difference in found.differences:
-        where = "" if difference.device == HOST else f" of GPU {difference.device}"
+        of_profile = difference.device == _PROGRAM
+        where = "" if of_profile or difference.device == HOST else f" of GPU {difference.device}"
         more = "rose" if difference.after > difference.before else "fell"
         values = f"from {text_of(difference.before, difference.unit)} to {text_of(difference.after, difference.unit)}"
-        lines.append(f"{difference.title[:1].upper()}{difference.title[1:]}{where} {more} {values} on average.")
-    if not found.differences:
+        how = "of the profiled steps" if of_profile else "on average"
+        lines.append(f"{difference.title[:1].upper()}{difference.title[1:]}{where} {more} {values} {how}.")
+    if all(difference.device == _PROGRAM for difference in found.differences):
         lines.append("No sensor's mean differs by more than a tenth.")
     lines += _cause_lines(found.cause)
     lines.append("One run each: runs of one program differ, too. Repeat both to see by how much.")
