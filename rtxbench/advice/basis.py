@@ -4,16 +4,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rtxbench.advice.memory.need import Setup
+from rtxbench.advice.memory_basis import memory_model_of
 from rtxbench.advice.own_machines import OwnMeasurement
 from rtxbench.advice.own_program import REFERENCE, OwnProgram, relative_anchor
-from rtxbench.advice.prediction.forecast import Forecaster
+from rtxbench.advice.prediction.decoders import DECODER_FORMS, decoder_program
+from rtxbench.advice.prediction.forecast import DECODER_STACK, Forecaster
 from rtxbench.advice.prediction.points import Experiment, Points, points_of
-from rtxbench.advice.question import Question
+from rtxbench.advice.question import Question, split_memory_model
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import WORKLOAD_MODELS, Published, PublishedModel
 from rtxbench.errors import UsageError
 
-__all__ = ["Basis", "choose_basis", "is_scalable", "no_basis_note", "own_program_basis", "published_figure"]
+__all__ = [
+    "Basis",
+    "choose_basis",
+    "decoder_basis",
+    "is_scalable",
+    "no_basis_note",
+    "own_program_basis",
+    "published_figure",
+]
 
 
 class Basis(NamedTuple):
@@ -79,6 +90,31 @@ def own_program_basis(own: OwnProgram, measured: Basis | None, question: Questio
         f"{own.batch_size}: run `rtxbench run --model` on any card for absolute ones"
     )
     return Basis(case, (), anchors, note)
+
+
+def decoder_basis(question: Question, forecaster: Forecaster) -> tuple[Basis, Forecaster] | None:
+    """Stand on the kernels of the language model that must fit, with the forecaster that knows them.
+
+    Returns:
+        ``None`` where a workload is named too, whose speed is then wanted, or the model is no decoder.
+    """
+    if question.memory_model is None or question.workload:
+        return None
+    name, method = split_memory_model(question.memory_model)
+    model = memory_model_of(name)
+    if model is None or model.form not in DECODER_FORMS:
+        return None
+    setup = Setup(tokens=question.tokens or model.tokens, method=method, **question.setup)  # type: ignore[arg-type]
+    program = decoder_program(model, setup)
+    case = Experiment(DECODER_STACK, f"{model.name} {method}", question.precision)
+    widths = {(case.model, width): program for width in ("half", "full")}
+    level = forecaster.level
+    note = (
+        f"the kernels of {model.name} with {method}, {setup.tokens} tokens a sequence; its level is that of "
+        f"{level.figures} published fine-tuning speeds ({', '.join(level.publishers)}), and holds within "
+        f"×÷{math.exp(level.log_half_width):.1f}"
+    )
+    return Basis(case, (), None, note, setup.tokens), forecaster.with_programs(widths)
 
 
 def _is_basis(machine: OwnMeasurement, question: Question) -> bool:

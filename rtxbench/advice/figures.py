@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rtxbench.advice.basis import Basis, published_figure
 from rtxbench.advice.own_machines import OwnMeasurement
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK
-from rtxbench.advice.prediction.forecast import Forecast, Forecaster, NoForecast
+from rtxbench.advice.prediction.forecast import DECODER_STACK, Forecast, Forecaster, NoForecast
 from rtxbench.advice.question import Origin, Question
 from rtxbench.catalog.cards import Card
 from rtxbench.units import format_number
@@ -44,7 +44,26 @@ def figure_of(card: Card, basis: Basis, question: Question, forecaster: Forecast
     if basis.case.stack == RELATIVE_STACK and card.name == REFERENCE:
         batch, words = question.batch_size, ("the card that the others are multiples of",)
         return Speed("predicted", RELATIVE_STACK, 1.0, 1.0, 1.0, batch, "law", why=words)
+    if basis.case.stack == DECODER_STACK:
+        return _composed(card, basis, question.batch_size or 1, forecaster)
     return _predicted(card, basis, question, forecaster)
+
+
+def _composed(card: Card, basis: Basis, batch: int, forecaster: Forecaster) -> Speed:
+    """Predict the fine-tuning of a language model from its kernels."""
+    forecast = forecaster.tokens_per_s(card, basis.case, batch, basis.tokens or 1)
+    if isinstance(forecast, NoForecast):
+        return Speed(cannot_say=forecast.reason)
+    return Speed(
+        origin="predicted",
+        stack=DECODER_STACK,
+        throughput_per_s=forecast.throughput_per_s,
+        low_per_s=forecast.low_per_s,
+        high_per_s=forecast.high_per_s,
+        batch_size=batch,
+        predicted_by="law",
+        why=(f"predicted from the model's kernels at batch {batch}",),
+    )
 
 
 def asked_batch(question: Question) -> int | None:

@@ -20,7 +20,7 @@ from rtxbench.precision import precision_named
 from rtxbench.records import CaseRecord
 from rtxbench.results.store import LoadedRun
 
-__all__ = ["CompiledPeak", "MemoryBasis", "compiled_peaks", "memory_basis", "memory_on"]
+__all__ = ["CompiledPeak", "MemoryBasis", "compiled_peaks", "memory_basis", "memory_model_of", "memory_on"]
 
 _LINE_OVERHEAD_RATIO = 1.10
 """A line through an engine's own peaks is off by up to 10 % at a third batch size (docs/prediction.md)."""
@@ -110,7 +110,7 @@ def _parts(need: Need) -> tuple[MemoryPart, ...]:
 
 def _analytic(name: str, method: str, question: Question, asked_batch: int | None) -> MemoryBasis:
     network = NETWORKS.get(name)
-    model = None if network is not None else _model(name)
+    model = memory_model_of(name)
 
     @cache  # every card of one size asks for the same batches
     def need(batch: int) -> Need:
@@ -141,7 +141,14 @@ def _analytic(name: str, method: str, question: Question, asked_batch: int | Non
     )
 
 
-def _model(name: str) -> Model:
+def memory_model_of(name: str) -> Model | None:
+    """Look up a transformer by name or by its ``config.json``; ``None`` for a network that is none.
+
+    Raises:
+        UsageError: there is no such model, or the file describes none.
+    """
+    if name in NETWORKS:
+        return None
     return model_of_config(Path(name)) if name.endswith(".json") else model_named(name)
 
 

@@ -8,17 +8,26 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.advice.aliases import OPTIMIZER_ALIASES, PRECISION_ALIASES, canonical
-from rtxbench.advice.basis import Basis, choose_basis, is_scalable, no_basis_note, own_program_basis, published_figure
+from rtxbench.advice.basis import (
+    Basis,
+    choose_basis,
+    decoder_basis,
+    is_scalable,
+    no_basis_note,
+    own_program_basis,
+    published_figure,
+)
 from rtxbench.advice.comparison import break_even_between, economics, rent_or_buy, throughput_ratio
 from rtxbench.advice.cost import energy_per_example_j
 from rtxbench.advice.figures import figure_of
 from rtxbench.advice.memory.need import FitState
 from rtxbench.advice.memory_basis import MemoryBasis, memory_basis, memory_on
+from rtxbench.advice.notes import notes
 from rtxbench.advice.own_machines import OwnMeasurement, owned_machines
 from rtxbench.advice.own_program import REFERENCE, RELATIVE_STACK, own_program
-from rtxbench.advice.prediction.forecast import Forecaster
+from rtxbench.advice.prediction.forecast import DECODER_STACK, Forecaster
 from rtxbench.advice.prediction.points import Experiment
-from rtxbench.advice.question import RANKINGS, Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
+from rtxbench.advice.question import Advice, BreakEven, Option, Question, Ratio, RentOrBuy, rank_options
 from rtxbench.advice.sentence import alternatives, answer_sentence, undecided, would_change
 from rtxbench.advice.several import COUNTS, Pair, pairs_of, scaled_option
 from rtxbench.catalog.cards import Card, find_card, load_cards
@@ -38,22 +47,6 @@ _DEFAULT_RESULTS = Path("results")
 
 _STAND_IN = "bert-large"
 """The largest transformer with figures on many cards: its speed is shown where only a model that must fit is named."""
-_NO_LLM_NOTE = (
-    "No fine-tuning speed of a large language model is published for these cards in one software stack: the speed "
-    "shown is that of {workload}, which need not rank them alike."
-)
-_LEANER_NOTE = (
-    "What does not fit may fit in a leaner setup: --setup framework=torchtune, a smaller --batch-size or --tokens, "
-    "--optimizer adam-8bit-paged, another :METHOD."
-)
-_P2P_NOTE = (
-    "GeForce RTX 40 cards have no NVLink and their driver allows no peer-to-peer copies: gradients pass through the "
-    "host, and two cards do not pool their memory under data parallelism."
-)
-_SENSOR_NOTE = (
-    "Joules per example at the vendor's board power, an upper bound. Board sensors are themselves off by up to 8 %, "
-    "so a smaller difference is no evidence."
-)
 
 
 class Desk(NamedTuple):
@@ -91,22 +84,26 @@ def advise(
     """
     if not question.workload and question.memory_model is None and question.own_model is None:
         raise UsageError("nothing to train is named.", next_step="Pass --workload bert-base or --memory-model NAME.")
+    forecaster = forecaster or Forecaster(rows, cards)
     question = _canonical(question)
     question.assumptions.checked()
     precision_named(question.precision)
+    decoder = decoder_basis(question, forecaster)
+    if decoder is not None:
+        forecaster = decoder[1]
+    question = replace(question, workload=question.workload or _STAND_IN)
     named_model = question.own_model
     own = own_program(named_model, question.precision, question.batch_size) if named_model else None
     if own is None:
         _check_workload(question.workload, rows)
     else:
         question = replace(question, workload=own.name, batch_size=own.batch_size)
-        forecaster = Forecaster(rows, cards, {(own.name, own.width): own.program})
+        forecaster = forecaster.with_programs({(own.name, own.width): own.program})
     wanted = _wanted_cards(question, cards)
     _check_budget(question, wanted, prices)
-    forecaster = forecaster or Forecaster(rows, cards)
     owned = owned_machines(question.workload, question.precision, runs, cards)
     classes = sorted({card.card_class for card in wanted}) if question.cards else ("geforce",)
-    basis = choose_basis(question, rows, forecaster, owned, classes)
+    basis = choose_basis(question, rows, forecaster, owned, classes) if decoder is None else decoder[0]
     if own is not None:
         basis = own_program_basis(own, basis, question, cards)
     note = basis.note if basis else no_basis_note(question, rows, owned)
@@ -138,7 +135,7 @@ def _advice(options: Sequence[Option], desk: Desk) -> Advice:
         options=every,
         break_even=_break_even(ranked, desk),
         rent_or_buy=_rent_or_buy(ranked, desk),
-        notes=_notes(every, desk),
+        notes=notes(every, question, desk.basis, desk.prices, desk.forecaster),
     )
 
 
@@ -153,7 +150,6 @@ def _usual_ranking(options: Sequence[Option], question: Question) -> str:
 def _canonical(question: Question) -> Question:
     return replace(
         question,
-        workload=question.workload or _STAND_IN,
         precision=canonical(question.precision, PRECISION_ALIASES),
         optimizer=canonical(question.optimizer, OPTIMIZER_ALIASES),
     )
@@ -353,6 +349,8 @@ def _owned_reasons(machine: OwnMeasurement, desk: Desk) -> tuple[str, ...]:
 def _unit(basis: Basis | None) -> str:
     if basis is not None and basis.case.stack == RELATIVE_STACK:
         return f"× {REFERENCE}"
+    if basis is not None and basis.case.stack == DECODER_STACK:
+        return "tokens"
     if basis is not None and basis.rows:
         return basis.rows[0].unit.removesuffix("/s")
     return "examples"
@@ -375,25 +373,3 @@ def _rent_or_buy(ranked: Sequence[Option], desk: Desk) -> RentOrBuy | None:
         card = find_card(name, desk.cards)
         rented = next((o for o in ranked if o.card == card.name and o.devices == 1), _single(card, desk))
     return rent_or_buy(ranked[0], rented, price_per_hour, desk.question.assumptions, desk)
-
-
-def _notes(ranked: Sequence[Option], desk: Desk) -> tuple[str, ...]:
-    notes = []
-    if desk.question.memory_model is not None and desk.basis is not None:
-        notes.append(_NO_LLM_NOTE.format(workload=desk.question.workload))
-    if any(option.memory is not None and option.memory.state == "no" for option in ranked):
-        notes.append(_LEANER_NOTE)
-    notes += [_SENSOR_NOTE] if any(option.energy_per_example_j is not None for option in ranked) else []
-    if any(option.price is not None and option.price.is_launch_price for option in ranked):
-        notes.append("* Launch prices (MSRP), not today's: give yours with --prices prices.toml.")
-    if any(option.devices > 1 for option in ranked):
-        notes.append(_P2P_NOTE)
-    if any(option.origin == "predicted" for option in ranked):
-        notes.append(
-            "Predicted figures carry a 90 % range whose coverage was checked on cards left out (docs/prediction.md)."
-        )
-    if desk.prices.path is not None and desk.prices.currency != "USD":
-        notes.append(f"Cards without a price in {desk.prices.path} have none: launch prices are in USD.")
-    if desk.question.rank_by is None:
-        notes.append(f"Rank by something else with --rank-by {'|'.join(RANKINGS)}.")
-    return tuple(notes)

@@ -54,7 +54,7 @@ def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str
     if not ranked:
         return f"{condition}: no card can be named; the reasons are listed below."
     first = ranked[0]
-    of = f" of {name_of(question.workload)}" if question.memory_model is not None else ""
+    of = f" of {name_of(question.workload)}" if question.memory_model is not None and unit != "tokens" else ""
     facts = [*_memory_facts(first), *_speed_facts(first, unit, of), *_money_facts(first, unit)]
     price = "" if first.price is None else f" at {format_money(first.price.amount, first.price.currency)}"
     if first.price is not None:

@@ -6,6 +6,7 @@ from textwrap import fill
 
 import msgspec
 
+from rtxbench.advice.prediction.forecast import DECODER_STACK
 from rtxbench.advice.question import Advice, BreakEven, Option, RentOrBuy
 from rtxbench.advice.sentence import compact, ranged, short_name
 from rtxbench.units import format_bytes, format_count, format_money, format_percent
@@ -56,7 +57,8 @@ def _parts(advice: Advice, columns: int) -> Iterable[str]:
     yield advice.answer
     yield from _after_the_answer(advice)
     yield _question_line(advice)
-    yield f"Stands on: {advice.basis}: {advice.basis_note}" if advice.basis else f"Cannot say: {advice.basis_note}."
+    basis = "" if advice.basis == DECODER_STACK else f"{advice.basis}: "
+    yield f"Stands on: {basis}{advice.basis_note}" if advice.basis else f"Cannot say: {advice.basis_note}."
     if ranked:
         yield "\n" + _table(advice, ranked, columns)
         yield _legend(advice, ranked)
@@ -90,10 +92,12 @@ def _after_the_answer(advice: Advice) -> Iterable[str]:
 def _question_line(advice: Advice) -> str:
     question = advice.question
     budget = f", budget {format_money(question.budget, advice.currency)}" if question.budget is not None else ""
-    model = f", must hold {question.memory_model}" if question.memory_model else ""
-    return (
-        f"Training {question.workload} in {question.precision}{budget}{model}; ranked by {_RANKED_BY[advice.ranked_by]}"
-    )
+    trained = f"Training {question.workload} in {question.precision}{budget}"
+    if question.memory_model and advice.basis == DECODER_STACK:
+        trained = f"Fine-tuning {question.memory_model}{budget}"
+    elif question.memory_model:
+        trained += f", must hold {question.memory_model}"
+    return f"{trained}; ranked by {_RANKED_BY[advice.ranked_by]}"
 
 
 def _table(advice: Advice, ranked: Sequence[Option], columns: int) -> str:

@@ -43,6 +43,8 @@ class TuningMethod(NamedTuple):
     checkpointing: bool
     """Activations inside a layer are recomputed, as is usual for this method."""
     note: str
+    decomposes: bool = False
+    """Adapters' directions and magnitudes are trained apart (DoRA, arXiv:2402.09353)."""
 
 
 TUNING_METHODS: Mapping[str, TuningMethod] = {

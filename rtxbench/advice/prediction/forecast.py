@@ -12,23 +12,28 @@ any law: the card is then predicted from it (`ratios`).
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from copy import copy
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from rtxbench.advice.prediction.batches import fitting_batch
+from rtxbench.advice.prediction.decoder_speeds import Level, fit_level
 from rtxbench.advice.prediction.held_out import held_out_errors
-from rtxbench.advice.prediction.kernel_law import Programs, fit_constants, has_program, roofline_law
+from rtxbench.advice.prediction.kernel_law import Constants, Programs, fit_constants, has_program, roofline_law
 from rtxbench.advice.prediction.points import Experiment, Floats, Points, points_of, training_points
 from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, anchor_counts, fit_ranges
 from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios
-from rtxbench.advice.prediction.scaling_laws import CHOSEN_METHODS, METHODS, anchored, first_that_speaks
+from rtxbench.advice.prediction.scaling_laws import CHOSEN_METHODS, METHODS, Law, anchored, first_that_speaks
 from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.catalog.published import Published, curated
 from rtxbench.units import format_percent
 
-__all__ = ["Forecast", "Forecaster", "NoForecast", "published_forecaster"]
+__all__ = ["DECODER_STACK", "Forecast", "Forecaster", "NoForecast", "published_forecaster"]
+
+DECODER_STACK = "language models by their kernels"
+"""What a fine-tuning speed stands on where nobody published the model on several cards."""
 
 
 class Forecast(NamedTuple):
@@ -59,16 +64,38 @@ class Forecaster:
         self.points = training_points(rows, cards)
         errors, pairs = held_out_errors(self.points)
         self._cards = cards
-        self._own = own or {}
+        self._own: Programs = own or {}
         self._laws = {name: METHODS[name].fit(self.points, settings) for name, settings in CHOSEN_METHODS}
         if self._own:
-            self._laws["own"] = roofline_law(fit_constants(self.points), self._own)
+            self._laws = self._own_first(self._own)
         self.ranges: Ranges = fit_ranges(self.points, errors, anchor_counts(self.points))
         self.pairs: PairErrors = fit_pair_errors(pairs, self.ranges.spread)
         self._ratios: StackRatios = fit_stack_ratios(self.points)
         known = ~np.isnan(errors)
         self._validated = {cards[str(card)].name for card in set(self.points.card[known])}
         self._precisions = {str(precision) for precision in set(self.points.precision[known])}
+
+    @cached_property
+    def constants(self) -> Constants:
+        """Constants of the kernel law, fitted to all published points."""
+        return fit_constants(self.points)
+
+    @cached_property
+    def level(self) -> Level:
+        """What published fine-tuning speeds of language models say of the law."""
+        return fit_level(self.constants, load_cards())
+
+    def with_programs(self, own: Programs) -> "Forecaster":
+        """Return the same forecaster, which also speaks of models by their own kernels."""
+        self.level  # noqa: B018  # fitted once for all copies
+        other = copy(self)
+        other._own = own
+        other._laws = other._own_first(own)
+        return other
+
+    def _own_first(self, own: Programs) -> dict[str, Law]:
+        """Put the law of these kernels before those of the whole model, which have something to say of any model."""
+        return {"own": roofline_law(self.constants, own), **self._laws}
 
     def _law(self, points: Points) -> Floats:
         """Log throughput up to a constant per case (n), by the first law that speaks of the model."""
@@ -120,6 +147,18 @@ class Forecaster:
         names = tuple(sorted({str(name) for name in anchors.card}))
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
 
+    def tokens_per_s(self, card: Card, case: Experiment, batch: int, tokens: int) -> Forecast | NoForecast:
+        """Speed of fine-tuning a language model whose kernels are known: the law, and the level of published ones."""
+        if card.card_class == "laptop":
+            return NoForecast("a laptop's speed follows the power limit that its maker set")
+        if card.peak_flop_per_s(case.precision) is None:
+            return NoForecast(f"no verified {case.precision} rate of this card")
+        if not self.validated_on(card, crosses=True):
+            return NoForecast(f"no {card.architecture} card was ever there to check a prediction on")
+        log_value = float(self._law(points_of([(card, case, batch, 1.0)]))[0]) + math.log(tokens)
+        value = log_value + self.level.log_factor
+        return _forecast(value, self.level.log_half_width, batch, (), None)
+
     def _is_own(self, model: str) -> bool:
         return any(name == model for name, _ in self._own)
 
@@ -138,7 +177,8 @@ class Forecaster:
         gap = self._law(points_of([(one, case, batches[0], 1.0)])) - self._law(
             points_of([(other, case, batches[1], 1.0)])
         )
-        return self.pairs.log_half_width(float(abs(gap[0])), self.ranges.spread(case.model))
+        width = self.pairs.log_half_width(float(abs(gap[0])), self.ranges.spread(case.model))
+        return max(width, self.level.pair_log_half_width) if case.stack == DECODER_STACK else width
 
     def _refusal(self, card: Card, case: Experiment, anchors: Points) -> NoForecast | None:
         if not self._is_own(case.model) and case.precision not in self._precisions:
