@@ -1,4 +1,4 @@
-"""How fast language models are fine-tuned: what was published, and how far off the kernel law is from it.
+"""Published fine-tuning speeds of language models, and how far off the kernel law is from them.
 
 The law's constants come from published ratios of other models; nothing here is fitted but one factor for all, which
 says how fast a fine-tuning runs against the law's own seconds. How far a publisher's figures lie from the factor of the
@@ -100,7 +100,7 @@ def _speed(row: Mapping[str, str]) -> PublishedSpeed:
 
 
 def law_tokens_per_s(speed: PublishedSpeed, card: Card, constants: Constants) -> float:
-    """Tokens a second of a published setup by the law alone, before any factor."""
+    """Predict tokens a second of a published setup by the law alone, before any factor."""
     model, setup = MODELS[speed.model], speed.setup
     query = points_of([(card, Experiment("", speed.model, setup.precision), setup.batch_size, 1.0)])
     seconds = float(step_seconds(constants, query, [decoder_program(model, setup)])[0])
@@ -120,7 +120,7 @@ def speed_checks(constants: Constants, cards: Mapping[str, Card]) -> tuple[Speed
 
 
 def pair_checks(checks: Sequence[SpeedCheck]) -> tuple[tuple[SpeedCheck, SpeedCheck], ...]:
-    """Two cards on which one publisher ran one method of one model."""
+    """Pair two cards on which one publisher ran one method of one model."""
     return tuple(
         (one, other)
         for one, other in combinations(checks, 2)

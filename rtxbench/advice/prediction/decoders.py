@@ -59,7 +59,7 @@ class _Row(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """How the step is run."""
+    """A step and the way it is run."""
 
     model: Model
     method: TuningMethod
@@ -110,7 +110,7 @@ def _layer(step: _Step) -> Iterator[_Row]:
 
 
 def _linear(step: _Step, inputs: int, outputs: int, place: int) -> Iterator[_Row]:
-    """One linear map, of all the experts that a token meets, with its adapter if it has one."""
+    """List a linear map, of all the experts that a token meets, with its adapter if it has one."""
     model, method = step.model, step.method
     is_mlp = place >= len(model.attention_shapes)
     used, stored = (model.active_experts, model.experts) if is_mlp else (1, 1)
@@ -143,7 +143,7 @@ def _adapter(step: _Step, inputs: int, outputs: int) -> Iterator[_Row]:
 
 
 def _head(step: _Step) -> Iterator[_Row]:
-    """Embedding, last norm, logits and loss: run once, never recomputed."""
+    """List embedding, last norm, logits and loss: run once, never recomputed."""
     model, once = step.model, step._replace(passes=1)
     logits = _product(step.tokens, model.hidden, model.vocabulary, 1)
     trained = step.method.base_bytes is None or step.method.trains_embeddings

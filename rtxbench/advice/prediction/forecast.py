@@ -82,7 +82,7 @@ class Forecaster:
 
     @cached_property
     def level(self) -> Level:
-        """What published fine-tuning speeds of language models say of the law."""
+        """Level of published fine-tuning speeds of language models against the law's."""
         return fit_level(self.constants, load_cards())
 
     def with_programs(self, own: Programs) -> "Forecaster":
@@ -148,7 +148,7 @@ class Forecaster:
         return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
 
     def tokens_per_s(self, card: Card, case: Experiment, batch: int, tokens: int) -> Forecast | NoForecast:
-        """Speed of fine-tuning a language model whose kernels are known: the law, and the level of published ones."""
+        """Predict the fine-tuning of a language model by its kernels, at the level of published speeds."""
         if card.card_class == "laptop":
             return NoForecast("a laptop's speed follows the power limit that its maker set")
         if card.peak_flop_per_s(case.precision) is None:
