@@ -33,7 +33,7 @@ from rtxbench.units import format_percent
 __all__ = ["DECODER_STACK", "Forecast", "Forecaster", "NoForecast", "published_forecaster"]
 
 DECODER_STACK = "language models by their kernels"
-"""What a fine-tuning speed stands on where nobody published the model on several cards."""
+"""Basis of a fine-tuning speed where nobody published the model on several cards."""
 
 
 class Forecast(NamedTuple):
