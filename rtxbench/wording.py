@@ -18,6 +18,7 @@ __all__ = [
     "say",
     "say_change",
     "say_common",
+    "say_flag",
     "say_headline",
     "say_metric",
     "say_pair",
@@ -49,9 +50,19 @@ NAMES: Final[Mapping[str, str]] = {
     "efficientnet-v2-b0": "EfficientNetV2-B0",
     "bert": "BERT-base",
     "bert-base": "BERT-base",
+    "bert-base-half": "half of BERT-base",
     "bert-large": "BERT-large",
     "bert-mini": "BERT-mini",
     "bert-mini-half": "half of BERT-mini",
+    "bert-small": "BERT-small",
+    "bert-small-half": "half of BERT-small",
+    "llama-mini-lora": "a small Llama with LoRA",
+    "llama-1b-lora": "Llama 1B with LoRA",
+    "llama-1b-lora-int8": "Llama 1B with LoRA over int8",
+    "llama-3b-lora": "Llama 3B with LoRA",
+    "llama-8b-lora": "Llama 8B with LoRA",
+    "llama-mini-lora-int8": "a small Llama with LoRA over int8",
+    "mlp-split": "a dense net split over devices",
     "gpt2": "GPT-2",
     "gpt2-mini": "a small GPT-2",
     "digits-cnn": "the digits CNN",
@@ -75,8 +86,41 @@ NAMES: Final[Mapping[str, str]] = {
     "raw": "raw images",
     "normalised": "normalised images",
     "augmented": "augmented images",
+    # file formats of a saved model
+    "keras": "Keras format",
+    "h5": "HDF5",
+    "saved-model": "SavedModel",
+    "onnx": "ONNX",
 }
 """Id → what a reader calls it."""
+
+_FLAGS: Final[Mapping[str, str]] = {
+    "steal": "another guest of this host took CPU time",
+    "cgroup-throttled": "the container's CPU quota ran out",
+    "cpu-pressure": "other processes wanted the CPU too",
+    "cpu-pressure-shows": "other processes wanted the CPU too, and the interval is wide",
+    "hw-slowdown": "the GPU slowed down to protect itself",
+    "thermal-slowdown": "the GPU slowed down from heat",
+    "thermal-slowdown-unequal": "heat slowed one side more than the other",
+    "power-cap-unequal": "the power limit held one side back more than the other",
+    "gpu-lost": "the GPU stopped answering",
+    "gpu-refused": "the driver would not open a GPU",
+    "sensor-hung": "a sensor stopped answering",
+    "read-hung": "a sensor stopped answering",
+    "not-recorded": "the hardware was not recorded meanwhile",
+    "temperature-drift": "the GPU's temperature drifted",
+    "clock-variation": "the GPU's clock varied",
+    "host-bound": "the GPU waited for the host",
+    "energy-disagreement": "two readings of the energy disagree",
+    "foreign-gpu-process": "another program used the GPU",
+    "processes-unknown": "other users of the GPU could not be listed",
+    "work-unproven": "nothing shows that the work ran on this device",
+    "no-work": "the work ran elsewhere",
+    "not-converged": "training was still improving when it ended",
+    "interference": "the baseline runs at another speed when alone",
+    "interval-doubled": "the recorder took fewer samples to stay light",
+}
+"""Code of a flag or of a recorder's event → what a reader is told. A code without a row is written with spaces."""
 
 _OWN: Final = "model:"
 """Begins the name of a workload that is a user's own model: ``model:train.build@1a2b3c4d``."""
@@ -161,6 +205,11 @@ def say_common(candidate: Case, baseline: Case) -> str:
     same = [field for field in _FIELDS if field not in changed]
     order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
     return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))
+
+
+def say_flag(code: str) -> str:
+    """Say what a flag or a recorder's event means: ``cpu-pressure`` → ``other processes wanted the CPU too``."""
+    return _FLAGS.get(code, code.replace("-", " "))
 
 
 def say_headline(ratios: Iterable[RatioRecord]) -> str:

@@ -304,7 +304,7 @@ def _group_records(rng: random.Random, run: Run, workload: _Workload, start_ns: 
                 _measurement(rng, workload, case, per_s, start_ns, len(measured)), environment, gpu
             ),
             hardware=_hardware(environment, gpu),
-            flags=(Flag(code="cpu-steal", severity="warn", detail="steal 1.4 % of CPU time"),) if not gpu else (),
+            flags=(Flag(code="steal", severity="warn", detail="steal 1.4 % of CPU time"),) if not gpu else (),
             missing={} if gpu else {"gpu_power_w": "no NVIDIA device"},
         )
         measured.append(record)

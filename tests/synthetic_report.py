@@ -6,7 +6,6 @@ from pathlib import Path
 from rtxbench.records import RatioRecord, Verdict, VerdictState
 from rtxbench.report.parts import Context
 from rtxbench.report.render.output import load_runs
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from rtxbench.verdicts.claims import Claim
 
@@ -72,7 +71,7 @@ def _verdict(claim: str, machine: str, state: VerdictState, record: RatioRecord 
     words = {
         "supported": ("interval-above-threshold", "The whole interval lies above the line.", None),
         "refuted": ("interval-below-threshold", "The whole interval lies below the line.", None),
-        "inconclusive": ("subjects-disagree", "Holds for some workloads only.", "Look at each workload."),
+        "inconclusive": ("subjects-inconclusive", "Holds for some workloads only.", "Look at each workload."),
         "not-measured": ("no-gpu", "This machine has no NVIDIA GPU.", "Run `pytest bench` on a machine that has one."),
         "not-testable": ("not-testable", "DLSS renders frames; it has no training interface.", None),
     }
@@ -99,7 +98,4 @@ def context_of(folder: Path) -> Context:
         runs=runs,
         verdicts=verdicts_of(runs),
         claims={claim.id: claim for claim in CLAIMS},
-        cases=cases_frame(runs),
-        ratios=ratios_frame(runs),
-        observations=observations_frame(runs),
     )

@@ -1,11 +1,15 @@
 """Cases and comparisons are said in words, and two different comparisons never in the same words."""
 
+import ast
 from itertools import combinations
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from rtxbench.records import Case
-from rtxbench.wording import say, say_change, say_common, say_pair
+from rtxbench.wording import say, say_change, say_common, say_flag, say_pair
+
+ROOT = Path(__file__).parents[1]
 
 PLAIN = Case(workload="resnet14-64px", batch_size=8, placement="cpu")
 
@@ -47,3 +51,25 @@ def test_keras_on_pytorch_is_never_called_pytorch() -> None:
     assert "PyTorch" not in say_common(native, keras)
     assert say_change(native, PLAIN) == "PyTorch instead of TensorFlow"
     assert "Keras on PyTorch" not in say(replace(keras, workload="model:train.build@00000000"))
+
+
+def _codes_of_flags() -> set[str]:
+    """Return every code that the package gives a flag or a recorder's event, read from its source."""
+    given = set()
+    for path in (ROOT / "rtxbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            first = [node.args[0]] if name in ("_flag", "_Limit") and node.args else []
+            named = [k.value for k in node.keywords if k.arg == "code" and name in ("Flag", "write")]
+            found = [value.value for value in (*first, *named) if isinstance(value, ast.Constant)]
+            given |= {value for value in found if isinstance(value, str)}
+    return given
+
+
+def test_every_flag_is_said_in_words() -> None:
+    """A reader never meets the code of a flag or of a recorder's event."""
+    codes = _codes_of_flags()
+    assert {"steal", "cpu-pressure", "not-converged", "gpu-lost"} <= codes
+    assert [code for code in sorted(codes) if say_flag(code) in (code, code.replace("-", " "))] == []

@@ -13,6 +13,7 @@ from rtxbench.gate.statistics.evidence import anytime_estimate
 from rtxbench.records import Estimate
 from rtxbench.stats import launch_estimate, log_ratio_per_round, theil_sen_slope, trimmed_mean
 from rtxbench.units import format_change, format_duration, format_percent, format_ratio
+from rtxbench.wording import say_flag
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -216,8 +217,8 @@ def as_ratio(log: Estimate | None) -> Estimate | None:
 def _cautions(result: CaseResult) -> tuple[str, ...]:
     """List what weakens the figure without voiding it, each said once."""
     found = [*_two_speeds(result), *_trend(result), *_interference(result)]
-    codes = sorted({flag.code for launch in result.launches for flag in launch.flags})
-    return (*found, *([f"environment: {', '.join(codes)}"] if codes else []))
+    said = sorted({say_flag(flag.code) for launch in result.launches for flag in launch.flags})
+    return (*found, *([f"while measuring, {'; '.join(said)}"] if said else []))
 
 
 def _two_speeds(result: CaseResult) -> list[str]:

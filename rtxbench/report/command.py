@@ -32,6 +32,7 @@ def report_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print written files and verdicts as JSON.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing if any file cannot be read.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Write every figure as PNG, too.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every written file.")] = False,
 ) -> None:
     """Write the report on this machine: one self-contained HTML page, Markdown, CSV and figures.
@@ -49,7 +50,7 @@ def report_command(
         context = build_context(
             loaded.runs, judged, here=here, foreign=foreign, unreadable=loaded.unreadable, excerpt=loaded.excerpt
         )
-        report = write_report(context, out, processes=processes)
+        report = write_report(context, out, processes=processes, png=png)
     if as_json:
         _print_json(report.files, report.verdicts)
     else:

@@ -13,7 +13,7 @@ A section says nothing of HTML, Markdown or files: the modules of `rtxbench.repo
 is plain text, in which backticks set off code; the renderers escape it, so a hostile string in a record is harmless. A
 figure is a `Figure` whose ``build`` is a function of `rtxbench.report.drawing`: it draws plain data on a
 `rtxbench.report.drawing.panel.Panel`, in the colours, strokes and text size of `rtxbench.report.drawing.style`, knows
-no path, and is saved as PNG and SVG under its ``name``.
+no path, and is saved as SVG (as PNG, too, where asked for) under its ``name``.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-from rtxbench.diagnosis.facts import Diagnoser
+    from rtxbench.diagnosis.facts import Diagnoser
+    from rtxbench.results.store import LoadedRun
+    from rtxbench.verdicts.claims import Claim
+    from rtxbench.verdicts.external_evidence import Statement
+
 from rtxbench.records import Environment, Origin, Verdict, VerdictState
 from rtxbench.report.titles import machine_titles
-from rtxbench.results.store import LoadedRun
-from rtxbench.verdicts.claims import Claim
-from rtxbench.verdicts.external_evidence import Statement
 
 __all__ = [
     "Answer",
@@ -74,12 +74,6 @@ class Context:
     verdicts: tuple[Verdict, ...]
     claims: Mapping[str, Claim]
     """Claim id → the claim that was judged, in the order of the claims file."""
-    cases: pd.DataFrame
-    """`rtxbench.results.frames.cases_frame` of the runs."""
-    ratios: pd.DataFrame
-    """`rtxbench.results.frames.ratios_frame` of the runs."""
-    observations: pd.DataFrame
-    """`rtxbench.results.frames.observations_frame` of the runs."""
     here: str = ""
     """Slug of the machine the reader asks about; the others stand beside it."""
     foreign: bool = False
@@ -112,7 +106,16 @@ class Context:
     @cached_property
     def diagnoser(self) -> Diagnoser:
         """Find what limits each case; built once, because reading every observation takes time."""
+        from rtxbench.diagnosis.facts import Diagnoser  # here, so that the drawing processes need not load it
+
         return Diagnoser(self.runs)
+
+    @cached_property
+    def cases(self) -> tuple[dict[str, Any], ...]:
+        """Every case as a row of plain values (`rtxbench.results.frames.case_rows`)."""
+        from rtxbench.results.frames import case_rows
+
+        return tuple(case_rows(self.runs))
 
     @cached_property
     def machines(self) -> dict[str, Environment]:

@@ -7,6 +7,7 @@ Missing values are ``<NA>`` in a frame, an empty field in CSV, and ``None`` in `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ __all__ = [
     "OBSERVATION_COLUMNS",
     "RATIO_COLUMNS",
     "FrameColumn",
+    "case_rows",
     "cases_frame",
     "columns_markdown",
     "comparison",
@@ -350,6 +352,21 @@ def ratios_frame(runs: Iterable[LoadedRun]) -> pd.DataFrame:
 def observations_frame(runs: Iterable[LoadedRun]) -> pd.DataFrame:
     """Make a row of every `Observation` of ``runs``, columns as in `OBSERVATION_COLUMNS`."""
     return _frame(OBSERVATION_COLUMNS, ((run, record) for run in runs for record in run.of_kind(Observation)))
+
+
+_PLAIN: Final[dict[_Type, Callable[[Any], object]]] = {"string": str, "Float64": float, "Int64": int, "boolean": bool}
+
+
+def case_rows(runs: Iterable[LoadedRun]) -> Iterator[dict[str, Any]]:
+    """Yield what `rows` gives of `cases_frame`, without importing pandas: for a page, which needs no frame."""
+    for run in runs:
+        for record in run.of_kind(CaseRecord):
+            yield {column.name: _plain(column.extract(run, record), column.type) for column in CASE_COLUMNS}
+
+
+def _plain(value: object, kind: _Type) -> object:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))  # as in a frame
+    return None if missing else _PLAIN[kind](value)
 
 
 def rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:

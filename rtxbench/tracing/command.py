@@ -30,6 +30,7 @@ from rtxbench.tracing.phases import Phase, phase_lines, phases_of
 from rtxbench.tracing.profile import ProgramProfile, profile_lines, profile_of, profile_path, profiled, save_profile
 from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, row_lines
 from rtxbench.units import format_duration, format_percent, format_power, format_quantity
+from rtxbench.wording import say_flag
 
 __all__ = ["CommandReport", "record_command", "report_text"]
 
@@ -217,4 +218,7 @@ def _energy_lines(hardware: HardwareSummary, device: str, duration_s: float) -> 
 
 
 def _flag_lines(flags: Sequence[Flag]) -> list[str]:
-    return [f"{'INVALID' if flag.severity == 'invalid' else 'caution'} {flag.code}: {flag.detail}" for flag in flags]
+    return [
+        f"{'void' if flag.severity == 'invalid' else 'caution'}: {say_flag(flag.code)} ({flag.detail})"
+        for flag in flags
+    ]

@@ -20,7 +20,7 @@ from rtxbench.verdicts.claims import CaseSelectors, Claim, Comparison, Fit, Limi
 from rtxbench.verdicts.selectors import selects
 from rtxbench.verdicts.statistics.pooling import widening
 from rtxbench.verdicts.statistics.steadiness import ratio_trends
-from rtxbench.wording import say_metric
+from rtxbench.wording import say_flag, say_metric
 
 __all__ = ["MachineEvidence", "PairedEvidence", "Problem", "by_machine", "comparable", "lacks", "matches"]
 
@@ -325,7 +325,7 @@ def _flag_problem(flags: Sequence[Flag]) -> Problem | None:
     unfinished = next((flag for flag in invalid if flag.code == "not-converged"), None)
     if unfinished is not None:
         return Problem("not-converged", f"{unfinished.detail}.", "Train longer: `--profile standard` or `full`.")
-    details = "; ".join(f"{flag.code}: {flag.detail}" for flag in invalid)
+    details = "; ".join(f"{say_flag(flag.code)}, {flag.detail}" for flag in invalid)
     return Problem(
         "invalid-environment", f"The machine was disturbed while measuring ({details}).", "Quiet it and measure again."
     )

@@ -7,7 +7,7 @@ from rtxbench.records import Estimate, Note, Observation, RatioRecord
 from rtxbench.units import format_percent, format_ratio
 from rtxbench.verdicts.claims import Comparison
 from rtxbench.verdicts.statistics.decision import Decision
-from rtxbench.wording import say_metric, say_pair
+from rtxbench.wording import engine_name, name_of, say_metric, say_pair
 
 __all__ = [
     "describe_observation",
@@ -17,6 +17,7 @@ __all__ = [
     "interval",
     "range_text",
     "refuted_below",
+    "say_reason",
     "scaling_note",
 ]
 
@@ -30,11 +31,11 @@ def describe_pair(record: RatioRecord) -> str:
 
 
 def describe_observation(record: Observation) -> str:
-    """Name what an observation is of, in its labels' own words, and where it ran: ``keras, cpu``."""
-    words = [value for name, value in sorted(record.labels.items()) if name not in _PROVENANCE]
+    """Name what an observation is of, and where it ran: ``Keras format, on the CPU``."""
+    words = [name_of(value) for name, value in sorted(record.labels.items()) if name not in _PROVENANCE]
     if record.case is not None:
-        words.append(record.case.placement)
-        words += [record.case.engine] if record.case.engine != "tensorflow" else []
+        words.append(name_of(record.case.placement))
+        words += [engine_name(record.case)] if record.case.engine != "tensorflow" else []
     return ", ".join(words)
 
 
@@ -87,6 +88,54 @@ def explanation_of(comparison: Comparison, metric: str, decision: Decision, runs
         "more",
     }.get(decision.reason, f"across the claimed {claimed} or the {refuted} below which it is refuted")
     return f"{figure}, {where}."
+
+
+_REASONS: Final = {
+    "interval-above-threshold": "the whole interval meets the line",
+    "interval-below-threshold": "the whole interval misses the line",
+    "about-the-line": "the interval lies between the line and its margin",
+    "interval-crosses-threshold": "the interval includes the line",
+    "interval-inside-margin": "the whole interval counts as equal",
+    "interval-outside-margin": "the whole interval counts as different",
+    "interval-crosses-margin": "the interval includes the edge of what counts as equal",
+    "launches-at-two-speeds": "the launches ran at two speeds",
+    "few-launches-near-the-line": "too few launches so near the line",
+    "runs-disagree": "runs of this machine disagree",
+    "too-few-replicates": "too few launches or seeds",
+    "failed-arm": "one side failed",
+    "half-evidence": "the record of one side is missing",
+    "loss-not-finite": "one side did not train: its loss was not finite",
+    "precision-contradicted": "one side did not compute in the precision it names",
+    "not-converged": "training was still improving when it ended",
+    "invalid-environment": "the machine was disturbed while measuring",
+    "inconsistent-record": "the stored interval does not follow from the stored figures",
+    "above-limit": "a value lies above the limit",
+    "within-limit": "every value lies within the limit",
+    "fits": "it fits in memory",
+    "out-of-memory": "it does not fit in memory",
+    "quality-differs": "faster, but the result is not as good",
+    "quality-unproven": "faster, but nothing shows yet that the result is as good",
+    "no-gpu": "no NVIDIA GPU here",
+    "other-gpu": "the claim is about other GPUs",
+    "too-few-gpus": "too few GPUs here",
+    "not-run": "not run here",
+    "case-skipped": "what it needs was skipped or failed",
+    "superseded-line": "measured only by an older rule",
+    "not-testable": "nothing can be measured that would decide it",
+    "part-refuted": "one part of the claim fails",
+    "every-subject-refutes": "every comparison misses what the claim needs",
+    "every-subject-supports": "every comparison meets what the claim needs",
+    "depends-on-subject": "some comparisons meet what the claim needs, others miss it",
+    "subjects-inconclusive": "its comparisons are undecided",
+    "incomplete-evidence": "some of its comparisons were not measured",
+    "holm": "chance is not excluded, with so many claims judged together",
+}
+"""Reason of a verdict, as ``verdicts.json`` holds it → what a reader is told."""
+
+
+def say_reason(code: str) -> str:
+    """Say the reason of a verdict in words: ``interval-crosses-threshold`` → ``the interval includes the line``."""
+    return _REASONS.get(code, code.replace("-", " "))
 
 
 def refuted_below(comparison: Comparison) -> float | None:

@@ -48,7 +48,7 @@ def case(name: str, outcome: str, reason: str, value: float, launches: int) -> C
             quantity("step time", None if outcome == "inconclusive" else outcome, value),
             quantity("peak memory", "pass", 1.0),
         ),
-        cautions=("environment: steal",) if outcome == "inconclusive" else (),
+        cautions=("while measuring, another guest of this host took CPU time",) if outcome == "inconclusive" else (),
     )
 
 
@@ -101,7 +101,12 @@ def test_table_names_every_case() -> None:
 
     stream = io.StringIO()
     Console(file=stream, width=200).print(render_table(full_report()))
-    for words in ("train.steps:resnet", "+6.1 % (+5.1 … +7.1 %)", "too noisy for this margin", "environment: steal"):
+    for words in (
+        "train.steps:resnet",
+        "+6.1 % (+5.1 … +7.1 %)",
+        "too noisy for this margin",
+        "while measuring, another guest of this host took CPU time",
+    ):
         assert words in stream.getvalue()
 
 

@@ -105,14 +105,26 @@ def test_markdown_and_page_are_as_agreed(results: Path) -> None:
 
 
 def test_every_named_file_is_written_and_every_figure_is_an_image(report: Report) -> None:
-    """Page, Markdown, three CSV, verdicts, and each figure as PNG and SVG."""
+    """Page, Markdown, three CSV, verdicts, and each figure as SVG."""
     names = {path.name for path in report.files}
     assert {"report.html", "report.md", "cases.csv", "ratios.csv", "observations.csv", "verdicts.json"} <= names
     drawn = [path for path in report.files if path.parent.name == "figures"]
-    assert len(drawn) >= 2
+    assert drawn
     for path in drawn:
-        start = path.read_bytes()[:8]
-        assert start == b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else start.startswith(b"<?xml")
+        assert path.suffix == ".svg"
+        assert path.read_bytes().startswith(b"<?xml")
+
+
+def test_figures_are_written_as_png_where_asked_for(tmp_path: Path) -> None:
+    """Each SVG gets a PNG beside it, and the SVG is what it is without."""
+    context = context_of(write_results(tmp_path / "results", (CPU_ONLY,), traces=False))
+    both, plain = (write_report(context, tmp_path / name, png=name == "png").files for name in ("png", "svg"))
+    pictures = {path.stem for path in both if path.suffix == ".png"}
+    assert pictures == {path.stem for path in plain if path.suffix == ".svg"} != set()
+    for path in both:
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+            assert path.with_suffix(".svg").read_bytes() == (tmp_path / "svg/figures" / f"{path.stem}.svg").read_bytes()
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from rtxbench.report.sections.evidence.ratios import ratios_section
 from rtxbench.report.sections.evidence.side_by_side import side_by_side_section
 from rtxbench.report.sections.evidence.verdicts import verdicts_section
 from rtxbench.report.titles import device_title, machine_title, machine_titles
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.synthetic import BIG_GPU, CPU_ONLY, records_of, run_header, write_results
 from tests.synthetic_report import context_of
@@ -37,9 +36,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 def with_records(context: Context, run: LoadedRun) -> Context:
     """The context of one changed run."""
     runs = (run,)
-    return replace(
-        context, runs=runs, cases=cases_frame(runs), ratios=ratios_frame(runs), observations=observations_frame(runs)
-    )
+    return replace(context, runs=runs)
 
 
 def svg_of(figure: Figure) -> str:
@@ -118,8 +115,7 @@ def crowd(environments: Sequence[Environment], speeds: Sequence[float]) -> Conte
         )
         runs.append(LoadedRun(path=Path("x"), run=run, records=(record,), truncated=False))
     return Context(
-        runs=tuple(runs), verdicts=(), claims={}, cases=cases_frame(runs), ratios=ratios_frame(runs),
-        observations=observations_frame(runs), here=environments[len(environments) // 2].machine,
+        runs=tuple(runs), verdicts=(), claims={}, here=environments[len(environments) // 2].machine,
     )  # fmt: skip
 
 

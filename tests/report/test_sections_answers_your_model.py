@@ -10,7 +10,6 @@ from rtxbench.own.first_steps import largest_difference
 from rtxbench.records import Case, Record
 from rtxbench.report.parts import Context, Paragraph, Table
 from rtxbench.report.sections.answers.your_model import findings, own_results, your_model_section
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.report.test_sections_appendix_engines import RUN, measured, observed, ratio
 
@@ -94,8 +93,7 @@ def test_the_section_stands_only_where_such_a_model_was_measured() -> None:
     """A report of the suite alone has no empty page."""
 
     def context(run: LoadedRun) -> Context:
-        frames = cases_frame([run]), ratios_frame([run]), observations_frame([run])
-        return Context(runs=(run,), verdicts=(), claims={}, cases=frames[0], ratios=frames[1], observations=frames[2])
+        return Context(runs=(run,), verdicts=(), claims={})
 
     section = your_model_section(context(run_of(measured(PLAIN, 10.0))))
     assert section is not None

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from rtxbench.records import Case, CaseRecord, Estimate, Launch, Measurement, Observation, RatioRecord
 from rtxbench.report.parts import Cell, Context, Table
 from rtxbench.report.sections.appendix.engines import engines_section
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.synthetic import CPU_ONLY, run_header
 
@@ -74,9 +73,6 @@ def tables(*records: CaseRecord | RatioRecord | Observation) -> list[Table]:
         runs=runs,
         verdicts=(),
         claims={},
-        cases=cases_frame(runs),
-        ratios=ratios_frame(runs),
-        observations=observations_frame(runs),
     )
     section = engines_section(context)
     return [] if section is None else [block for block in section.blocks if isinstance(block, Table)]

@@ -15,7 +15,6 @@ from rtxbench.report.drawing.style import theme
 from rtxbench.report.parts import Context, Figure, Table
 from rtxbench.report.sections.appendix.gate import gate_section
 from rtxbench.report.sections.appendix.history import history_section
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.gate.test_selftest import records
 from tests.gate.test_series import point, run_of
@@ -28,9 +27,6 @@ def context(*runs: LoadedRun) -> Context:
         runs=runs,
         verdicts=(),
         claims=claims,  # type: ignore[arg-type]
-        cases=cases_frame(runs),
-        ratios=ratios_frame(runs),
-        observations=observations_frame(runs),
     )
 
 

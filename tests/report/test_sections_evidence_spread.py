@@ -8,7 +8,6 @@ from msgspec import structs
 from rtxbench.records import CaseRecord
 from rtxbench.report.parts import Context, Paragraph, Table
 from rtxbench.report.sections.evidence.spread import spread_section
-from rtxbench.results.frames import cases_frame, observations_frame, ratios_frame
 from rtxbench.results.store import LoadedRun
 from tests.synthetic import BIG_GPU, records_of, run_header
 
@@ -29,8 +28,7 @@ def fleet(speeds: Sequence[float], here: int = 0) -> Context:
         record = structs.replace(first, run_id=run.run_id, measurement=measured)
         runs.append(LoadedRun(path=Path("x"), run=run, records=(record,), truncated=False))
     return Context(
-        runs=tuple(runs), verdicts=(), claims={}, cases=cases_frame(runs), ratios=ratios_frame(runs),
-        observations=observations_frame(runs), here=f"rtx-4090-{here:03d}",
+        runs=tuple(runs), verdicts=(), claims={}, here=f"rtx-4090-{here:03d}",
     )  # fmt: skip
 
 
@@ -80,7 +78,6 @@ def test_other_memory_or_another_card_is_another_kind() -> None:
     gpu = structs.replace(environment.gpus[0], memory_bytes=48 * 2**30)
     runs[0] = runs[0]._replace(run=structs.replace(runs[0].run, environment=structs.replace(environment, gpus=(gpu,))))
     other = Context(
-        runs=tuple(runs), verdicts=(), claims={}, cases=cases_frame(runs), ratios=ratios_frame(runs),
-        observations=observations_frame(runs), here=context.here,
+        runs=tuple(runs), verdicts=(), claims={}, here=context.here,
     )  # fmt: skip
     assert spread_section(other) is None

@@ -136,3 +136,8 @@ def test_the_columns_page_is_generated_from_the_tables() -> None:
         COLUMNS_PAGE.parent.mkdir(exist_ok=True)
         COLUMNS_PAGE.write_text(frames.columns_markdown(), encoding="utf-8")
     assert COLUMNS_PAGE.read_text(encoding="utf-8") == frames.columns_markdown()
+
+
+def test_rows_without_pandas_are_those_of_the_frame(runs: list[LoadedRun]) -> None:
+    """A page, which needs no frame, reads the very values that the CSV holds."""
+    assert list(frames.case_rows(runs)) == list(frames.rows(frames.cases_frame(runs)))

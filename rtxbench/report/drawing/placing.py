@@ -55,8 +55,12 @@ def place_labels(
     placed: dict[int, Box] = {}
     for number in sorted(range(len(points)), key=lambda n: (points[n][1], points[n][0])):
         choices = _choices(points[number], sizes[number], radius)
-        costs = [sum(box.overlap(other) for other in taken) + 10 * box.beyond(area) for box in choices]
-        best = next((n for n, cost in enumerate(costs) if cost == 0), min(range(len(costs)), key=costs.__getitem__))
+        costs: list[float] = []
+        for box in choices:
+            costs.append(sum(box.overlap(other) for other in taken) + 10 * box.beyond(area))
+            if costs[-1] == 0:
+                break
+        best = min(range(len(costs)), key=costs.__getitem__)
         placed[number] = choices[best]
         taken.append(choices[best])
     return [placed[number] for number in range(len(points))]

@@ -1,4 +1,4 @@
-"""Figures become SVG and PNG, in processes of their own where there are cores for them.
+"""Figures become SVG, and PNG where asked for, in processes of their own where there are cores for them.
 
 Drawing takes longer than all else a report does, and importing matplotlib takes long too. So the processes start as
 soon as there is something to report, import it while the results are judged, and draw the first figures while later
@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.processes import end_with_parent
 from rtxbench.report.drawing.style import theme
-from rtxbench.report.parts import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+    from rtxbench.report.parts import Figure
 
 __all__ = ["Drawing", "Drawn", "draw", "drawing_processes"]
 
 _MOST_PROCESSES: Final = 4
-"""Beyond these, importing matplotlib once more costs what is gained."""
+"""Beyond these, importing matplotlib once more costs what is gained. One core is left to the rest of the report."""
 
 
 class Drawn(NamedTuple):
-    """One figure in both formats."""
+    """One figure in its formats."""
 
     svg: str
-    png: bytes
+    png: bytes = b""
+    """Empty where it was not asked for."""
 
 
 @contextmanager
@@ -39,8 +44,8 @@ def drawing_processes() -> Iterator[Executor | None]:
 
     from rtxbench.hardware.environment import usable_cores
 
-    count = min(_MOST_PROCESSES, usable_cores() or os.cpu_count() or 1)
-    if count < 2:
+    count = min(_MOST_PROCESSES, (usable_cores() or os.cpu_count() or 1) - 1)
+    if count < 1:
         yield None
         return
     # A fresh interpreter each: a fork would inherit the locks of numpy's threads.
@@ -62,10 +67,12 @@ class Drawing:
     Args:
         processes: where to draw; in this process, at the end, where ``None`` or where the processes were killed. With
             processes, a figure's ``build`` must be a module's function or a partial of one.
+        png: whether each figure is drawn as PNG, too, which takes as long again.
     """
 
-    def __init__(self, processes: Executor | None = None) -> None:
+    def __init__(self, processes: Executor | None = None, *, png: bool = False) -> None:
         self._processes = processes
+        self._png = png
         self._under_way: list[tuple[Figure, Future[Drawn] | None]] = []
 
     def begin(self, figures: Sequence[Figure]) -> None:
@@ -86,26 +93,27 @@ class Drawing:
     def _submitted(self, figure: Figure) -> Future[Drawn] | None:
         if self._processes is not None:
             with suppress(BrokenExecutor):
-                return self._processes.submit(draw, figure)
+                return self._processes.submit(draw, figure.build, png=self._png)
         return None
 
     def _drawn(self, figure: Figure, future: Future[Drawn] | None) -> Drawn:
         if future is not None:
             with suppress(BrokenExecutor):  # killed, most likely for memory: one after the other needs less
                 return future.result()
-        return draw(figure)
+        return draw(figure.build, png=self._png)
 
 
-def draw(figure: Figure) -> Drawn:
-    """Draw the figure as SVG and PNG; the same input gives the same bytes."""
+def draw(build: Callable[[], Picture], *, png: bool = False) -> Drawn:
+    """Draw a figure as SVG and, if asked for, as PNG; the same input gives the same bytes."""
     with theme():
-        drawing = figure.build()
-        svg, png = io.StringIO(), io.BytesIO()
+        drawing = build()
+        svg, pixels = io.StringIO(), io.BytesIO()
         drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        drawing.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-    return Drawn(svg.getvalue(), png.getvalue())
+        if png:
+            drawing.savefig(pixels, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    return Drawn(svg.getvalue(), pixels.getvalue())
 
 
 def _import_matplotlib() -> None:
-    from matplotlib.backends import backend_agg, backend_svg  # noqa: F401 (what `draw` needs)
+    from matplotlib.backends import backend_svg  # noqa: F401 (what `draw` needs)
     from matplotlib.figure import Figure  # noqa: F401

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from rtxbench.records import RatioRecord
 from rtxbench.report.drawing.style import PAGE_COLORS
 from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
 from rtxbench.report.parts import Cell, Context, View
@@ -20,6 +21,7 @@ from rtxbench.report.render.axis import interval_axis, scale_text, strips
 from rtxbench.report.render.facets import Facets, view_style
 from rtxbench.report.sections.answers.summary import answer_word, machine_facts
 from rtxbench.report.titles import machine_title
+from rtxbench.verdicts.wording import say_reason
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -76,7 +78,10 @@ def _heading_ids(views: Sequence[View]) -> Callable[[str], str]:
 
     def id_of(text: str) -> str:
         words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "part"
-        name = next(n for n in (f"h-{words}", *(f"h-{words}-{i}" for i in range(2, 10_000))) if n not in taken)
+        name, number = f"h-{words}", 1
+        while name in taken:
+            number += 1
+            name = f"h-{words}-{number}"
         taken.add(name)
         return name
 
@@ -99,7 +104,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(prose=_prose, code=_code)
+    environment.filters.update(prose=_prose, code=_code, capitalize_first=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(
         marks=STATE_MARKS,
         rows_before_fold=_ROWS_BEFORE_FOLD,
@@ -111,6 +116,7 @@ def _environment() -> Environment:
         scale_text=scale_text,
         interval_axis=interval_axis,
         answer_word=answer_word,
+        say_reason=say_reason,
     )
     return environment
 
@@ -153,11 +159,10 @@ def _dates(context: Context) -> str:
 
 def _counts(context: Context) -> str:
     """Count what the report is made from, for the foot of the page."""
-    status = context.cases["status"].value_counts()
     numbers = (
         plural(len(context.runs), "run"),
-        plural(int(status.get("measured", 0)), "case measured", "cases measured"),
-        plural(len(context.ratios), "paired comparison"),
+        plural(sum(row["status"] == "measured" for row in context.cases), "case measured", "cases measured"),
+        plural(sum(len(loaded.of_kind(RatioRecord)) for loaded in context.runs), "paired comparison"),
     )
     return f"Made from {', '.join(numbers)}"
 

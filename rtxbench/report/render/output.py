@@ -98,7 +98,7 @@ def build_context(
     unreadable: Sequence[RecordError] = (),
     excerpt: str = "",
 ) -> Context:
-    """Gather the runs as frames, and every claim judged on them.
+    """Gather the runs, and every claim judged on them.
 
     Args:
         runs: what to report on.
@@ -118,9 +118,6 @@ def build_context(
         runs=tuple(runs),
         verdicts=tuple(judge(runs, claims)),
         claims={claim.id: claim for claim in claims},
-        cases=cases_frame(runs),
-        ratios=ratios_frame(runs),
-        observations=observations_frame(runs),
         here=here,
         foreign=foreign,
         unreadable=tuple(map(str, unreadable)),
@@ -133,6 +130,8 @@ def write_report(
     out: Path,
     plans: Sequence[ViewPlan] = VIEWS,
     processes: Executor | None = None,
+    *,
+    png: bool = False,
 ) -> Report:
     """Write page, Markdown, CSV, verdicts and figures into ``out``, which is created.
 
@@ -141,27 +140,29 @@ def write_report(
         out: folder.
         plans: the page's views and what each shows, in order.
         processes: where to draw (`rtxbench.report.drawing.pool.drawing_processes`); in this one where ``None``.
+        png: whether figures are written as PNG, too.
 
     Raises:
         UsageError: ``out`` cannot be written.
     """
     with _writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
-    drawing = Drawing(processes)
+    drawing = Drawing(processes, png=png)
     views = make_views(context, plans, drawing)
     texts = {
         "report.md": render_markdown(_title(context), views, _FIGURES),
         "verdicts.json": _verdicts_json(context.verdicts),
-        "cases.csv": render_csv(context.cases),
-        "ratios.csv": render_csv(context.ratios),
-        "observations.csv": render_csv(context.observations),
+        "cases.csv": render_csv(cases_frame(context.runs)),
+        "ratios.csv": render_csv(ratios_frame(context.runs)),
+        "observations.csv": render_csv(observations_frame(context.runs)),
     }
     drawn = drawing.finish()
     page = render_html(context, views, {name: figure.svg for name, figure in drawn.items()}, tuple(texts))
     contents = {name: text.encode() for name, text in {_PAGE: page, **texts}.items()}
     for name, figure in drawn.items():
         contents[f"{_FIGURES}/{name}.svg"] = figure.svg.encode()
-        contents[f"{_FIGURES}/{name}.png"] = figure.png
+        if png:
+            contents[f"{_FIGURES}/{name}.png"] = figure.png
     with _writing(out):
         for name, data in contents.items():
             _write_whole(out / name, data)

@@ -29,6 +29,7 @@ from rtxbench.report.parts import (
     View,
 )
 from rtxbench.units import format_ratio
+from rtxbench.verdicts.wording import say_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ _FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")
 
 
 def render_markdown(title: str, views: Sequence[View], figure_folder: str) -> str:
-    """Write the report as GitHub-flavoured Markdown; figures are linked as PNG under ``figure_folder``."""
+    """Write the report as GitHub-flavoured Markdown; figures are linked as SVG under ``figure_folder``."""
     parts = [f"# {escape_markdown(title)}"]
     for view in views:
         for section in view.sections:
@@ -111,7 +112,7 @@ def _cell(value: Cell | str) -> str:
 
 def _figure(block: Any, folder: str) -> str:
     origin = "" if block.origin == "measured" else f"**{block.origin}.** "
-    return f"![{escape_markdown(block.alt)}]({folder}/{block.name}.png)\n\n{origin}{escape_markdown(block.caption)}"
+    return f"![{escape_markdown(block.alt)}]({folder}/{block.name}.svg)\n\n{origin}{escape_markdown(block.caption)}"
 
 
 def _verdict_cards(block: Any, _folder: str) -> str:
@@ -134,7 +135,7 @@ def _card(card: VerdictCard) -> str:
         ("Next step", escape_markdown(verdict.next_step or "")),
         ("Where", escape_markdown(card.where)),
         ("Reproduce", _code(card.reproduce)),
-        ("Reason code", _code(verdict.reason)),
+        ("Reason", escape_markdown(say_reason(verdict.reason))),
         ("Sources", escape_markdown(" ; ".join(card.sources))),
     )
     lines += [f"- {name}: {text}" for name, text in facts if text]
@@ -153,7 +154,7 @@ def _where(card: VerdictCard) -> str:
 
 
 def _part(part: Verdict) -> str:
-    figure = escape_markdown(estimate_text(part)) or _code(part.reason)
+    figure = escape_markdown(estimate_text(part)) or escape_markdown(say_reason(part.reason))
     return f"| {escape_markdown(part.subject)} | **{part.state}** | {figure} |"
 
 

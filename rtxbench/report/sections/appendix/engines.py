@@ -13,7 +13,6 @@ from rtxbench.placement import is_functional_check
 from rtxbench.records import NATIVE, Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.labels import interval_text, machine_headings, ratio_words
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
-from rtxbench.results.frames import rows
 from rtxbench.results.latest import latest_by_machine
 from rtxbench.results.store import LoadedRun
 from rtxbench.stats import ratio_estimate
@@ -65,7 +64,7 @@ def _engine_blocks(context: Context, title: str, ratios: Sequence[RatioRecord]) 
         for record in loaded.of_kind(CaseRecord)
         if record.measurement is not None
     }
-    errors = {row["record_id"]: row["matmul_error_ratio"] for row in rows(context.cases)}
+    errors = {row["record_id"]: row["matmul_error_ratio"] for row in context.cases}
     yield Table(
         caption=f"Engines side by side on {title}",
         columns=(

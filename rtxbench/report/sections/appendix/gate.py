@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from rtxbench.gate.replay import SelftestRow, selftest_rows
 from rtxbench.records import GATE_SELFTEST_TOPIC, Estimate, Observation
@@ -14,6 +15,9 @@ from rtxbench.units import format_count, format_percent
 
 __all__ = ["gate_section"]
 
+_REPLAYED: Final = 200
+"""Gates to replay: their share is as wide as that of the few gates that share no launch, however many there are."""
+
 
 def gate_section(context: Context) -> Section | None:
     """False alarms and power of the gate per machine; ``None`` where no self-test is on record."""
@@ -23,7 +27,7 @@ def gate_section(context: Context) -> Section | None:
         records = [record for record in run.of_kind(Observation) if record.topic == GATE_SELFTEST_TOPIC]
         found.setdefault(run.run.environment.machine, []).extend(records)
     for machine, heading in machine_headings(context, {name for name, records in found.items() if records}):
-        rows = selftest_rows(found[machine])
+        rows = selftest_rows(found[machine], replayed=_REPLAYED)
         title = context.titles[machine]
         blocks += [*heading, _figure(machine, title, rows), _table(title, rows)]
     if not blocks:

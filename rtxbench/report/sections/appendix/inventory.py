@@ -11,7 +11,7 @@ from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Secti
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_bytes, format_power
-from rtxbench.wording import say, say_metric
+from rtxbench.wording import say, say_flag, say_metric
 
 __all__ = ["machines_section", "runs_section", "unmeasured_section"]
 
@@ -175,7 +175,7 @@ def runs_section(context: Context) -> Section:
         blocks.append(
             Table(
                 caption="Cautions raised while measuring",
-                columns=(Column("Flag"), Column("Weight"), Column("Records", numeric=True), Column("For example")),
+                columns=(Column("Caution"), Column("Weight"), Column("Records", numeric=True), Column("For example")),
                 rows=flags,
             )
         )
@@ -211,7 +211,7 @@ def _flag_rows(context: Context) -> tuple[tuple[Cell | str, ...], ...]:
                 flags.setdefault((flag.code, flag.severity), []).append(flag)
     return tuple(
         (
-            Cell(code, mono=True),
+            f"{say_flag(code)[0].upper()}{say_flag(code)[1:]}",
             "voids the figure" if severity == "invalid" else "weakens it",
             str(len(all_)),
             all_[0].detail,

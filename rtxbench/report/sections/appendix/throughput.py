@@ -9,17 +9,16 @@ from rtxbench.placement import is_functional_check
 from rtxbench.records import Case
 from rtxbench.report.labels import interval_text, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
-from rtxbench.results.frames import rows
 from rtxbench.results.latest import latest_of
 from rtxbench.units import format_bytes, format_duration, format_number, format_power, format_quantity
-from rtxbench.wording import say
+from rtxbench.wording import say, say_flag
 
 __all__ = ["throughput_section"]
 
 
 def throughput_section(context: Context) -> Section | None:
     """List the measured throughput of every case, a table per machine. ``None`` where nothing was measured."""
-    measured = [row for row in rows(context.cases) if row["status"] == "measured"]
+    measured = [row for row in context.cases if row["status"] == "measured"]
     if not measured:
         return None
     blocks: list[Block] = [
@@ -37,7 +36,7 @@ def throughput_section(context: Context) -> Section | None:
 
 
 def _cautions(case: dict[str, Any]) -> str:
-    parts = [case["flags"].replace("-", " ")] if case["flags"] else []
+    parts = [say_flag(code) for code in (case["flags"] or "").split()]
     if not case["warmup_ok"]:
         parts.append("not steady when timed")
     if case["launches"] == 1:

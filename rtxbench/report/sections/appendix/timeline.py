@@ -16,6 +16,7 @@ from rtxbench.report.parts import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent
+from rtxbench.wording import say_flag
 
 __all__ = ["timeline_section", "tracks_of"]
 
@@ -74,7 +75,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
         return [Paragraph(f"The recording of run {loaded.run.run_id} is left out: {error}", tone="caution")]
     tracks, lanes = tracks_of(trace, environment), _lanes(loaded)
     blocks: list[Block] = [
-        Paragraph(f"Recorder: {event.code}, {event.detail}", tone="caution") for event in trace.events
+        Paragraph(f"Recorder: {say_flag(event.code)} ({event.detail}).", tone="caution") for event in trace.events
     ]
     if trace.header.gpu_missing:
         blocks.append(Paragraph(f"No GPU was recorded: {trace.header.gpu_missing.rstrip('.')}.", tone="muted"))

@@ -24,6 +24,7 @@ from rtxbench.report.titles import machine_title
 from rtxbench.results.latest import latest_of
 from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent
+from rtxbench.wording import say_flag
 
 __all__ = ["trust_section"]
 
@@ -151,8 +152,10 @@ def _says(estimate: Estimate, true_ratio: float | None) -> str:
 
 
 def _cautions(record: RatioRecord) -> str:
-    codes = dict.fromkeys(flag.code + (" (void)" if flag.severity == "invalid" else "") for flag in record.flags)
-    return "; ".join((*codes, *(() if record.warmup_ok else ("not steady when timed",))))
+    said = dict.fromkeys(
+        say_flag(flag.code) + (" (void)" if flag.severity == "invalid" else "") for flag in record.flags
+    )
+    return "; ".join((*said, *(() if record.warmup_ok else ("not steady when timed",))))
 
 
 def _chart(records: Sequence[RatioRecord]) -> Intervals:

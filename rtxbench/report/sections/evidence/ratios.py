@@ -23,7 +23,7 @@ from rtxbench.report.parts import (
 )
 from rtxbench.results.latest import latest_by_machine
 from rtxbench.units import format_percent, format_ratio
-from rtxbench.wording import engine_name, name_of, say_metric, say_pair
+from rtxbench.wording import engine_name, name_of, say_flag, say_metric, say_pair
 
 __all__ = ["case_words", "differing", "ratios_section"]
 
@@ -90,7 +90,7 @@ _BETTER: Final = "Right of 1×, the first named is better."
 
 def case_words(text: str, *, plain: bool) -> str:
     """Leave out where a case ran on a machine that has one kind of device only."""
-    return text.removesuffix(", on the CPU") if plain else text
+    return text.removesuffix(", on the CPU").replace(", on the CPU)", ")") if plain else text
 
 
 def differing(record: RatioRecord) -> frozenset[str]:
@@ -159,7 +159,7 @@ def _is_check(record: RatioRecord) -> bool:
 
 
 def _cautions(record: RatioRecord) -> str:
-    parts = list(dict.fromkeys(flag.code.replace("-", " ") for flag in record.flags))
+    parts = list(dict.fromkeys(say_flag(flag.code) for flag in record.flags))
     parts += [] if record.warmup_ok else ["not steady when timed"]
     parts += [f"one {record.replicate}, so no interval"] if record.ratio.low is None else []
     parts += ["functional check, no evidence of speed"] if _is_check(record) else []

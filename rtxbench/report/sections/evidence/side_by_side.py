@@ -28,7 +28,6 @@ from rtxbench.report.parts import (
     Table,
 )
 from rtxbench.report.titles import device_title, distinctions
-from rtxbench.results.frames import rows
 from rtxbench.units import format_quantity, format_ratio
 from rtxbench.wording import engine_name, name_of
 
@@ -66,7 +65,7 @@ class _Standing(NamedTuple):
 
 def side_by_side_section(context: Context) -> Section | None:
     """Compare machines at each precision that at least two of them ran; ``None`` where there is none."""
-    measured = [row for row in rows(context.cases) if _is_usable(row)]
+    measured = [row for row in context.cases if _is_usable(row)]
     blocks: list[Block] = []
     for precision in dict.fromkeys(row["precision"] for row in measured):
         entries = _entries(context, [row for row in measured if row["precision"] == precision])

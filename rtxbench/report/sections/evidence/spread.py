@@ -14,7 +14,6 @@ from rtxbench.machine import Environment
 from rtxbench.placement import is_functional_check
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
 from rtxbench.report.titles import device_title
-from rtxbench.results.frames import rows
 from rtxbench.stats import student_t
 from rtxbench.units import format_percent, format_quantity, format_ratio
 from rtxbench.verdicts.statistics.pooling import LogRatio, combine_runs
@@ -52,7 +51,7 @@ def spread_section(context: Context) -> Section | None:
 def _groups(context: Context) -> list[_Group]:
     found: dict[tuple[Any, ...], dict[str, list[LogRatio]]] = {}
     cases: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for row in rows(context.cases):
+    for row in context.cases:
         log = _log_throughput(row)
         if log is None:
             continue
