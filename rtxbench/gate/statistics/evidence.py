@@ -33,7 +33,7 @@ _LEAST_DEVIATION: Final = 5e-4
 """Least scatter of a log-ratio between launches: equal readings of a counter are not infinitely sure."""
 
 _T_GRID: Final = np.concatenate([np.linspace(-8.0, 8.0, 161), np.geomspace(8.2, 1e5, 100)])
-_T_NODES: Final = _T_GRID.tolist()
+_T_NODES: Final = tuple(map(float, _T_GRID))
 _EFFECT_NODES, _EFFECT_WEIGHTS = np.polynomial.legendre.leggauss(160)
 _SCALE_NODES, _SCALE_WEIGHTS = np.polynomial.legendre.leggauss(80)
 
