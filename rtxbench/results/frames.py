@@ -2,7 +2,7 @@
 
 To add a column, add a row to `CASE_COLUMNS`, `RATIO_COLUMNS` or `OBSERVATION_COLUMNS`: name, type, unit, what it is,
 and how it is taken from a record. ``docs/columns.md`` is generated from these tables and held to them by a test.
-Missing values are ``<NA>`` in a frame, an empty field in CSV, and ``None`` in `rows`; the ``missing`` column says why.
+Missing values are ``<NA>`` in a frame, an empty field in CSV, and ``None`` in `case_rows`; the ``missing`` column says why.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ __all__ = [
     "comparison",
     "observations_frame",
     "ratios_frame",
-    "rows",
 ]
 
 _Type: TypeAlias = Literal["string", "Float64", "Int64", "boolean"]
@@ -358,21 +357,14 @@ _PLAIN: Final[dict[_Type, Callable[[Any], object]]] = {"string": str, "Float64":
 
 
 def case_rows(runs: Iterable[LoadedRun]) -> Iterator[dict[str, Any]]:
-    """Yield what `rows` gives of `cases_frame`, without importing pandas: for a page, which needs no frame."""
+    """Yield the rows of `cases_frame` as plain values, without importing pandas: for a page, which needs no frame."""
     for run in runs:
         for record in run.of_kind(CaseRecord):
             yield {column.name: _plain(column.extract(run, record), column.type) for column in CASE_COLUMNS}
 
 
 def _plain(value: object, kind: _Type) -> object:
-    missing = value is None or (isinstance(value, float) and math.isnan(value))  # as in a frame
-    return None if missing else _PLAIN[kind](value)
-
-
-def rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Return each row as a mapping from column to plain Python value, ``None`` where there is none."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    yield from plain.to_dict("records")  # type: ignore[misc]  # column names are strings here
+    return None if value is None or (isinstance(value, float) and math.isnan(value)) else _PLAIN[kind](value)
 
 
 def _frame(columns: Sequence[FrameColumn], items: Iterable[tuple[LoadedRun, Any]]) -> pd.DataFrame:

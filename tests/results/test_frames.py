@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from msgspec import structs
 
@@ -14,6 +16,12 @@ from tests.synthetic import BIG_GPU, CPU_ONLY, write_results
 COLUMNS_PAGE = Path(__file__).parents[2] / "docs" / "columns.md"
 
 
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each row as a mapping from column to plain Python value, ``None`` where there is none."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return plain.to_dict("records")  # type: ignore[return-value]  # column names are strings here
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[LoadedRun]:
     folder = tmp_path_factory.mktemp("results")
@@ -23,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[LoadedRun]:
 def test_every_case_record_is_one_row_with_its_own_figures(runs: list[LoadedRun]) -> None:
     """No record is lost or merged, and a row holds exactly its record's figures."""
     records = {record.record_id: record for run in runs for record in run.of_kind(CaseRecord)}
-    table = list(frames.rows(frames.cases_frame(runs)))
+    table = list(rows_of(frames.cases_frame(runs)))
     assert len(table) == len(records)
     for row in table:
         record = records[row["record_id"]]
@@ -36,7 +44,7 @@ def test_every_case_record_is_one_row_with_its_own_figures(runs: list[LoadedRun]
 
 def test_missing_is_none_and_never_zero_or_nan(runs: list[LoadedRun]) -> None:
     """A skipped case has no figure at all, and its reason."""
-    skipped = [row for row in frames.rows(frames.cases_frame(runs)) if row["status"] == "skipped"]
+    skipped = [row for row in rows_of(frames.cases_frame(runs)) if row["status"] == "skipped"]
     assert skipped
     for row in skipped:
         assert row["reason"]
@@ -47,7 +55,7 @@ def test_missing_is_none_and_never_zero_or_nan(runs: list[LoadedRun]) -> None:
 
 def test_a_machine_without_gpu_has_no_gpu_figure(runs: list[LoadedRun]) -> None:
     """GPU columns are empty where no GPU was recorded, host columns are not."""
-    rows = [row for row in frames.rows(frames.cases_frame(runs)) if row["machine"] == CPU_ONLY.machine]
+    rows = [row for row in rows_of(frames.cases_frame(runs)) if row["machine"] == CPU_ONLY.machine]
     measured = [row for row in rows if row["status"] == "measured"]
     assert measured
     assert all(row["gpu"] is None and row["gpu_power_w"] is None for row in measured)
@@ -57,7 +65,7 @@ def test_a_machine_without_gpu_has_no_gpu_figure(runs: list[LoadedRun]) -> None:
 
 def test_derived_columns_follow_from_the_measured_ones(runs: list[LoadedRun]) -> None:
     """Tokens/s, FLOP/s and energy are products and quotients of stored figures, with the right units."""
-    rows = [row for row in frames.rows(frames.cases_frame(runs)) if row["workload"] == "bert-base"]
+    rows = [row for row in rows_of(frames.cases_frame(runs)) if row["workload"] == "bert-base"]
     row = next(row for row in rows if row["status"] == "measured" and row["gpu_power_w"])
     assert row["tokens_per_s"] == pytest.approx(128 * row["throughput_per_s"])
     assert row["flop_per_s"] == pytest.approx(row["flops_per_step"] / row["step_time_s"])
@@ -70,7 +78,7 @@ def test_without_a_stretch_alone_there_is_no_figure_of_one_arms_power(runs: list
     record = next(r for r in run.of_kind(CaseRecord) if r.measurement and r.measurement.sustained)
     assert record.measurement is not None
     interleaved = structs.replace(record, measurement=structs.replace(record.measurement, sustained=None))
-    alone, mixed = frames.rows(frames.cases_frame([run._replace(records=(record, interleaved))]))
+    alone, mixed = rows_of(frames.cases_frame([run._replace(records=(record, interleaved))]))
     for column in ("gpu_power_w", "gpu_energy_per_example_j", "sm_clock_hz", "gpu_utilization_ratio"):
         assert alone[column] is not None
         assert mixed[column] is None
@@ -88,7 +96,7 @@ def test_a_refused_power_figure_says_why(runs: list[LoadedRun]) -> None:
         missing={"power_w": "no instant power"},
     )
     record = structs.replace(record, measurement=structs.replace(record.measurement, sustained=refused))
-    (row,) = frames.rows(frames.cases_frame([run._replace(records=(record,))]))
+    (row,) = rows_of(frames.cases_frame([run._replace(records=(record,))]))
     assert row["gpu_power_w"] is None
     assert "no instant power" in row["missing"]
 
@@ -97,7 +105,7 @@ def test_ratio_rows_name_what_differs(runs: list[LoadedRun]) -> None:
     """A comparison is named by the fields in which its two cases differ, and only by those."""
     run = runs[0]
     record = run.of_kind(RatioRecord)[0]
-    row = next(frames.rows(frames.ratios_frame([run])))
+    row = rows_of(frames.ratios_frame([run]))[0]
     assert row["ratio"] == record.ratio.value
     assert row["replicates"] == 5
     assert frames.comparison(record.candidate, record.baseline).endswith("÷ float32")
@@ -108,7 +116,7 @@ def test_ratio_rows_name_what_differs(runs: list[LoadedRun]) -> None:
 
 def test_observations_keep_every_value(runs: list[LoadedRun]) -> None:
     """An observation's values are all there, readable back as floats."""
-    rows = list(frames.rows(frames.observations_frame(runs)))
+    rows = list(rows_of(frames.observations_frame(runs)))
     assert len(rows) == 4
     assert all(len([float(value) for value in row["values"].split()]) == row["replicates"] == 5 for row in rows)
 
@@ -140,4 +148,4 @@ def test_the_columns_page_is_generated_from_the_tables() -> None:
 
 def test_rows_without_pandas_are_those_of_the_frame(runs: list[LoadedRun]) -> None:
     """A page, which needs no frame, reads the very values that the CSV holds."""
-    assert list(frames.case_rows(runs)) == list(frames.rows(frames.cases_frame(runs)))
+    assert list(frames.case_rows(runs)) == list(rows_of(frames.cases_frame(runs)))
