@@ -2,7 +2,7 @@
 
 To add a column, add a row to `CASE_COLUMNS`, `RATIO_COLUMNS` or `OBSERVATION_COLUMNS`: name, type, unit, what it is,
 and how it is taken from a record. ``docs/columns.md`` is generated from these tables and held to them by a test.
-Missing values are ``<NA>`` in a frame, an empty field in CSV, and ``None`` in `case_rows`; the ``missing`` column says why.
+Missing values are ``<NA>`` in a frame, an empty field in CSV and ``None`` in `case_rows`; `missing` says why.
 """
 
 from __future__ import annotations
