@@ -5,7 +5,7 @@ from typing import Final
 
 import psutil
 
-from rtxbench.errors import RtxbenchError
+from rtxbench.errors import OutOfMemoryError, RtxbenchError, WorkerLostError
 from rtxbench.measure.profiles import Profile
 from rtxbench.own.first_steps import first_steps, leak_bytes_per_step
 from rtxbench.own.largest_batch import SEARCH_S, LargestBatch, largest_batch
@@ -13,8 +13,10 @@ from rtxbench.own.plan import CLAIM
 from rtxbench.records import Case, Environment, Observation
 from rtxbench.results.store import new_record_id, now
 
-__all__ = ["batch_records", "own_observation", "step_records"]
+__all__ = ["NO_MEMORY", "batch_records", "own_observation", "step_records"]
 
+NO_MEMORY: Final = "memory"
+"""Label ``failed`` of first steps that did not fit: the framework said so, or the system ended the process."""
 _HOST_SHARE: Final = 0.8
 """Share of the host's free memory that a search may fill: what else runs there must go on."""
 
@@ -24,7 +26,9 @@ def step_records(run_id: str, case: Case, labels: Mapping[str, str]) -> list[Obs
     try:
         seen = first_steps(case)
     except RtxbenchError as error:
-        return [own_observation(run_id, "first_loss", (), case, labels, replicate="step", reason=str(error))]
+        memory = {"failed": NO_MEMORY} if isinstance(error, OutOfMemoryError | WorkerLostError) else {}
+        reason = str(error)
+        return [own_observation(run_id, "first_loss", (), case, {**labels, **memory}, replicate="step", reason=reason)]
     leak = leak_bytes_per_step(seen.memory_bytes)
     reason = None if seen.losses else "the step reports no finite loss"
     records = [own_observation(run_id, "first_loss", seen.losses, case, labels, replicate="step", reason=reason)]

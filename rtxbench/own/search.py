@@ -17,15 +17,16 @@ from rtxbench.measure.groups import Group
 from rtxbench.measure.paired.arms import Arm
 from rtxbench.measure.profiles import Profile, ShortWarmUp
 from rtxbench.measure.session import Session
-from rtxbench.own.extras import own_observation, step_records
+from rtxbench.own.extras import NO_MEMORY, own_observation, step_records
 from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
 from rtxbench.own.plan import CLAIM, short_name
 from rtxbench.own.race import launches_of_exhaustive_search, race
-from rtxbench.own.space import Option, asides, combinations, options
+from rtxbench.own.space import Option, asides, combinations, in_less_memory, memory_switches, options
 from rtxbench.records import Case, Environment, Observation, RatioRecord
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent
 from rtxbench.workers.interpreters import worker_spec
+from rtxbench.workloads.switches import joined
 
 __all__ = ["Earlier", "Search", "confirmation", "earlier_of"]
 
@@ -72,6 +73,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self._losses: dict[Case, tuple[float, ...]] = {}
+        self._too_large: set[Case] = set()
         self._race_groups = 0
 
     def run(self, environment: Environment) -> tuple[Case, list[Case]] | None:
@@ -121,6 +123,9 @@ class Search:
             self.told("trying each option", number, len(able) - number)
             if self._trains_alike(option.of(self.plain)):
                 allowed.append(option)
+            elif option.of(self.plain) in self._too_large:
+                forms = in_less_memory(option, allowed)
+                allowed += [form for form in forms if self._trains_alike(form.of(self.plain))]
         return allowed
 
     def _steps(self, case: Case) -> str | None:
@@ -132,11 +137,19 @@ class Search:
         for record in records if found is None else ():
             self.session.append(record)
         self._losses[case] = records[0].values
+        if records[0].labels.get("failed") == NO_MEMORY:
+            self._too_large.add(case)
         return records[0].reason
 
     def _trains_alike(self, case: Case) -> bool:
-        """Hold a case's first losses against those of the plain case at the same batch; a difference is a record."""
+        """Hold a case's first losses against those of the plain case at the same batch; a difference is a record.
+
+        Where that batch is too large for the plain case, it has the switches that make room for it, too: they were
+        seen to train alike at the plain case's own batch.
+        """
         reference = replace(self.plain, batch_size=case.batch_size)
+        if reference in self._too_large:
+            reference = replace(reference, variant=joined(memory_switches(case)))
         for tried in dict.fromkeys((reference, case)):
             reason = self._steps(tried)
             if not self._losses[tried]:

@@ -12,7 +12,7 @@ from rtxbench.precision import PRECISIONS
 from rtxbench.records import Case, Environment
 from rtxbench.workloads.switches import joined, switches_of
 
-__all__ = ["Option", "asides", "combinations", "options"]
+__all__ = ["Option", "asides", "combinations", "in_less_memory", "memory_switches", "options"]
 
 _BATCH_FACTORS: Final = (2, 4)
 _SWITCHES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
@@ -29,7 +29,8 @@ _SWITCHES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 }
 """Engine → (axis, switch) that a model of the user's own may have."""
 _ASIDE: Final = "memory"
-"""The axis that costs time and frees memory: it takes no part in a race for speed, its price is told of the winner."""
+"""The axis that costs time and frees memory: by itself it wins no race for speed, and its price is told of the winner.
+It races where a larger batch trains only with it (`in_less_memory`)."""
 
 
 class Option(NamedTuple):
@@ -38,9 +39,13 @@ class Option(NamedTuple):
     axis: str
     name: str
     """Precision, compiler or switch; a factor of the batch."""
+    beside: str = ""
+    """Switch that comes with it, because it makes room for the batch."""
 
     def of(self, case: Case) -> Case:
         """Make this change to a case."""
+        if self.beside:
+            case = replace(case, variant=joined([*switches_of(case.variant), self.beside]))
         match self.axis:
             case "precision":
                 return replace(case, precision=self.name)
@@ -90,5 +95,19 @@ def combinations(plain: Case, allowed: Iterable[Option]) -> list[Case]:
 
 
 def asides(winner: Case, allowed: Iterable[Option]) -> list[Case]:
-    """List the winner with each switch that frees memory and costs time."""
-    return [option.of(winner) for option in allowed if option.axis == _ASIDE]
+    """List the winner with each switch that frees memory and costs time, and that it does not have already."""
+    found = [option.of(winner) for option in allowed if option.axis == _ASIDE]
+    return [case for case in found if case != winner]
+
+
+def in_less_memory(option: Option, allowed: Iterable[Option]) -> list[Option]:
+    """List the forms of a larger batch that need less memory: with each switch that was allowed and frees some."""
+    if option.axis != "batch":
+        return []
+    return [option._replace(beside=switch.name) for switch in allowed if switch.axis == _ASIDE]
+
+
+def memory_switches(case: Case) -> tuple[str, ...]:
+    """Name the switches of a case that free memory."""
+    known = {name for rows in _SWITCHES.values() for axis, name in rows if axis == _ASIDE}
+    return tuple(name for name in switches_of(case.variant) if name in known)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from rtxbench.measure.group_records import GroupOutcome
 from rtxbench.measure.profiles import profile_named
 from rtxbench.own import search as module
-from rtxbench.own.extras import own_observation
+from rtxbench.own.extras import NO_MEMORY, own_observation
 from rtxbench.own.search import Earlier, Search, confirmation, earlier_of
 from rtxbench.records import Case, Estimate, Observation, RatioRecord, Record
 from rtxbench.results.store import LoadedRun
@@ -113,6 +113,32 @@ def test_the_fastest_that_trains_alike_wins(tried: list[Case]) -> None:
     assert not any("channels-last" in case.variant for case in session.raced)
     (outcome,) = [r for r in session.records if getattr(r, "metric", "") == "search_log_ratio"]
     assert int(outcome.labels["launches"]) < int(outcome.labels["exhaustive_launches"])  # type: ignore[union-attr]
+
+
+def test_a_batch_that_does_not_fit_races_with_what_makes_room_for_it(
+    tried: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times the batch is out of memory but for gradient checkpointing: so it races, and wins when it is faster."""
+    without_limits = module.step_records
+
+    def step_records(run_id: str, case: Case, labels: Mapping[str, str]) -> list[Observation]:
+        if case.batch_size == 32 and "checkpointing" not in case.variant:
+            failed = {**labels, "failed": NO_MEMORY}
+            return [own_observation(run_id, "first_loss", (), case, failed, replicate="step", reason="out of memory")]
+        return without_limits(run_id, case, labels)
+
+    monkeypatch.setattr(module, "step_records", step_records)
+    gains = {8: 1.0, 16: 1.1, 32: 2.0}
+    monkeypatch.setitem(globals(), "speed", lambda case: gains[case.batch_size] * (0.8 if case.variant else 1.0))
+    session = Session()
+    found = searched(session)
+    assert found is not None
+    assert (found[0].batch_size, found[0].variant) == (32, "checkpointing")
+    assert {case.variant for case in found[1]} == {"accumulate-4+checkpointing"}  # itself is no form of itself
+    large = [case for case in session.raced if case.batch_size == 32]
+    assert all("checkpointing" in case.variant for case in large)
+    rejected = {r.case: r.reason for r in session.records if getattr(r, "metric", "") == "search_rejected"}
+    assert rejected[replace(PLAIN, batch_size=32)] == "out of memory"
 
 
 def test_a_resumed_search_takes_over_what_is_stored(tried: list[Case]) -> None:
