@@ -27,8 +27,8 @@ def step_records(run_id: str, case: Case, labels: Mapping[str, str]) -> list[Obs
         seen = first_steps(case)
     except RtxbenchError as error:
         memory = {"failed": NO_MEMORY} if isinstance(error, OutOfMemoryError | WorkerLostError) else {}
-        reason = str(error)
-        return [own_observation(run_id, "first_loss", (), case, {**labels, **memory}, replicate="step", reason=reason)]
+        said = {**labels, **memory}
+        return [own_observation(run_id, "first_loss", (), case, said, replicate="step", reason=str(error))]
     leak = leak_bytes_per_step(seen.memory_bytes)
     reason = None if seen.losses else "the step reports no finite loss"
     records = [own_observation(run_id, "first_loss", seen.losses, case, labels, replicate="step", reason=reason)]

@@ -4,8 +4,8 @@
 
     round 1   every setting once          the fastest third goes on
     round 2   those once more             by the mean of what each has shown, the fastest third goes on
-    ...       until three are left
-    last      those three, three times more: the fastest by the mean wins
+    ...       until four are left
+    last      those four, three times more, in one launch each time: the fastest by the mean wins
 
 A launch holds a few settings and the baseline, so that what the machine does to one it does to all of them. Knows
 neither processes nor cases: a setting is anything that can be told from others.
@@ -24,7 +24,8 @@ BRACKET: Final = 4
 """Settings in a launch beside the baseline: all of their weights are in the device's memory at once."""
 _KEEP: Final = 3
 """One in so many goes on."""
-_FINALISTS: Final = 3
+_FINALISTS: Final = BRACKET
+"""As many as a launch holds: a fourth costs nothing, and more often the fastest is among them."""
 _LAST_LAUNCHES: Final = 3
 """Launches of each finalist beyond those that made it one."""
 

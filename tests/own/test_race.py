@@ -60,10 +60,15 @@ def test_the_planted_best_is_found_in_19_of_20_tries() -> None:
     assert len(noise) > 100
     first, second = sorted(map(gain, SETTINGS), reverse=True)[:2]
     assert 0.04 < first - second < 0.07
-    best = max(SETTINGS, key=gain)
-    tries = [race(SETTINGS, simulated(noise, seed), seed=seed) for seed in range(20)]
-    assert sum(found.ranking[0] == best for found in tries) >= 19
-    assert all(found.launches < launches_of_exhaustive_search(len(SETTINGS)) / 3 for found in tries)
+    best, exhaustive = max(SETTINGS, key=gain), launches_of_exhaustive_search(len(SETTINGS))
+    tries = [race(SETTINGS, simulated(noise, seed), seed=seed) for seed in range(500)]
+    hits = sum(found.ranking[0] == best for found in tries)
+    launches = max(found.launches for found in tries)
+    print(
+        f"{hits} of {len(tries)} found the best of {len(SETTINGS) + 1}, by {launches} launches instead of {exhaustive}"
+    )
+    assert hits >= 0.95 * len(tries)
+    assert launches < exhaustive / 3
 
 
 def test_an_interrupted_race_measures_nothing_twice() -> None:
@@ -110,6 +115,6 @@ def test_the_launches_to_come_are_told_truly() -> None:
 
 
 def test_few_settings_are_raced_too() -> None:
-    """One to three are finalists from the start, none at all has no winner."""
+    """One to four are finalists from the start, none at all has no winner."""
     assert race(SETTINGS[:1], simulated([0.0], 0)).ranking == SETTINGS[:1]
     assert race([], simulated([0.0], 0)).ranking == []
