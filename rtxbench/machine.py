@@ -4,7 +4,7 @@ import msgspec
 
 from rtxbench.fields import Count, Figure, Slug
 
-__all__ = ["Cpu", "Environment", "Gpu"]
+__all__ = ["Cpu", "Environment", "Gpu", "Node"]
 
 
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +43,23 @@ class Gpu(_Frozen, frozen=True, kw_only=True):
     pcie_width: Count | None = None
     pcie_generation: Count | None = None
     persistence_mode: bool | None = None
+    missing: dict[str, str] = {}
+
+
+class Node(_Frozen, frozen=True, kw_only=True):
+    """One rank of a step that several machines run together. ``missing`` gives the reason of every ``None``."""
+
+    rank: Count
+    host: str
+    """Name that its system goes by."""
+    machine: str = ""
+    """Fingerprint of its hardware, as in `Environment`."""
+    device: str = ""
+    """cpu or gpu, and its number on the node: ``gpu:0``."""
+    interface: str | None = None
+    """Network interface that it is reached by."""
+    link_bit_per_s: Figure | None = None
+    """Speed that the interface's driver reports; what the link gives is measured by all-reduces."""
     missing: dict[str, str] = {}
 
 

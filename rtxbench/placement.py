@@ -24,6 +24,8 @@ class Placement:
     """Engines that carry out the strategy; empty: every engine does."""
     all_reduces: bool = False
     """Every step sums the gradients of all devices: the price of data parallelism."""
+    over_network: bool = False
+    """Its ranks are processes on several machines; a network of CPU nodes is a real one, and no functional check."""
     functional_check: bool = False
     """The devices are logical shares of one processor: proof that the code runs, never evidence of speed."""
 
@@ -35,6 +37,14 @@ class Placement:
     def isolated(self) -> bool:
         """Return whether each arm needs a worker process of its own: two distribution strategies poison one process."""
         return self.strategy != "single"
+
+
+def _over_network(name: str, engine: str) -> tuple[Placement, Placement]:
+    """Return the rows of one engine's data parallelism over several machines: one rank per GPU, or one per CPU."""
+    on_gpus = Placement(
+        name=name, strategy=name, device_kind="gpu", engines=(engine,), all_reduces=True, over_network=True
+    )
+    return on_gpus, replace(on_gpus, name=f"{name}-cpu", device_kind="cpu")
 
 
 def _with_functional_check(row: Placement) -> tuple[Placement, Placement]:
@@ -72,6 +82,10 @@ PLACEMENTS: Final[Mapping[str, Placement]] = MappingProxyType(
             *_with_functional_check(
                 Placement(name="ddp", strategy="ddp", device_kind="gpu", engines=("torch",), all_reduces=True)
             ),
+            # Several machines: DistributedDataParallel, jax.distributed with DataParallel, MultiWorkerMirroredStrategy.
+            *_over_network("ddp-nodes", "torch"),
+            *_over_network("data-parallel-nodes", "jax"),
+            *_over_network("multi-worker", "tensorflow"),
         )
     }
 )
@@ -92,14 +106,23 @@ def is_functional_check(name: str) -> bool:
     return row is not None and row.functional_check
 
 
-def batch_sharing_placement(engine: str, *, functional_check: bool = False) -> str:
+def batch_sharing_placement(
+    engine: str, *, functional_check: bool = False, over_network: bool = False, device_kind: str | None = None
+) -> str:
     """Name the placement by which an engine shares one batch over several devices.
+
+    Args:
+        engine: that trains.
+        functional_check: on logical devices of one processor.
+        over_network: on several machines.
+        device_kind: cpu or gpu, where both can.
 
     Raises:
         UnavailableError: the engine has none.
     """
     for row in PLACEMENTS.values():
-        if row.runs_on(engine) and row.all_reduces and row.functional_check is functional_check:
+        wanted = (functional_check, over_network) == (row.functional_check, row.over_network)
+        if wanted and row.runs_on(engine) and row.all_reduces and device_kind in (None, row.device_kind):
             return row.name
     able = {name for row in PLACEMENTS.values() if row.all_reduces for name in row.engines}
     raise UnavailableError(

@@ -32,6 +32,7 @@ class ChildProcess:
         piped: whether it is driven through its standard input and output; else what it prints goes to the log.
         own_group: whether it leads a process group: Ctrl-C then reaches the caller alone, and `end` also ends what the
             process started. A helper that must die with the caller's group stays in it.
+        descriptors: open files that it inherits under the same numbers.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ChildProcess:
         directory: Path | None = None,
         piped: bool = True,
         own_group: bool = True,
+        descriptors: Sequence[int] = (),
     ) -> None:
         _sweep(tempfile.gettempdir())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
@@ -57,6 +59,7 @@ class ChildProcess:
                 env={**environment, "TMPDIR": self._folder.name},
                 cwd=directory,
                 start_new_session=own_group,
+                pass_fds=descriptors,
             )
         except OSError:
             self._log.close()

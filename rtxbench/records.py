@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 
 from rtxbench.fields import Count, Figure, LogRatio, Nanoseconds, Share, Slug
-from rtxbench.machine import Cpu, Environment, Gpu
+from rtxbench.machine import Cpu, Environment, Gpu, Node
 
 __all__ = [
     "GATE_LAUNCH_TOPIC",
@@ -35,6 +35,7 @@ __all__ = [
     "Leaning",
     "Line",
     "Measurement",
+    "Node",
     "Note",
     "Observation",
     "RatioRecord",
@@ -227,6 +228,8 @@ class Measurement(_Frozen, frozen=True, kw_only=True):
     """Proof of the precision, for example ``matmul_relative_error`` against float64."""
     notes: dict[str, str] = {}
     """Manner in which the engine ran the step where engines differ, for example ``attention`` → its kernel."""
+    nodes: tuple[Node, ...] = ()
+    """Of a step that several machines ran: the node of each rank, in their order."""
 
 
 Origin: TypeAlias = Literal["measured", "published", "predicted"]

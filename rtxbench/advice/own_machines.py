@@ -78,7 +78,7 @@ def _scaling(owned: OwnMeasurement, parallel: Sequence[CaseRecord]) -> str:
 
 def _shares_batch(case: Case) -> bool:
     row = PLACEMENTS.get(case.placement)
-    return row is not None and row.all_reduces and not row.functional_check
+    return row is not None and row.all_reduces and not (row.functional_check or row.over_network)
 
 
 def _is_usable(record: CaseRecord) -> bool:

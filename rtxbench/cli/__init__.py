@@ -69,6 +69,14 @@ _Search = Annotated[
 ]
 
 
+_Nodes = Annotated[
+    str,
+    typer.Option(
+        metavar="launcher|HOST:PORT",
+        help="One job over several machines: those of torchrun, srun or TF_CONFIG, or of a Ray cluster.",
+    ),
+]
+_NodesWait = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long the other nodes are waited for.")]
 _Form = Annotated[str, typer.Option(help="On torch: native, or keras for Keras's layers on it.")]
 
 
@@ -87,6 +95,8 @@ def run(
     logical_devices: _Logical = 0,
     results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
     search: _Search = False,
+    nodes: _Nodes = "",
+    nodes_wait: _NodesWait = 120.0,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what an earlier run finished.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON instead of a table.")] = False,
@@ -111,6 +121,8 @@ def run(
         logical_devices=logical_devices,
         batch_size=batch_size,
         search=search,
+        nodes=nodes,
+        nodes_wait_s=nodes_wait,
     )
     chosen = profile_named(profile)
     chosen = chosen if budget is None else chosen.with_budget(budget)
@@ -119,7 +131,8 @@ def run(
     except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
         typer.secho(f"rtxbench: interrupted; finished cases are kept in {results}/. Go on with --resume.", err=True)
         raise typer.Exit(130) from None
-    typer.echo(path.read_text(encoding="utf-8").rstrip() if as_json else "\n".join(closing_lines(path)))
+    if path is not None:
+        typer.echo(path.read_text(encoding="utf-8").rstrip() if as_json else "\n".join(closing_lines(path)))
 
 
 app.command(name="report")(report_command)

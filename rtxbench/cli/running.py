@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from rtxbench.cli.groups import finished_trials, measure_groups, open_groups, raise_if_nothing_came
+from rtxbench.cli.nodes import run_on_nodes
 from rtxbench.cli.own_model import run_own_model
 from rtxbench.engines.refusals import COMPILERS
 from rtxbench.errors import MeasurementError, UsageError
@@ -36,8 +37,8 @@ def run_plan(
     resume: bool,
     quiet: bool,
     wait: bool = True,
-) -> Path:
-    """Measure every group of the plan and return the results file.
+) -> Path | None:
+    """Measure every group of the plan and return the results file; ``None`` on a node that only lends a rank.
 
     Args:
         request: what to measure.
@@ -54,6 +55,8 @@ def run_plan(
             taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
+    if request.nodes:
+        return run_on_nodes(request, profile, results_dir, command, quiet=quiet, wait=wait)
     if request.model is not None or request.search:
         return run_own_model(request, profile, results_dir, command, resume=resume, quiet=quiet, wait=wait)
     engines = tuple(COMPILERS) if request.engine == ALL_ENGINES else (request.engine,)

@@ -21,7 +21,8 @@ from rtxbench.units import format_percent
 
 __all__ = ["Diagnoser", "case_evidence", "recording_diagnosis"]
 
-_HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", "all_reduce_bytes_per_s")
+_ALL_REDUCE: Final = "all_reduce_bytes_per_s"
+_HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", _ALL_REDUCE)
 _HOST: Final = "host"
 _IDLE_CORES: Final = 0.05
 _BUSY_CORE: Final = 0.9
@@ -64,7 +65,7 @@ def case_evidence(record: CaseRecord, observations: Iterable[Observation]) -> Ev
         input_wait_ratio=_value(step, "input_wait_ratio"),
         communication_ratio=_value(step, "communication_time_ratio"),
         gradient_bytes_per_step=_value(step, "gradient_bytes_per_step"),
-        all_reduce_bytes_per_s=ceilings.get("all_reduce_bytes_per_s"),
+        all_reduce_bytes_per_s=_all_reduce(case, step, ceilings),
         matrix_unit_ratio=activity if activity is not None else _value(step, "matrix_unit_time_ratio"),
         matrix_unit_how=_matrix_how(activity, matrix),
         unaligned_flops_ratio=_value(step, "unaligned_flops_ratio") if kind == "gpu" else None,
@@ -90,6 +91,12 @@ def _ceilings(observations: Iterable[Observation], engine: str, kind: str) -> di
 
 def _value(step: Mapping[str, Observation], metric: str) -> float | None:
     return step[metric].values[0] if metric in step else None
+
+
+def _all_reduce(case: Case, step: Mapping[str, Observation], ceilings: Mapping[str, float]) -> float | None:
+    """Take the rate over a case's own ranks; the ceiling between the devices of one machine is none of a network's."""
+    own = _value(step, "all_reduce_bytes_per_s")
+    return own if own is not None or placement_named(case.placement).over_network else ceilings.get(_ALL_REDUCE)
 
 
 def _matrix_how(activity: float | None, matrix: Observation | None) -> str:

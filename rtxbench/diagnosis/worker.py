@@ -6,14 +6,17 @@ Apart from the measuring workers, because profilers and ``ONEDNN_VERBOSE=1`` wou
 
 import sys
 from collections.abc import Callable
+from statistics import median
 from typing import Final, TypeAlias
 
 import msgspec
 
 from rtxbench.diagnosis.ceilings import ProductFormat, measure_ceilings
-from rtxbench.diagnosis.step_profile import capture_onednn, kernels_of, profile_gpu
+from rtxbench.diagnosis.scaling import LINK_SIZES_BYTES
+from rtxbench.diagnosis.step_profile import ProfileFinding, capture_onednn, kernels_of, profile_gpu
 from rtxbench.engines.contract import Engine
 from rtxbench.engines.controls import device_controls
+from rtxbench.engines.nodes.step import RunsOnNodes
 from rtxbench.engines.step_work import CountsGradients, CountsWork, StepWork
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
@@ -96,7 +99,11 @@ def _ceilings(engine: Engine, request: CeilingRequest) -> tuple[EvidenceFigure, 
 def _case(engine: Engine, request: CaseRequest) -> tuple[EvidenceFigure, ...]:
     step = engine.build(request.case, 0)
     figures: list[EvidenceFigure] = []
-    if placement_named(request.case.placement).device_kind == "gpu":
+    placement = placement_named(request.case.placement)
+    if isinstance(step, RunsOnNodes):
+        found = [ProfileFinding("matrix_unit_time_ratio", None, "its ranks are processes of their own")]
+        figures += _link(step)
+    elif placement.device_kind == "gpu":
         found = profile_gpu(engine.name, step, request.case.precision)
     else:
         found = capture_onednn(step)
@@ -109,11 +116,26 @@ def _case(engine: Engine, request: CaseRequest) -> tuple[EvidenceFigure, ...]:
         "unaligned_flops_ratio": work.unaligned_flops_ratio,
     }
     figures += [_figure(metric, value, work.how) for metric, value in counted.items() if metric not in known]
-    if placement_named(request.case.placement).all_reduces and isinstance(step, CountsGradients):
+    if placement.all_reduces and isinstance(step, CountsGradients):
         figures.append(_figure("gradient_bytes_per_step", *step.gradient_bytes()))
     return tuple(figures)
 
 
+def _link(step: RunsOnNodes) -> list[EvidenceFigure]:
+    """Time the step's own all-reduce over sizes, and at the size of its gradients: the ceiling of the link."""
+    gradient = step.gradient_bytes().value if isinstance(step, CountsGradients) else None
+    figures = []
+    for size in LINK_SIZES_BYTES:
+        times = tuple(step.all_reduce_s(size, _LINK_REPEATS))
+        figures.append(EvidenceFigure(metric="link_all_reduce_s", values=times, labels={"bytes": str(size)}))
+    if gradient:
+        typical_s = median(step.all_reduce_s(int(gradient), _LINK_REPEATS))
+        how = "the gradients' bytes ÷ the median time of summing as many over the same ranks, with nothing beside"
+        figures.append(_figure("all_reduce_bytes_per_s", gradient / typical_s, how))
+    return figures
+
+
+_LINK_REPEATS: Final = 5
 _UNCOUNTED = "this engine cannot count the work of a step placed so"
 
 

@@ -11,6 +11,7 @@ from rtxbench.engines import ENGINES, FRAMEWORKS
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import PLACEMENTS, placement_named
 from rtxbench.records import NATIVE, Case
+from rtxbench.workloads.own import is_own
 
 __all__ = ["COMPILERS", "REFUSALS", "Refusal", "default_compiler", "refuse", "way_of"]
 
@@ -38,7 +39,7 @@ def _strategy(case: Case) -> str:
 
 
 def _mirrored_with(variant: str) -> Callable[[Case], bool]:
-    return lambda case: _strategy(case) == "mirrored" and case.variant == variant
+    return lambda case: _strategy(case) in ("mirrored", "multi-worker") and case.variant == variant
 
 
 REFUSALS: Final[tuple[Refusal, ...]] = (
@@ -68,7 +69,7 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
         "rtxbench creates it inside.",
     ),
     Refusal(
-        lambda case: _strategy(case) == "ddp" and case.compiler == "inductor" and case.variant != NATIVE,
+        lambda case: _strategy(case) in ("ddp", "ddp-nodes") and case.compiler == "inductor" and case.variant != NATIVE,
         "torch.compile around a Keras model inside DistributedDataParallel was not shown to train the same model.",
         "Use compiler none with ddp.",
     ),
@@ -76,6 +77,11 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
         lambda case: case.variant == NATIVE and case.engine != "torch",
         "a workload's native form is PyTorch's.",
         "Use --engine torch.",
+    ),
+    Refusal(
+        lambda case: placement_named(case.placement).over_network and is_own(case.workload),
+        "a model of your own is not carried to other nodes.",
+        "Use a workload of the suite.",
     ),
     Refusal(
         lambda case: _strategy(case) == "model-parallel" and case.device_count < 2,

@@ -86,6 +86,10 @@ class Cluster:
         ]
         return sorted(found, key=lambda node: (node.address, node.node_id))
 
+    def here(self) -> str:
+        """Return the id of the node that this process runs on."""
+        return str(self._ray.get_runtime_context().get_node_id())
+
     def ask_all(self, nodes: Sequence[Node], function: Callable[..., bytes], *arguments: object) -> list[bytes | Lost]:
         """Call a function on each node, beside whatever runs there; in the nodes' order."""
         calls = [self._on(node, function, num_cpus=0, num_gpus=0).remote(*arguments) for node in nodes]

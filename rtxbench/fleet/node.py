@@ -32,7 +32,7 @@ from rtxbench.planning.imagined import machine_of
 from rtxbench.planning.suite import plan, trials_of
 from rtxbench.processes import end_with_parent
 
-__all__ = ["answer", "is_busy", "measure"]
+__all__ = ["answer", "as_started", "is_busy", "measure"]
 
 _PREFIX: Final = "rtxbench-fleet-"
 _POLL_S: Final = 0.25
@@ -43,13 +43,18 @@ _SET_BY_RAY: Final = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 def answer(sweep_json: bytes) -> bytes:
     """Describe this machine and list what the sweep comes to on it (an `Answer`, JSON)."""
-    for name in _SET_BY_RAY:
-        os.environ.pop(name, None)
-    os.environ.update(_node_variables())
+    as_started()
     sweep = msgspec.json.decode(sweep_json, type=Sweep)
     environment, refused = usable_gpus(describe(), (sweep.engine,))
     jobs = _jobs(sweep, environment, refused)
     return msgspec.json.encode(Answer(environment=environment, version=__version__, jobs=jobs))
+
+
+def as_started() -> None:
+    """Give this process the environment that its node was started with, without what Ray adds."""
+    for name in _SET_BY_RAY:
+        os.environ.pop(name, None)
+    os.environ.update(_node_variables())
 
 
 def is_busy() -> bytes:

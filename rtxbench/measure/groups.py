@@ -68,6 +68,10 @@ class Request:
     """Claims of the user's own instead of the suite's."""
     model: str | None = None
     """A model of the user's own, ``train.py:build``, instead of the suite's; an empty engine is the one it imports."""
+    nodes: str = ""
+    """Source of the other nodes of one job over several: ``launcher``, or the address of a Ray cluster."""
+    nodes_wait_s: float = 120.0
+    """Seconds that they are waited for."""
     search: bool = False
     """Search the fastest setting of that model instead of measuring each switch by itself."""
 

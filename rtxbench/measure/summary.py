@@ -11,6 +11,7 @@ from rtxbench.hardware.flags import pair_flags, window_flags
 from rtxbench.hardware.trace import HOST, Trace, energy_in, summarize
 from rtxbench.hardware.windows import Windows
 from rtxbench.measure.paired.result import ArmResult, PairedResult, Stretch
+from rtxbench.placement import placement_named
 from rtxbench.records import (
     Case,
     CaseRecord,
@@ -137,6 +138,7 @@ def _measurement(result: ArmResult, trace: Trace | None, gpu_uuids: Sequence[str
         tokens_per_example=workload.tokens_per_example if workload else None,
         numerics={name: error for name, error in errors.items() if error is not None},
         notes=described.notes,
+        nodes=described.nodes,
     )
 
 
@@ -154,6 +156,8 @@ def _sustained(case: Case, stretch: Stretch, trace: Trace | None, gpu_uuids: Seq
     power_w = None
     if found and refused is None:
         power_w = sum(finding.value_j or 0.0 for finding in found) / ((window[1] - window[0]) / 1e9)
+    if placement_named(case.placement).over_network:
+        power_w, refused = None, "the recorder watches the first node alone"
     missing = {} if power_w is not None else {"power_w": refused or "the run was not recorded"}
     times = [(end - start) / 1e9 for start, end in stretch.blocks_ns]
     return Sustained(

@@ -7,8 +7,10 @@ import gc
 import math
 import sys
 import time
+from typing import Final
 
 from rtxbench.engines.contract import Engine, EngineFigure, HasNotes, TrainStep
+from rtxbench.engines.nodes.step import RunsOnNodes
 from rtxbench.engines.waiting import refuse_unfinished
 from rtxbench.errors import MeasurementError
 from rtxbench.measure.own_memory import NOT_ALONE, peak_alone, resident_bytes
@@ -27,6 +29,9 @@ from rtxbench.workers.serving import serve
 from rtxbench.workloads.own import is_own
 
 __all__ = ["Worker", "main"]
+
+
+_ELSEWHERE: Final = EngineFigure(None, "its ranks are processes of their own, on several nodes")
 
 
 class Worker:
@@ -58,9 +63,12 @@ class Worker:
         step.run(1)
         first = time.monotonic()
         alone = not self._built
+        elsewhere = isinstance(step, RunsOnNodes)
         self._steps[request.arm] = request
         self._built[request.arm] = step
-        peak = peak_alone(self._engine, step, request.case, self._idle_bytes) if alone else NOT_ALONE
+        peak = _ELSEWHERE if elsewhere else NOT_ALONE
+        if alone and not elsewhere:
+            peak = peak_alone(self._engine, step, request.case, self._idle_bytes)
         self._peaks[request.arm] = peak
         if self._engine.name == "python" or is_own(request.case.workload):  # somebody else's code takes part
             refuse_unfinished(step.run, request.case.workload)
@@ -104,6 +112,7 @@ class Worker:
             flops_per_step=flops.value,
             flops_method=flops.how if flops.value is not None else None,
             notes=step.notes() if isinstance(step, HasNotes) else {},
+            nodes=tuple(step.nodes()) if isinstance(step, RunsOnNodes) else (),
             matmul_relative_error=error.value,
             convolution_relative_error=convolution.value,
             missing=missing,

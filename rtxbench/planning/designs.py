@@ -76,7 +76,8 @@ def _devices(task: Task) -> Iterator[Group]:
     """Hold several GPUs against one: the same global batch (strong scaling) and the same per GPU (weak scaling)."""
     count = max(2, len(task.environment.gpus))
     one = task.case("gpu")
-    parallel = [row for row in PLACEMENTS.values() if row.strategy != "single" and not row.functional_check]
+    several = [row for row in PLACEMENTS.values() if row.strategy != "single" and not row.over_network]
+    parallel = [row for row in several if not row.functional_check]
     taken = [row for row in parallel if _any_takes(task, row.name)]
     own = [row for row in taken if row.runs_on(task.request.engine)]
     for row in own or taken[:1]:  # a placement of another engine is set aside with the reason

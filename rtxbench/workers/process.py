@@ -23,7 +23,7 @@ from rtxbench.errors import MeasurementError, RtxbenchError, UnavailableError, U
 from rtxbench.processes import ChildProcess
 from rtxbench.workers.protocol import MEASURING_REPLIES, Close, Failed, Ready, encode
 
-__all__ = ["RestartingWorker", "WorkerProcess", "WorkerSpec", "threads_of"]
+__all__ = ["RestartingWorker", "WorkerProcess", "WorkerSpec", "process_environment", "threads_of"]
 
 _START_LIMIT_S: Final = 300.0
 _CLOSE_LIMIT_S: Final = 5.0
@@ -55,7 +55,7 @@ class WorkerProcess:
     def __init__(self, spec: WorkerSpec, replies: "msgspec.json.Decoder[Any]" = MEASURING_REPLIES) -> None:
         self.spec = spec
         self._replies = replies
-        self._process = ChildProcess(_command(spec), _environment(spec), directory=spec.directory)
+        self._process = ChildProcess(_command(spec), process_environment(spec), directory=spec.directory)
         self._asked_at = 0
         """Bytes of its log when it was last asked."""
         self._buffer = b""
@@ -269,7 +269,8 @@ _UNSET: Final = ("TF_USE_CUBLASLT",)
 (tensorflow/core/kernels/matmul_util.cc)."""
 
 
-def _environment(spec: WorkerSpec) -> dict[str, str]:
+def process_environment(spec: WorkerSpec) -> dict[str, str]:
+    """Return all variables of a process that trains: this one's, what holds for every engine, and the spec's."""
     fixed = {
         # CUDA's own order is by speed; NVML's is by bus. One order, or the trace is of another card.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from rtxbench.machine import Node
 from rtxbench.records import Case
 
 __all__ = [
@@ -90,6 +91,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     matmul_relative_error: float | None = None
     convolution_relative_error: float | None = None
     notes: dict[str, str] = {}
+    nodes: tuple[Node, ...] = ()
+    """Of a step that several machines run, in the order of the ranks."""
     missing: dict[str, str] = {}
 
 

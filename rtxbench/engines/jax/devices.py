@@ -109,6 +109,7 @@ def _model_parallel(names: list[str]) -> Any:
 STRATEGIES: Final[dict[str, Callable[[list[str]], Any] | None]] = {
     "single": None,
     "data-parallel": _data_parallel,
+    "data-parallel-nodes": _data_parallel,  # in a rank, which sees the devices of all
     "model-parallel": _model_parallel,
 }
 """Strategy of a placement → the distribution over the devices of these names; none for one device."""

@@ -16,8 +16,11 @@ from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.engines.jax.counts import bytes_accessed, step_flops
 from rtxbench.engines.jax.devices import distribution_for, with_logical_cpus
+from rtxbench.engines.jax.nodes import JaxShare, join_ranks
 from rtxbench.engines.jax.own import OwnParts, own_parts
 from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
+from rtxbench.engines.nodes.messages import Member
+from rtxbench.engines.nodes.step import NodesStep
 from rtxbench.engines.refusals import refuse
 from rtxbench.engines.step_work import StepWork
 from rtxbench.errors import UnavailableError
@@ -179,9 +182,20 @@ class _JaxEngine:
 
     def build(self, case: Case, seed: int) -> TrainStep:
         """Model and batch on the case's devices; tracing and compiling wait for the first `activate`."""
+        refuse(case)
+        if placement_named(case.placement).over_network:
+            return NodesStep(case, seed)
+        return self._built(case, seed)
+
+    def build_share(self, case: Case, seed: int, member: Member) -> JaxShare:
+        """Meet the other nodes' ranks and build the program over the devices of all of them."""
+        refuse(case)
+        join_ranks(self.jax, member)
+        return JaxShare(self.jax, self._built(case, seed), placement_named(case.placement).device_kind)
+
+    def _built(self, case: Case, seed: int) -> TrainStep:
         import keras
 
-        refuse(case)
         own = call_build(case, seed) if is_own(case.workload) else None
         if own is not None and not own.is_keras:
             return self._own_step(case, own)
@@ -215,7 +229,7 @@ class _JaxEngine:
     def _device(self, case: Case) -> Any:
         kind = placement_named(case.placement).device_kind
         try:
-            return self.jax.devices(kind)[0]
+            return self.jax.local_devices(backend=kind)[0]
         except RuntimeError as error:
             raise UnavailableError(
                 f"JAX sees no {kind} in this process.",

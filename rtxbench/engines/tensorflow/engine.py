@@ -16,9 +16,12 @@ from rtxbench.engines.backend import import_keras
 from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.failures import translated
 from rtxbench.engines.keras_model import ModelParts, build_parts, convolution_relative_error, matmul_relative_error
+from rtxbench.engines.nodes.messages import Member
+from rtxbench.engines.nodes.step import NodesStep
 from rtxbench.engines.preload import preload_cuda_libraries
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.step_work import StepWork
+from rtxbench.engines.tensorflow.nodes import TensorFlowShare, joined_strategy
 from rtxbench.errors import UnavailableError
 from rtxbench.placement import placement_named
 from rtxbench.precision import precision_named
@@ -58,6 +61,8 @@ class _TensorFlowStep:
         concrete: Any,
         parts: ModelParts,
         scope: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        *,
+        over_network: bool = False,
     ) -> None:
         self._engine = engine
         self._tf = engine.tf
@@ -68,6 +73,7 @@ class _TensorFlowStep:
         else run on the process's default device, the GPU, for a case of the CPU."""
         self._concrete = concrete
         self._parts = parts
+        self._over_network = over_network
         self._fused = case.compiler == "xla"
         self._loss: Any = None
 
@@ -81,7 +87,14 @@ class _TensorFlowStep:
         with self._engine.translated_errors(), self._scope():
             for _ in range(steps):
                 self._loss = function()
-            self._tf.test.experimental.sync_devices()
+            if self._over_network:  # the call below would wait for the devices of other nodes, and fails
+                self._read_last_update()
+            else:
+                self._tf.test.experimental.sync_devices()
+
+    def _read_last_update(self) -> None:
+        """Wait for this rank's device: what was updated last is read from it, after all that came before."""
+        self._tf.reshape(self._parts.model.trainable_variables[-1].value, [-1])[:1].numpy()
 
     def loss(self) -> float | None:
         """Mean loss of the last step over the global batch."""
@@ -164,9 +177,21 @@ class _TensorFlowEngine:
             concrete = one_step.get_concrete_function(inputs, labels)
         return _TensorFlowStep(self, case, lambda: concrete(inputs, labels), concrete, parts, scope)
 
+    def build_share(self, case: Case, seed: int, member: Member) -> TensorFlowShare:
+        """Meet the other nodes' ranks and build this one's share under MultiWorkerMirroredStrategy."""
+        refuse(case)
+        kind = placement_named(case.placement).device_kind
+        self._gpu_used |= kind == "gpu"
+        with self.translated_errors():
+            strategy = joined_strategy(self.tf, member, kind)
+            step = self._build_replicated(strategy, workload_of(case, seed), case, seed)
+        return TensorFlowShare(self.tf, step, strategy, kind)
+
     def _build_mirrored(self, workload: Workload, case: Case, seed: int) -> TrainStep:
+        return self._build_replicated(self._strategy(case), workload, case, seed)
+
+    def _build_replicated(self, strategy: Any, workload: Workload, case: Case, seed: int) -> TrainStep:
         tf = self.tf
-        strategy = self._strategy(case)
         replicas = strategy.num_replicas_in_sync
         whole = workload.batch(case.batch_size, np.random.default_rng(seed))
         with strategy.scope():
@@ -180,7 +205,8 @@ class _TensorFlowEngine:
             return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step, args=(x, y)), axis=None)
 
         concrete = one_step.get_concrete_function(*batch)
-        return _TensorFlowStep(self, case, lambda: one_step(*batch), concrete, parts)
+        over_network = placement_named(case.placement).over_network
+        return _TensorFlowStep(self, case, lambda: one_step(*batch), concrete, parts, over_network=over_network)
 
     def _strategy(self, case: Case) -> Any:
         tf = self.tf
@@ -274,7 +300,11 @@ class _TensorFlowEngine:
         return translated("TensorFlow", self.tf.errors.OpError)
 
 
-STRATEGIES: Final = {"single": _TensorFlowEngine._build_single, "mirrored": _TensorFlowEngine._build_mirrored}
+STRATEGIES: Final[dict[str, Callable[[_TensorFlowEngine, Workload, Case, int], TrainStep]]] = {
+    "single": _TensorFlowEngine._build_single,
+    "mirrored": _TensorFlowEngine._build_mirrored,
+    "multi-worker": lambda _engine, _workload, case, seed: NodesStep(case, seed),
+}
 """Strategy of a placement → how its step is built."""
 
 
@@ -314,10 +344,12 @@ def split_batch(tf: Any, strategy: Any, whole: Any) -> Any:
         number = context.replica_id_in_sync_group
 
         def share(array: Any) -> Any:
-            size = len(array) // len(devices)
+            size = len(array) // strategy.num_replicas_in_sync
             return tf.constant(array[number * size : (number + 1) * size])
 
-        with tf.device(devices[number]):  # without it every share lies on the first device, and crosses over each step
+        with tf.device(
+            devices[number % len(devices)]
+        ):  # without it every share lies on the first device, and crosses over each step
             return tf.nest.map_structure(share, whole)
 
     return strategy.experimental_distribute_values_from_function(local)

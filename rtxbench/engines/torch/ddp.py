@@ -32,7 +32,7 @@ from rtxbench.placement import placement_named
 from rtxbench.processes import ChildProcess
 from rtxbench.records import Case
 
-__all__ = ["DdpStep", "main"]
+__all__ = ["DdpStep", "join_ranks", "main", "run_together"]
 
 _END: Final = 0  # broadcast in place of a number of steps
 _JOIN_LIMIT = timedelta(minutes=5)
@@ -78,7 +78,7 @@ class DdpStep:
         try:
             with translated_errors():
                 _broadcast(self._torch, self._control, steps)
-                _run_together(self._torch, self._replica, self._case, steps)
+                run_together(self._torch, self._replica, self._case, steps)
         except MeasurementError as error:
             raise self._explained(error) from error
 
@@ -153,32 +153,48 @@ def _start_rank(case: Case, seed: int, rank: int, meeting: Path) -> ChildProcess
 
 def _join(torch: Any, case: Case, seed: int, rank: int, meeting: Path) -> tuple[ReplicaStep | NativeStep, Any]:
     """Meet the other ranks and build this one's replica; with it the group by which rank 0 says what to do next."""
+    threads = max(1, (os.cpu_count() or 1) // case.device_count)
+    replica = join_ranks(torch, case, seed, rank=rank, device=rank, meeting=meeting.as_uri(), threads=threads)
+    with translated_errors():
+        return replica, torch.distributed.new_group(backend="gloo", timeout=_WAIT_LIMIT)
+
+
+def join_ranks(
+    torch: Any, case: Case, seed: int, *, rank: int, device: int, meeting: str, threads: int
+) -> ReplicaStep | NativeStep:
+    """Meet the other ranks and build this one's replica, wrapped for gradients to be summed.
+
+    Args:
+        torch: the module.
+        case: what to train; it has ``device_count`` ranks.
+        seed: of weights and batch.
+        rank: this process's.
+        device: number of its GPU on this machine.
+        meeting: ``init_method`` of the group.
+        threads: that a CPU rank computes with.
+
+    Raises:
+        MeasurementError: a rank did not come.
+    """
     cuda = _on_gpus(case)
-    if not cuda:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // case.device_count))
+    if cuda:
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(threads)
     with translated_errors():
         torch.distributed.init_process_group(
             "nccl" if cuda else "gloo",
-            init_method=meeting.as_uri(),
+            init_method=meeting,
             rank=rank,
             world_size=case.device_count,
             timeout=_JOIN_LIMIT,
         )
-        control = torch.distributed.new_group(backend="gloo", timeout=_WAIT_LIMIT)
-    if cuda:
-        torch.cuda.set_device(rank)
     share = case.batch_size // case.device_count
-    replica = build_replica(
-        torch,
-        case,
-        seed,
-        share=slice(rank * share, (rank + 1) * share),
-        index=rank,
-    )
-    devices = [rank] if cuda else None
+    replica = build_replica(torch, case, seed, share=slice(rank * share, (rank + 1) * share), index=device)
+    devices = [device] if cuda else None
     replica.activate()
     replica.wrap(lambda model: torch.nn.parallel.DistributedDataParallel(model, device_ids=devices))
-    return replica, control
+    return replica
 
 
 def _broadcast(torch: Any, control: Any, steps: int = _END) -> int:
@@ -187,7 +203,8 @@ def _broadcast(torch: Any, control: Any, steps: int = _END) -> int:
     return int(message.item())
 
 
-def _run_together(torch: Any, replica: ReplicaStep | NativeStep, case: Case, steps: int) -> None:
+def run_together(torch: Any, replica: ReplicaStep | NativeStep, case: Case, steps: int) -> None:
+    """Run this rank's steps; its ``last_loss`` is then the mean over all ranks, and all have finished."""
     replica.run(steps)
     torch.distributed.all_reduce(replica.last_loss)
     replica.last_loss = replica.last_loss / case.device_count
@@ -203,7 +220,7 @@ def main(arguments: Sequence[str]) -> None:
     _ready_file(Path(meeting), int(rank)).touch()
     replica, control = _join(torch, case, int(seed), int(rank), Path(meeting))
     while steps := _broadcast(torch, control):
-        _run_together(torch, replica, case, steps)
+        run_together(torch, replica, case, steps)
     torch.distributed.destroy_process_group()
 
 

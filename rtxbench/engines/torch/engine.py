@@ -12,8 +12,11 @@ from typing import Any, Final
 from rtxbench.engines.backend import import_keras
 from rtxbench.engines.contract import Device, Engine, EngineFigure, TrainStep
 from rtxbench.engines.keras_model import convolution_relative_error, matmul_relative_error
+from rtxbench.engines.nodes.messages import Member
+from rtxbench.engines.nodes.step import NodesStep
 from rtxbench.engines.refusals import refuse, way_of
 from rtxbench.engines.torch.ddp import DdpStep
+from rtxbench.engines.torch.nodes import TorchShare
 from rtxbench.engines.torch.replica import build_replica, translated_errors
 from rtxbench.engines.torch.tf32 import set_tf32
 from rtxbench.errors import UnavailableError
@@ -69,6 +72,12 @@ class _TorchEngine:
         self._cuda_used |= cuda
         return way_of(STRATEGIES, case)(self._torch, case, seed)
 
+    def build_share(self, case: Case, seed: int, member: Member) -> TorchShare:
+        """Meet the other nodes' ranks and build this one's share."""
+        refuse(case)
+        self._cuda_used |= placement_named(case.placement).device_kind == "gpu"
+        return TorchShare(self._torch, case, seed, member)
+
     def matmul_error(self, case: Case) -> EngineFigure:
         """Against float64, on the case's device with its TF32 switch."""
 
@@ -119,5 +128,9 @@ class _TorchEngine:
         return translated_errors()
 
 
-STRATEGIES: Final[dict[str, Callable[[Any, Case, int], TrainStep]]] = {"single": build_replica, "ddp": DdpStep}
+STRATEGIES: Final[dict[str, Callable[[Any, Case, int], TrainStep]]] = {
+    "single": build_replica,
+    "ddp": DdpStep,
+    "ddp-nodes": lambda torch, case, seed: NodesStep(case, seed),
+}
 """Strategy of a placement → how its step is built."""
