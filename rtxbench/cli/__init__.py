@@ -105,7 +105,7 @@ def run(
 
     Profiles: smoke 10 s (no verdict), quick 15 to 20 min. Example: `rtxbench run --claim tensor-cores`.
     """
-    from rtxbench.cli.running import closing_lines, run_plan
+    from rtxbench.cli.running import run_plan
     from rtxbench.measure.groups import Request
     from rtxbench.measure.profiles import profile_named
 
@@ -124,14 +124,19 @@ def run(
         nodes=nodes,
         nodes_wait_s=nodes_wait,
     )
-    chosen = profile_named(profile)
-    chosen = chosen if budget is None else chosen.with_budget(budget)
+    chosen = profile_named(profile) if budget is None else profile_named(profile).with_budget(budget)
     try:
         path = run_plan(request, chosen, results, sys.argv, resume=resume, quiet=as_json, wait=not no_wait)
     except KeyboardInterrupt:  # Typer would say no more than "Aborted!"
         typer.secho(f"rtxbench: interrupted; finished cases are kept in {results}/. Go on with --resume.", err=True)
         raise typer.Exit(130) from None
-    if path is not None:
+    _print_run(path, as_json=as_json)
+
+
+def _print_run(path: Path | None, *, as_json: bool) -> None:
+    from rtxbench.cli.running import closing_lines
+
+    if path is not None:  # a node that only lent its ranks has none
         typer.echo(path.read_text(encoding="utf-8").rstrip() if as_json else "\n".join(closing_lines(path)))
 
 

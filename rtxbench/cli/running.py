@@ -66,9 +66,8 @@ def run_plan(
         question = Questions(load_claims(request.claims_file), environment)
         groups = open_groups(groups, results_dir, environment, profile, question)
     engine = next(name for name in engines if name not in refused)  # a trial runs on one engine
-    trials = list(trials_of(request))
-    if request.workloads and not request.claims:
-        trials = []  # a trial has its own model; who names workloads asks for their throughput
+    # A trial has its own model; who names workloads asks for their throughput.
+    trials = [] if request.workloads and not request.claims else list(trials_of(request))
     if resume:
         trials = [claim for claim in trials if claim not in finished_trials(results_dir, environment, profile)]
     if not groups and not trials and not resume:

@@ -1,4 +1,4 @@
-"""Where the ranks of a job over several machines come from: an agent on each node, and rank 0's hub that they join.
+"""Sources of the ranks of a job over several machines: an agent on each node, and rank 0's hub that they join.
 
 What a rank trains and how ranks are driven is in `rtxbench.engines.nodes`; carrying agents to machines by Ray is
 `rtxbench.fleet`.

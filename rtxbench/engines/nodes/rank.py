@@ -54,7 +54,7 @@ class Share(TrainStep, Protocol):
     """One rank's share of a training step."""
 
     def all_reduce_s(self, size_bytes: int, repeats: int) -> Sequence[float]:
-        """All-reduce so many bytes ``repeats`` times together with the other ranks; seconds of each."""
+        """Sum so many bytes ``repeats`` times together with the other ranks; seconds of each."""
 
 
 class JoinsNodes(Protocol):
