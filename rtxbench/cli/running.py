@@ -51,8 +51,7 @@ def run_plan(
 
     Raises:
         MeasurementError: nothing was left to measure, or nothing could be measured.
-        UnavailableError: this machine can measure none of it, no engine that was asked for can use its GPUs, or it is
-            taken and ``wait`` is false.
+        UnavailableError: this machine can measure none of it, or it is taken and ``wait`` is false.
         KeyboardInterrupt: after the finished launches were stored.
     """
     if request.nodes:
