@@ -16,6 +16,7 @@ from rtxbench.cli.checkup import doctor
 from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
+from rtxbench.cli.publishing import site
 from rtxbench.cli.querying import export, query
 from rtxbench.cli.robustness import (
     selftest_hostile,
@@ -229,6 +230,7 @@ app.command()(diff)
 app.command()(share)
 app.command()(export)
 app.command()(query)
+app.command()(site)
 app.command(name="gate")(gate)
 app.command(name="advise")(advise)
 selftest.callback()(selftest_promises)

@@ -178,6 +178,8 @@ class Cell:
     """Draw the text as the badge of this verdict state."""
     target: str = ""
     """Id of the section or card on this page that the text leads to."""
+    page: str = ""
+    """Address of another page beside this one that the text leads to; ``target`` is then an id on that page."""
     share_ratio: float | None = None
     """Length of a bar behind the text, 0 to 1 of the cell: the value beside the longest it is compared with."""
 

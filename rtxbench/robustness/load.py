@@ -18,17 +18,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from rtxbench.catalog.cards import Card, load_cards
 from rtxbench.records import (
     SCHEMA_VERSION,
     Case,
     CaseRecord,
     Cpu,
     Environment,
+    Gpu,
     Launch,
     Measurement,
     Observation,
@@ -43,6 +46,7 @@ __all__ = [
     "RECORDS_PER_RUN",
     "LoadPoint",
     "load_curve",
+    "made_up_cards",
     "made_up_runs",
     "write_made_up",
     "write_made_up_tables",
@@ -53,6 +57,7 @@ COMMANDS: Final[Mapping[str, Callable[[Path, Path], list[str]]]] = {
     "claims": lambda results, _out: ["claims", "--results", str(results)],
     "report": lambda results, out: ["report", str(results), "--out", str(out)],
     "query": lambda results, _out: ["query", _QUESTION, str(results)],
+    "site": lambda results, out: ["site", str(results), "--out", str(out)],
 }
 """Name → arguments of rtxbench, given the results and a folder to write to."""
 
@@ -86,25 +91,31 @@ class LoadPoint(NamedTuple):
     peak_bytes: int
     """Largest resident set of any of its processes."""
     page_bytes: int | None
-    """Of the report's page; ``None`` for other commands."""
+    """Of the report's page, or the largest of a site; ``None`` for other commands."""
 
 
-def made_up_runs(machines: int, runs: int) -> Iterator[tuple[str, str, str]]:
-    """Make up machine, run id and text of ``runs`` results files of each machine."""
-    templates = [_template(random.Random(number)) for number in range(_TEMPLATES)]
+def made_up_runs(machines: int, runs: int, cards: Sequence[Card] = ()) -> Iterator[tuple[str, str, str]]:
+    """Make up machine, run id and text of ``runs`` results files of each machine; with ``cards``, of one card each."""
+    count = max(_TEMPLATES, 4 * len(cards))
+    templates = [_template(random.Random(n), cards[n % len(cards)] if cards else None) for n in range(count)]
     for machine in range(machines):
         slug = f"{_PREFIX}{machine:05d}"
         for number in range(runs):
             run_id = f"{slug}-{number:06d}"
             day = f"2026-{1 + number // 28 % 12:02d}-{1 + number % 28:02d}T09:00:00+00:00"
-            text = templates[(machine + number) % _TEMPLATES]
-            yield slug, run_id, text.replace(_RUN, run_id).replace(_MACHINE, slug).replace(_DAY, day)
+            turn = machine % count if cards else (machine + number) % count  # a machine keeps its card
+            text = templates[turn]
+            yield (
+                slug,
+                run_id,
+                text.replace(_RUN, run_id).replace(_MACHINE, slug).replace(_DAY, day).replace(_WHEN, day),
+            )
 
 
-def write_made_up(folder: Path, records: int, machines: int = 4) -> int:
+def write_made_up(folder: Path, records: int, machines: int = 4, cards: Sequence[Card] = ()) -> int:
     """Write at least ``records`` records of ``machines`` machines under ``folder``; return how many."""
     runs = math.ceil(records / RECORDS_PER_RUN / machines)
-    for slug, run_id, text in made_up_runs(machines, runs):
+    for slug, run_id, text in made_up_runs(machines, runs, cards):
         path = folder / slug / f"{run_id}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -143,15 +154,25 @@ def _copy_machines(folder: Path, prefix: str) -> None:
 
 
 def load_curve(
-    sizes: Sequence[int], commands: Sequence[str], folder: Path, machines: int = 4, *, tables: bool = False
+    sizes: Sequence[int],
+    commands: Sequence[str],
+    folder: Path,
+    machines: int = 4,
+    *,
+    tables: bool = False,
 ) -> Iterator[LoadPoint]:
-    """Run each command on each size, in processes of its own, results under ``folder``; as exported tables if asked."""
+    """Run each command on each size, in processes of its own, results under ``folder``; as exported tables if asked.
+
+    For ``site`` each machine has a card; it runs twice, so that the second finds all pages as they are.
+    """
+    fleet = "site" in commands
     for size in sizes:
         results = folder / f"records-{size}"
         # In a process of its own: a command's peak memory counts from the size of the process that starts it.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as writer:
-            count = writer.submit(write_made_up_tables if tables else write_made_up, results, size, machines).result()
-        for command in commands:
+            write = write_made_up_tables if tables else partial(write_made_up, cards=made_up_cards() if fleet else ())
+            count = writer.submit(write, results, size, machines).result()
+        for command in sorted([*commands, *(["site"] if fleet else [])]):
             yield _measured(command, results, count, folder / f"{command}-{size}", "tables" if tables else "lines")
         shutil.rmtree(results)
 
@@ -166,7 +187,7 @@ def _measured(command: str, results: Path, records: int, out: Path, form: Litera
     wall_s = time.monotonic() - start
     if process.returncode not in (0, 1):
         raise subprocess.CalledProcessError(process.returncode, process.args)
-    page = out / "report.html"
+    pages = [path.stat().st_size for path in out.rglob("*.html")] if out.exists() else []
     return LoadPoint(
         command=command,
         form=form,
@@ -176,35 +197,48 @@ def _measured(command: str, results: Path, records: int, out: Path, form: Litera
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * 1024,
-        page_bytes=page.stat().st_size if page.exists() else None,
+        page_bytes=max(pages, default=None),
     )
 
 
-def _template(rng: random.Random) -> str:
+def made_up_cards() -> tuple[Card, ...]:
+    """Return the catalogue's GeForce and workstation cards, for a made-up fleet."""
+    return tuple(card for card in load_cards().values() if card.card_class in ("geforce", "workstation"))
+
+
+def _template(rng: random.Random, card: Card | None) -> str:
     """Write one run of every workload as the text of its file, with names to be stamped."""
-    lines = [msgspec.json.encode(line).decode() for line in (_header(), *_records(rng))]
+    lines = [msgspec.json.encode(line).decode() for line in (_header(rng, card), *_records(rng, card))]
     return "\n".join(lines) + "\n"
 
 
-def _header() -> Run:
+def _header(rng: random.Random, card: Card | None) -> Run:
     cpu = Cpu(name="Made-up CPU", physical_cores=2, logical_cores=4, memory_bytes=16 * 2**30, features=("avx2",))
+    packages = {"tensorflow": rng.choice(("2.19.0", "2.20.0", "2.21.0"))}
+    named = () if card is None else ((card.name, card.memory_bytes),)
+    gpus = tuple(
+        Gpu(uuid="GPU-made-up", name=f"NVIDIA {name}", index=0, memory_bytes=size, driver="580.1")
+        for name, size in named
+    )
     return Run(
         schema_version=SCHEMA_VERSION,
         run_id=_RUN,
         started_at=_DAY,
         monotonic_ns=1_000_000_000,
         realtime_ns=1_773_478_800_000_000_000,
-        environment=Environment(machine=_MACHINE, cpu=cpu),
+        environment=Environment(machine=_MACHINE, cpu=cpu, gpus=gpus, packages=packages),
         command=("rtxbench", "run"),
         profile="quick",
         rtxbench_version="0.1.0",
     )
 
 
-def _records(rng: random.Random) -> Iterator[Record]:
+def _records(rng: random.Random, card: Card | None) -> Iterator[Record]:
+    machine = math.exp(rng.gauss(0, 0.1 if card is None else 0.03))
+    place, gain = ("cpu", 0.8) if card is None else ("gpu", 1.6)
     for number, workload in enumerate(_WORKLOADS):
-        speed = 500.0 * (number + 1) * math.exp(rng.gauss(0, 0.1))
-        arms = [_case(rng, workload, precision, speed * (1, 0.8)[n]) for n, precision in enumerate(_PRECISIONS)]
+        speed = 500.0 * (number + 1) * machine * (1.0 if card is None else card.fp32_flop_per_s / 1e13)
+        arms = [_case(rng, workload, name, speed * (1, gain)[n], place) for n, name in enumerate(_PRECISIONS)]
         yield from arms
         yield _pair(rng, *arms)
     for number in range(_OBSERVATIONS):
@@ -221,8 +255,8 @@ def _records(rng: random.Random) -> Iterator[Record]:
         )
 
 
-def _case(rng: random.Random, workload: str, precision: str, per_s: float) -> CaseRecord:
-    case = Case(workload=workload, batch_size=64, precision=precision)
+def _case(rng: random.Random, workload: str, precision: str, per_s: float, placement: str) -> CaseRecord:
+    case = Case(workload=workload, batch_size=64, precision=precision, placement=placement)
     launches = tuple(_launch(rng, case.batch_size / per_s, number) for number in range(_LAUNCHES))
     times = [sum(end - start for start, end in one.blocks_ns) / 1e9 / _BLOCKS / one.steps_per_block for one in launches]
     return CaseRecord(
@@ -263,7 +297,8 @@ def _launch(rng: random.Random, step_s: float, number: int) -> Launch:
 
 
 def _pair(rng: random.Random, baseline: CaseRecord, candidate: CaseRecord) -> RatioRecord:
-    logs = tuple(rng.gauss(-0.2, 0.008) for _ in range(_LAUNCHES))
+    gain = -0.2 if candidate.case.placement == "cpu" else 0.47
+    logs = tuple(rng.gauss(gain, 0.008) for _ in range(_LAUNCHES))
     return RatioRecord(
         record_id=f"{candidate.record_id}-ratio",
         run_id=_RUN,

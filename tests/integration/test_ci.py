@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.integration.test_gate import PROJECT, SLEEPING, SPENT, commit, git
+from tests.synthetic import LAPTOP, write_results
 
 ACTION = PROJECT / ".github" / "actions" / "gate"
 DOCS = PROJECT / "docs" / "ci.md"
@@ -259,3 +260,55 @@ def test_documented_gitlab_job_runs(project: Path, tools: Path) -> None:
     for path in job["artifacts"]["paths"]:
         assert (project / path).exists()
     assert job["allow_failure"]["exit_codes"] == [6]
+
+
+def test_a_submission_is_read_by_the_base_s_program_and_nothing_of_it_is_run() -> None:
+    """The job has a reader's rights, no secret, and installs from the base; of the submission only results are there."""
+    workflow = loaded(PROJECT / ".github" / "workflows" / "submissions.yml")
+    assert set(workflow[True]) == {"pull_request"}  # never pull_request_target, which runs with the base's secrets
+    assert workflow["permissions"] == {"contents": "read"}
+    (job,) = workflow["jobs"].values()
+    assert "permissions" not in job
+    program, submission, *_ = (step["with"] for step in job["steps"] if "checkout" in step.get("uses", ""))
+    assert program["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert submission["sparse-checkout"] == "results"
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands[0] == 'python -m pip install "./program[query]"'
+    assert all(command.startswith("rtxbench ") and "${{" not in command for command in commands[1:])
+
+
+@pytest.mark.parametrize(("line", "codes"), [("", [0, 0]), ('{"type": "case"}\n', [5]), ("\x00\n", [5])])
+def test_the_check_of_a_submission_accepts_results_and_refuses_what_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, codes: list[int]
+) -> None:
+    """The commands of the workflow, carried out on a good file and on one with a bad line."""
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
+    results = write_results(tmp_path / "submission" / "results", (LAPTOP,), traces=False)
+    with next(results.rglob("*.jsonl")).open("a") as stream:
+        stream.write(line)
+    monkeypatch.chdir(tmp_path)
+    (job,) = loaded(PROJECT / ".github" / "workflows" / "submissions.yml")["jobs"].values()
+    commands = [step["run"].split()[1:] for step in job["steps"] if step.get("run", "").startswith("rtxbench ")]
+    got = []
+    for command in commands:
+        done = subprocess.run([sys.executable, "-m", "rtxbench", *command], capture_output=True, text=True, check=False)
+        got.append(done.returncode)
+        if done.returncode:
+            assert "Traceback" not in done.stderr
+            break
+    assert got == codes
+    assert (tmp_path / "site" / "index.html").exists() == (codes == [0, 0])
+
+
+def test_the_site_is_published_every_night_and_never_from_a_pull_request() -> None:
+    """Deploying needs the rights of Pages alone, in its own job, and results come from where the variable says."""
+    workflow = loaded(PROJECT / ".github" / "workflows" / "pages.yml")
+    assert workflow[True]["schedule"][0]["cron"]
+    site, deploy = workflow["jobs"]["site"], workflow["jobs"]["deploy"]
+    assert deploy["if"] == "github.event_name != 'pull_request'"
+    assert deploy["permissions"] == {"pages": "write", "id-token": "write"}
+    assert "permissions" not in site
+    community = [step["with"] for step in site["steps"] if "repository" in step.get("with", {})]
+    assert [one["repository"] for one in community] == ["${{ vars.RESULTS_REPOSITORY || github.repository }}"]
+    assert community[0]["sparse-checkout"] == "results"

@@ -1,17 +1,20 @@
-"""Sections become one self-contained HTML page: inline style, inline SVG, no script, nothing loaded from elsewhere.
+"""Sections become one self-contained HTML page: inline style, inline SVG, nothing loaded from elsewhere.
 
 Jinja2 escapes every string. The only markup that passes unescaped is the figures' SVG, which matplotlib wrote and
-escaped itself. A content security policy in the page forbids anything the page does not hold, so that even a mistake
-here could not reach the network.
+escaped itself, and the search field's script. A content security policy in the page forbids anything the page does not
+hold, so that even a mistake here could not reach the network: a report runs no script at all, and a page with a search
+field only the one whose digest the policy names.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.records import RatioRecord
 from rtxbench.report.drawing.style import PAGE_COLORS
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["STATE_MARKS", "inline_svg", "render_html"]
+__all__ = ["STATE_MARKS", "Frame", "Search", "inline_svg", "render_html", "render_page", "search_of"]
 
 STATE_MARKS: Final[Mapping[str, str]] = {
     "supported": "✓",
@@ -40,8 +43,50 @@ STATE_MARKS: Final[Mapping[str, str]] = {
 """One sign per verdict state, so that colour is never the only difference."""
 
 
+class Frame(NamedTuple):
+    """Surroundings of a page's views: its head, its links and its foot."""
+
+    title: str
+    facts: str
+    """One line under the title."""
+    home: str
+    """Address of the way back."""
+    links: tuple[tuple[str, str], ...]
+    """(address, words) of the navigation."""
+    made_from: str
+    versions: tuple[str, ...]
+    """Of rtxbench, that wrote the records."""
+    files: tuple[str, ...] = ()
+    """Names of the files beside the page, relative to it."""
+
+
+class Search(NamedTuple):
+    """The index that a page's search field looks in: the one place with a script, allowed by its digest alone."""
+
+    entries: Markup
+    """JSON without a ``<``: `rtxbench.site.search` makes it."""
+    script: Markup
+    style: Markup
+    digest: str
+    """``sha256-…`` of the script, for the page's content security policy."""
+
+
+def search_of(entries: bytes) -> Search:
+    """Put the page's script beside an index.
+
+    Args:
+        entries: JSON as UTF-8, of which every ``<`` is written out, so that no text in it can end its element.
+    """
+    from markupsafe import Markup
+
+    script = _resource("search.js")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    safe = entries.decode().replace("<", "\\u003c")
+    return Search(Markup(safe), Markup(script), Markup(_resource("search.css")), f"sha256-{digest}")
+
+
 def render_html(context: Context, views: Sequence[View], svgs: Mapping[str, str], files: Sequence[str]) -> str:
-    """Render the whole page.
+    """Render the report's page.
 
     Args:
         context: what the report is about.
@@ -49,26 +94,46 @@ def render_html(context: Context, views: Sequence[View], svgs: Mapping[str, str]
         svgs: figure name → SVG text as matplotlib wrote it.
         files: names of the files beside the page, relative to it.
     """
+    machine = context.machines[context.focus]
+    frame = Frame(
+        title=machine_title(machine),
+        facts=f"{machine_facts(machine)} · measured {_dates(context)}",
+        home="#answers",
+        links=tuple((f"#{view.id}", view.title) for view in views),
+        made_from=_counts(context),
+        versions=tuple(sorted({loaded.run.rtxbench_version for loaded in context.runs})),
+        files=tuple(files),
+    )
+    return render_page(frame, views, svgs)
+
+
+def render_page(frame: Frame, views: Sequence[View], svgs: Mapping[str, str], search: Search | None = None) -> str:
+    """Render one whole page; what is not `Markup` is escaped.
+
+    Args:
+        frame: its head, links and foot.
+        views: in order; the first is shown until a link leads elsewhere.
+        svgs: figure name → SVG text as matplotlib wrote it.
+        search: the index of a search field at the top, if the page has one.
+    """
     from markupsafe import Markup
 
-    template = _environment().get_template("page.html.j2")
-    machine = context.machines[context.focus]
     facets = Facets(views)
-    return template.render(
-        title=machine_title(machine),
-        facts=machine_facts(machine),
-        measured=f"measured {_dates(context)}",
-        counts=_counts(context),
-        views=views,
-        figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
-        style=Markup(_resource("page.css")),
-        view_style=view_style,
-        facet_style=facets.style,
-        facet_chips=facets.chips,
-        facet_numbers=facets.numbers,
-        heading_id=_heading_ids(views),
-        files=files,
-        versions=sorted({loaded.run.rtxbench_version for loaded in context.runs}),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            frame=frame,
+            search=search,
+            views=views,
+            figures={name: Markup(inline_svg(svg, name)) for name, svg in svgs.items()},
+            style=Markup(_resource("page.css")),
+            view_style=view_style,
+            facet_style=facets.style,
+            facet_chips=facets.chips,
+            facet_numbers=facets.numbers,
+            heading_id=_heading_ids(views),
+        )
     )
 
 

@@ -25,7 +25,16 @@ from rtxbench.results.tables import is_tables
 from rtxbench.verdicts.claims import Claim
 from rtxbench.verdicts.judge import judge
 
-__all__ = ["DEFAULT_RESULTS", "Report", "build_context", "load_runs", "make_views", "write_report"]
+__all__ = [
+    "DEFAULT_RESULTS",
+    "Report",
+    "build_context",
+    "load_runs",
+    "make_views",
+    "write_report",
+    "write_whole",
+    "writing",
+]
 
 DEFAULT_RESULTS: Final = Path("results")
 _PAGE: Final = "report.html"
@@ -145,7 +154,7 @@ def write_report(
     Raises:
         UsageError: ``out`` cannot be written.
     """
-    with _writing(out):
+    with writing(out):
         (out / _FIGURES).mkdir(parents=True, exist_ok=True)
     drawing = Drawing(processes, png=png)
     views = make_views(context, plans, drawing)
@@ -163,9 +172,9 @@ def write_report(
         contents[f"{_FIGURES}/{name}.svg"] = figure.svg.encode()
         if png:
             contents[f"{_FIGURES}/{name}.png"] = figure.png
-    with _writing(out):
+    with writing(out):
         for name, data in contents.items():
-            _write_whole(out / name, data)
+            write_whole(out / name, data)
     return Report(tuple(out / name for name in contents), context.verdicts, _notes(context))
 
 
@@ -193,7 +202,7 @@ def _verdicts_json(verdicts: Sequence[Verdict]) -> str:
     return msgspec.json.format(msgspec.json.encode(list(verdicts)), indent=2).decode() + "\n"
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Replace a file at once: a full disk or a signal leaves the old one as it was."""
     part = path.with_name(f"{path.name}.part")
     try:
@@ -204,7 +213,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """Translate the operating system's errors, naming the folder and the cure."""
     try:
         yield

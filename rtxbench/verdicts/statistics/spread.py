@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from rtxbench.stats import student_t
 from rtxbench.verdicts.statistics.pooling import LogRatio
 
-__all__ = ["LEAST_MACHINES", "Spread", "outlier_score", "spread_of"]
+__all__ = ["LEAST_MACHINES", "Spread", "log_throughput", "outlier_score", "spread_of"]
 
 LEAST_MACHINES: Final = 3
 """Fewer machines say nothing of a spread between them."""
@@ -27,6 +28,16 @@ class Spread(NamedTuple):
     within: float
     """Between launches on one machine."""
     machines: int
+
+
+def log_throughput(
+    per_s: float, low: float | None, high: float | None, confidence: float | None, launches: int | None
+) -> LogRatio | None:
+    """Take ln of a throughput and its standard error out of its interval over launches; ``None`` without one."""
+    if not low or not high or not confidence or not launches or launches < 2 or not 0 < low <= high < math.inf:
+        return None
+    error = math.log(high / low) / 2 / student_t(0.5 + confidence / 2, launches - 1.0)
+    return LogRatio(math.log(per_s), error, launches - 1.0, launches)
 
 
 def spread_of(logs: Sequence[LogRatio]) -> Spread:

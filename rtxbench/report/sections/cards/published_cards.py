@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from rtxbench.catalog.cards import Card
@@ -12,7 +13,7 @@ from rtxbench.units import format_card_memory, format_count, format_number
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.external_evidence import CardFigure, by_memory, card_figures, is_about, models_by_fit
 
-__all__ = ["published_section"]
+__all__ = ["published_section", "published_table"]
 
 _MODELS: Final = {
     "resnet50": "ResNet-50",
@@ -38,7 +39,7 @@ def _claim(claim: Claim, wanted: Elsewhere) -> list[Block]:
         ),
         *_throughput(wanted),
         *_memory(wanted),
-        *_published(wanted),
+        *published_table(partial(is_about, wanted)),
         Code(claim.reproduce),
     ]
 
@@ -91,7 +92,8 @@ def _memory_row(cards: Sequence[Card], wanted: Elsewhere) -> tuple[Cell | str, .
     return (head, *(Cell(text, origin="predicted") if text else "" for text in texts))
 
 
-def _published(wanted: Elsewhere) -> list[Block]:
+def published_table(is_wanted: Callable[[str], bool]) -> list[Block]:
+    """Tabulate the published training throughput of single cards, by name; nothing where none is published."""
     body: Sequence[tuple[Cell | str, ...]] = [
         (
             row.card,
@@ -109,7 +111,7 @@ def _published(wanted: Elsewhere) -> list[Block]:
         and row.task == "train"
         and row.metric == "throughput"
         and row.device_count == 1
-        and is_about(wanted, row.card)
+        and is_wanted(row.card)
     ]
     if not body:
         return []

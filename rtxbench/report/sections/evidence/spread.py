@@ -17,7 +17,7 @@ from rtxbench.report.titles import device_title
 from rtxbench.stats import student_t
 from rtxbench.units import format_percent, format_quantity, format_ratio
 from rtxbench.verdicts.statistics.pooling import LogRatio, combine_runs
-from rtxbench.verdicts.statistics.spread import LEAST_MACHINES, Spread, outlier_score, spread_of
+from rtxbench.verdicts.statistics.spread import LEAST_MACHINES, Spread, log_throughput, outlier_score, spread_of
 from rtxbench.wording import name_of
 
 __all__ = ["spread_section"]
@@ -79,14 +79,12 @@ def _hardware(environment: Environment, row: Mapping[str, Any]) -> tuple[object,
 
 
 def _log_throughput(row: Mapping[str, Any]) -> LogRatio | None:
-    """Take ln of a case's throughput and its standard error out of the interval over launches."""
+    """Take ln of a usable case's throughput and its standard error."""
     usable = row["status"] == "measured" and not row["invalid"] and not is_functional_check(row["placement"])
-    low, high, launches = row["throughput_low_per_s"], row["throughput_high_per_s"], row["launches"]
-    if not usable or not low or not high or not launches or launches < 2:
+    if not usable:
         return None
-    half_width = math.log(high / low) / 2
-    error = half_width / student_t(0.5 + row["confidence_ratio"] / 2, launches - 1.0)
-    return LogRatio(math.log(row["throughput_per_s"]), error, launches - 1.0, launches)
+    fields = ("throughput_per_s", "throughput_low_per_s", "throughput_high_per_s", "confidence_ratio", "launches")
+    return log_throughput(*(row[name] for name in fields))
 
 
 def _summary(groups: Sequence[_Group]) -> str:
