@@ -1,4 +1,4 @@
-"""Figures that the pages are made of: aggregates that DuckDB takes from the tables, so that memory does not grow with records.
+"""Figures that the pages are made of: DuckDB takes them from the tables, so that memory does not grow with records.
 
 A machine counts once in every figure, whatever it sent: first the median of its records of one exact case, then
 quantiles over machines. One machine that sends a thousand runs, or figures out of this world, moves a median little.

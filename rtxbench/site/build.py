@@ -34,7 +34,7 @@ __all__ = ["Built", "build_site"]
 _MANIFEST: Final = "site.json"
 _OWN_PAGE: Final = re.compile(r"(?:[a-z]+/)?[a-z0-9_.-]+\.html")
 """Names of pages; what else a manifest may name was not written by a build."""
-_CODE: Final = ("site", "report", "report/render", "report/templates", "report/sections/cards")
+_CODE: Final = ("site", "report", "report/render", "report/templates", "report/drawing", "report/sections/cards")
 """Folders of the program whose files make a page."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from rtxbench.report.drawing.style import MUTED, SERIES_COLORS, new_figure, strip_frame
+from rtxbench.report.drawing.months import months_figure
 from rtxbench.report.labels import plural
 from rtxbench.report.parts import Block, Cell, Column, Figure, Paragraph, Section
 from rtxbench.site.cards import Paper, spread_table
@@ -17,9 +17,6 @@ from rtxbench.site.rows import Figures, Month, SpreadOver
 from rtxbench.units import format_card_memory, format_percent, format_ratio
 from rtxbench.verdicts.statistics.spread import LEAST_MACHINES
 from rtxbench.wording import name_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 __all__ = ["HistoryData", "IndexData", "SpreadData", "history_body", "index_body", "spread_body"]
 
@@ -172,14 +169,19 @@ def _history(months: Sequence[Month]) -> Iterator[Block]:
         "Speed of machines that came back, against each machine's own first month in the same exact case: what new "
         "drivers and engines gave, and what dust took."
     )
-    compared = [month for month in months if month.ratio is not None]
+    compared = [(month.month, month.ratio) for month in months if month.ratio is not None]
     if len(compared) >= _LEAST_MONTHS:
         yield Figure(
             name="history",
-            build=partial(history_figure, tuple(compared)),
-            alt=f"Training speed against each machine's first month, {compared[0].month} to {compared[-1].month}.",
+            build=partial(
+                months_figure,
+                tuple(month for month, _ in compared),
+                tuple((ratio.low, ratio.median, ratio.high) for _, ratio in compared),
+                "speed against the machine's own first month, ×",
+            ),
+            alt=f"Training speed against each machine's first month, {compared[0][0]} to {compared[-1][0]}.",
             caption="Training speed against each machine's own first month in the same case: the median as a line, the "
-            "range eight of ten lie in as a band. Not paired within a session.",
+            "range eight of ten lie in as its bar. Not paired within a session.",
         )
     columns = (
         Column("Month"),
@@ -204,26 +206,3 @@ def _history(months: Sequence[Month]) -> Iterator[Block]:
         for month in reversed(months)
     ]
     yield listed("Latest first", columns, rows)
-
-
-def history_figure(months: tuple[Month, ...]) -> Drawing:
-    """Draw the median ratio of each month and the range eight of ten lie in."""
-    figure = new_figure(2.9)
-    axes = figure.subplots()
-    ratios = [month.ratio for month in months if month.ratio is not None]
-    places = range(len(ratios))
-    axes.axhline(1, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.fill_between(
-        places,
-        [one.low for one in ratios],
-        [one.high for one in ratios],
-        color=SERIES_COLORS[0],
-        alpha=0.18,
-        linewidth=0,
-    )
-    axes.plot(places, [one.median for one in ratios], color=SERIES_COLORS[0], marker="o", markersize=4)
-    every = max(1, len(months) // 12)
-    axes.set_xticks(list(places)[::every], [month.month for month in months][::every])
-    axes.set_ylabel("speed against the\nfirst month, ×")
-    strip_frame(axes, grid="y")
-    return figure

@@ -263,7 +263,7 @@ def test_documented_gitlab_job_runs(project: Path, tools: Path) -> None:
 
 
 def test_a_submission_is_read_by_the_base_s_program_and_nothing_of_it_is_run() -> None:
-    """The job has a reader's rights, no secret, and installs from the base; of the submission only results are there."""
+    """The job has a reader's rights, no secret, and installs from the base; of the submission it has results."""
     workflow = loaded(PROJECT / ".github" / "workflows" / "submissions.yml")
     assert set(workflow[True]) == {"pull_request"}  # never pull_request_target, which runs with the base's secrets
     assert workflow["permissions"] == {"contents": "read"}
