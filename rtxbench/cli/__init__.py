@@ -16,8 +16,7 @@ from rtxbench.cli.checkup import doctor
 from rtxbench.cli.fleet import fleet
 from rtxbench.cli.gating import gate, history, selftest
 from rtxbench.cli.planning import plan
-from rtxbench.cli.publishing import site
-from rtxbench.cli.querying import export, query
+from rtxbench.cli.querying import export, query, site
 from rtxbench.cli.robustness import (
     selftest_hostile,
     selftest_kills,
