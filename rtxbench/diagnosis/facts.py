@@ -26,6 +26,8 @@ _HIGHER_IS_BETTER: Final = ("gemm_flop_per_s", "memory_bandwidth_bytes_per_s", _
 _HOST: Final = "host"
 _IDLE_CORES: Final = 0.05
 _BUSY_CORE: Final = 0.9
+_CROWDED: Final = 0.2
+"""Of the time some process waited for a CPU: what a program used then says nothing of what it could use."""
 _ONE_CORE: Final = 0.15
 """A program this close to one core on average, with one core always busy, does its work in one thread."""
 
@@ -153,7 +155,8 @@ def _host_diagnosis(host: Mapping[str, Summary]) -> Diagnosis | None:
     used = f"it used {cores:.2f} cores on average"
     if cores < _IDLE_CORES:
         return Diagnosis("idle", (used,), "measured")
-    if abs(cores - 1) > _ONE_CORE:
+    pressure = host.get("psi_cpu_some_ratio")
+    if abs(cores - 1) > _ONE_CORE or (pressure is not None and pressure.mean > _CROWDED):
         return None
     busiest = host.get("busiest_core_utilization_ratio")
     if busiest is not None and busiest.mean >= _BUSY_CORE:

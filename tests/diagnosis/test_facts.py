@@ -213,25 +213,30 @@ def test_evidence_of_the_own_run_is_preferred(loaded):
 
 
 @pytest.mark.parametrize(
-    ("cores", "most", "busiest", "code"),
+    ("cores", "most", "busiest", "waiting", "code"),
     [
-        (1.0, 1.0, 1.0, "single-threaded"),
-        (1.0, 1.1, 0.5, "single-threaded"),
-        (1.0, 2.0, 0.5, None),
-        (0.0, 0.1, 0.1, "idle"),
-        (4.0, 4.0, 1.0, None),
+        (1.0, 1.0, 1.0, 0.0, "single-threaded"),
+        (1.0, 1.1, 0.5, 0.0, "single-threaded"),
+        (1.0, 2.0, 0.5, 0.0, None),
+        (0.0, 0.1, 0.1, 0.0, "idle"),
+        (4.0, 4.0, 1.0, 0.0, None),
+        (1.0, 1.0, 1.0, 0.6, None),
     ],
-    ids=["one core busy", "a thread that wanders", "now one core, now two", "nothing", "four cores"],
+    ids=["one core busy", "a thread that wanders", "now one core, now two", "nothing", "four cores", "a full machine"],
 )
 def test_without_a_gpu_the_host_says_what_held_a_program_back(
-    cores: float, most: float, busiest: float, code: str | None
+    cores: float, most: float, busiest: float, waiting: float, code: str | None
 ) -> None:
-    """One core's worth of work, on one core or never on more than one, is single-threaded; no work at all is idle."""
+    """One core's worth of work is single-threaded, unless others took the rest; no work at all is idle."""
 
     def flat(value: float) -> Summary:
         return Summary(mean=value, p50=value, p95=value, minimum=value, maximum=value, n=9)
 
     used = msgspec.structs.replace(flat(cores), p95=most)
-    host = {"watched_cpu_cores": used, "busiest_core_utilization_ratio": flat(busiest)}
+    host = {
+        "watched_cpu_cores": used,
+        "busiest_core_utilization_ratio": flat(busiest),
+        "psi_cpu_some_ratio": flat(waiting),
+    }
     found = recording_diagnosis(HardwareSummary(devices={"host": host}))
     assert (found and found.code) == code
