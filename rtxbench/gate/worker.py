@@ -166,7 +166,8 @@ def _foreign_modules(root: str) -> list[str]:
     found = []
     for name, module in list(sys.modules.items()):
         path = Path(getattr(module, "__file__", None) or "/")
-        if name != "__main__" and Path(root) in path.parents and not _INSTALLED & set(path.parts):
+        itself = module is sys.modules.get("__main__")  # which torch also enters as __mp_main__
+        if not itself and Path(root) in path.parents and not _INSTALLED & set(path.parts):
             found.append(f"{name} ({path})")
     return sorted(found)
 

@@ -164,13 +164,16 @@ def _named(frameworks: Sequence[_Said]) -> ProgramProfile:
 def _why_not(lines: Sequence[_Said]) -> str:
     """Say why a program has no profile, and what to do."""
     failed = next((line.reason for line in lines if line.what == "failed"), None)
-    steps = max((line.steps for line in lines if line.what == "steps"), default=0)
+    counted = [line.steps for line in lines if line.what == "steps"]
+    steps = max(counted, default=0)
     if failed is not None:
         return f"the profiler failed ({failed}); trace it without --profile"
     if not lines:
         return "no Python started that reads PYTHONPATH (a program in another language, or python -I)"
     if not any(line.what == "framework" for line in lines):
         return "the program imported neither PyTorch nor TensorFlow"
+    if not counted:
+        return "the program was ended before it had trained ten steps and two seconds, or while the profiler ran"
     if not steps:
         return "no training step was seen (a backward pass of PyTorch, a tf.function called again and again)"
     return (

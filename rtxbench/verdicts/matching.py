@@ -334,10 +334,11 @@ def _flag_problem(flags: Sequence[Flag]) -> Problem | None:
 def _interval_problem(record: RatioRecord, comparison: Comparison) -> Problem | None:
     ratio = record.ratio
     unit = "launches" if record.replicate == "launch" else "seeds"
+    were = f"{unit} were" if ratio.n != 1 else "launch was" if record.replicate == "launch" else "seed was"
     if ratio.low is None or ratio.high is None or ratio.n < comparison.least_replicates:
         return Problem(
             "too-few-replicates",
-            f"Only {ratio.n} {unit} were measured; a verdict needs {comparison.least_replicates}.",
+            f"Only {ratio.n} {were} measured; a verdict needs {comparison.least_replicates}.",
             f"Measure more {unit}",
         )
     return None

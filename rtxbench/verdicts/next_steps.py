@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from rtxbench.records import CaseRecord, Observation, RatioRecord, Verdict
 from rtxbench.verdicts.claims import Claim
+from rtxbench.workloads.own import is_own, own_target
 
 __all__ = ["measure_again", "most_frequent_step", "with_step"]
 
@@ -29,7 +30,12 @@ def measure_again(claim: Claim, record: RatioRecord | Observation | CaseRecord, 
     engine = f" --engine {case.engine}" if case is not None and case.engine not in ("tensorflow", "python") else ""
     if not isinstance(record, RatioRecord) or record.replicate == "seed":
         return f"rtxbench run --claim {claim.id} --profile {longer}{engine}"
-    return f"rtxbench run --workload {record.baseline.workload} --profile {longer}{engine}"
+    baseline = record.baseline
+    if is_own(baseline.workload):
+        named = f"--model {own_target(baseline.workload)} --batch-size {baseline.batch_size}"
+    else:
+        named = f"--workload {baseline.workload}"
+    return f"rtxbench run {named} --profile {longer}{engine}"
 
 
 def with_step(verdict: Verdict, step: str | None, command: str | None) -> Verdict:

@@ -34,7 +34,16 @@ from rtxbench.workloads.own_source import source_digest
 from rtxbench.workloads.process_state import changed_state, process_state
 from rtxbench.workloads.workload import Batch, Workload
 
-__all__ = ["SOURCE_VARIABLE", "OwnModel", "call_build", "is_own", "own_name", "own_workload", "recorded_case"]
+__all__ = [
+    "SOURCE_VARIABLE",
+    "OwnModel",
+    "call_build",
+    "is_own",
+    "own_name",
+    "own_target",
+    "own_workload",
+    "recorded_case",
+]
 
 SOURCE_VARIABLE: Final = "RTXBENCH_MODEL"
 """Environment variable that tells a worker which file and function to load: ``/home/me/train.py:build``."""
@@ -66,6 +75,12 @@ def is_own(workload: str) -> bool:
 def own_name(path: Path, function: str) -> str:
     """Name the workload of a function: ``model:train.build@1a2b3c4d``."""
     return f"{_PREFIX}{path.stem}.{function}@{source_digest(path)[:8]}"
+
+
+def own_target(workload: str) -> str:
+    """Write the workload of a function as a command names it: ``train.py:build``; its folder stands in no record."""
+    file, _, function = workload.removeprefix(_PREFIX).partition("@")[0].rpartition(".")
+    return f"{file}.py:{function}"
 
 
 def recorded_case(source: str, engine: str, width: str, batch_size: int) -> Case:

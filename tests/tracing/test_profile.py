@@ -69,7 +69,8 @@ def test_shares_and_cost_are_read(tmp_path: Path) -> None:
     [
         ((), "no Python started"),
         ((PYTHON,), "neither PyTorch nor TensorFlow"),
-        ((PYTHON, TORCH), "no training step"),
+        ((PYTHON, TORCH), "was ended before"),
+        ((PYTHON, TORCH, {"what": "steps", "steps": 0}), "no training step"),
         ((PYTHON, TORCH, {"what": "steps", "steps": 7}), "it trained 7 steps"),
         ((PYTHON, TORCH, {"what": "failed", "reason": "CUPTI"}), "trace it without --profile"),
         ((PYTHON, TORCH, TAKEN), "no timeline"),
