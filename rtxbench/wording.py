@@ -75,6 +75,12 @@ NAMES: Final[Mapping[str, str]] = {
     "data-parallel": "data parallel",
     "model-parallel": "model parallel",
     "ddp": "DistributedDataParallel",
+    "ddp-nodes": "DistributedDataParallel over several machines",
+    "ddp-nodes-cpu": "DistributedDataParallel over several machines' CPUs",
+    "data-parallel-nodes": "data parallel over several machines",
+    "data-parallel-nodes-cpu": "data parallel over several machines' CPUs",
+    "multi-worker": "MultiWorkerMirroredStrategy",
+    "multi-worker-cpu": "MultiWorkerMirroredStrategy on several machines' CPUs",
     "mirrored-logical": "MirroredStrategy on logical CPU devices",
     "data-parallel-logical": "data parallel on logical CPU devices",
     "model-parallel-logical": "model parallel on logical CPU devices",
@@ -250,7 +256,7 @@ def _word(field: str, case: Case) -> str:
     if field == "batch_size":
         return f"batch {value}"
     if field == "device_count":
-        kind = "CPU device" if case.placement.endswith("-logical") or case.placement == "cpu" else "GPU"
+        kind = "CPU device" if case.placement.endswith(("-logical", "-cpu")) or case.placement == "cpu" else "GPU"
         return f"{value} {kind}{'' if value == 1 else 's'}"
     if field == "compiler" and value == "none":
         return "uncompiled"

@@ -1,27 +1,39 @@
 """Ranks whose step is a barrier between them: everything of a job over several nodes except the training.
 
 ``python -m tests.fake_ranks ENGINE DESCRIPTOR`` is a rank, ``… agent PORT RANK WORLD`` an agent that starts such ranks,
-``… lead PORT WORLD`` a rank 0 that runs steps until it is killed. A barrier that loses a rank hangs for ever, as
+``… lead PORT WORLD`` a rank 0 that runs steps until it is killed, ``… measure ADDRESS PORT RANK WORLD`` one process of
+a whole run: a session with the real protocol, workers and records. A barrier that loses a rank hangs for ever, as
 collectives may.
 """
 
+import dataclasses
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
+from msgspec.structs import replace
 
-from rtxbench.engines.contract import EngineFigure
+from rtxbench.engines.contract import Device, EngineFigure, TrainStep
 from rtxbench.engines.nodes import group, rank
 from rtxbench.engines.nodes.messages import Member
+from rtxbench.engines.nodes.step import NodesStep
 from rtxbench.errors import UnavailableError
+from rtxbench.measure.paired.arms import Arm
+from rtxbench.measure.profiles import profile_named
+from rtxbench.measure.session import Session
+from rtxbench.measure.worker import Worker
 from rtxbench.nodes import agent, hub
 from rtxbench.nodes.launcher import Seat
 from rtxbench.records import Case
+from rtxbench.workers.process import WorkerSpec
+from rtxbench.workers.protocol import MEASURING_REQUESTS
+from rtxbench.workers.serving import serve
 
 TOKEN = "a token of some length"
 MODULE = "tests.fake_ranks"
@@ -70,8 +82,43 @@ class FakeShare:
         return [size_bytes * (1 + self._member.rank)] * repeats
 
 
+class FakeStep:
+    """A step of one process: a short sleep."""
+
+    def activate(self) -> None:
+        pass
+
+    def run(self, steps: int) -> None:
+        time.sleep(0.002 * steps)
+
+    def loss(self) -> float | None:
+        return 1.0
+
+    def flops(self) -> EngineFigure:
+        return EngineFigure(10.0, "counted")
+
+    def state_bytes(self) -> EngineFigure:
+        return EngineFigure(None, "nothing is trained")
+
+
 class FakeEngine:
-    """Builds `FakeShare`."""
+    """Builds `FakeShare` in a rank, and in a worker what drives the ranks."""
+
+    name = "torch"
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def devices(self) -> list[Device]:
+        return [Device("cpu", "cpu")]
+
+    def build(self, case: Case, seed: int) -> TrainStep:
+        return FakeStep() if case.device_count == 1 else NodesStep(case, seed)
+
+    def matmul_error(self, case: Case) -> EngineFigure:
+        return EngineFigure(1e-7, "none")
+
+    convolution_error = matmul_error
 
     def build_share(self, case: Case, seed: int, member: Member) -> FakeShare:
         return FakeShare(case, member)
@@ -141,6 +188,10 @@ def main(arguments: Sequence[str]) -> None:
     if name == "agent":
         port, number, world = map(int, rest)
         agent.serve_ranks(seat(port, number, world), TOKEN, f"machine{number}", 30)
+    elif name == "measure":
+        measure(seat(int(rest[1]), int(rest[2]), int(rest[3]))._replace(address=rest[0]))
+    elif name == "worker":
+        serve("torch", MEASURING_REQUESTS, lambda engine: Worker(engine).answer, load=lambda _name: FakeEngine())
     elif name == "lead":
         port, world = map(int, rest)
         with hub.gathered(seat(port, 0, world), TOKEN, "machine0", 30) as nodes:
@@ -149,9 +200,25 @@ def main(arguments: Sequence[str]) -> None:
         rank.main(lambda _name: FakeEngine())
 
 
-def lead(nodes: Any, world: int) -> None:
-    from rtxbench.engines.nodes.step import NodesStep
+def measure(place: Seat) -> None:
+    """Be one process of a run over several nodes: its first one measures three cases, the others lend ranks."""
+    if place.rank > 0:
+        agent.serve_ranks(place, TOKEN, f"machine{place.rank}", 60)
+        return
+    one = Case(workload="mlp", batch_size=8 * place.world, engine="torch")
+    strong = replace(one, placement="ddp-nodes-cpu", device_count=place.world)
+    cases = (one, strong, replace(strong, batch_size=8 * place.world**2))
+    spec = WorkerSpec(engine="torch", command=("-m", MODULE, "worker"))
+    arms = [Arm(case=case, spec=spec, isolated=case is not one) for case in cases]
+    profile = dataclasses.replace(profile_named("smoke"), launches_min=2, launches_max=2, retries=0)
+    with (
+        hub.gathered(place, TOKEN, "machine0", 60, lambda text: print(text, flush=True)),
+        Session(Path("results"), profile, ("fake",), record_hardware=False) as session,
+    ):
+        session.measure_arms({"nodes/mlp": arms})
 
+
+def lead(nodes: Any, world: int) -> None:
     step = NodesStep(Case(workload="mlp", batch_size=8 * world, device_count=world, placement="multi-worker-cpu"), 0)
     print("leading", flush=True)
     while True:

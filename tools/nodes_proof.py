@@ -30,6 +30,8 @@ from statistics import median
 from typing import Any
 
 NODES = 3
+BARRIER = "barrier"
+"""Instead of an engine: ranks whose step is a barrier that hangs when one is lost, under the real protocol."""
 PREFIX = {"train": "rtxn", "kills": "rtxk"}[sys.argv[1]] if sys.argv[1:2] in (["train"], ["kills"]) else ""
 PORT = 29701
 TOKEN = "nodes-proof-nodes-proof"  # the namespaces reach nobody else
@@ -300,7 +302,8 @@ def one_kill(engine: str, folder: Path, how: str, after_s: float) -> tuple[list[
     running = []
     for number in range(1, NODES + 1):
         place = {"RANK": str(number - 1), "WORLD_SIZE": str(NODES), "MASTER_ADDR": address(1), "MASTER_PORT": str(PORT)}
-        running.append(inside(number, *words, folder=folder, **place))
+        fake = ["-m", "tests.fake_ranks", "measure", address(1), str(PORT), str(number - 1), str(NODES)]
+        running.append(inside(number, *(fake if engine == BARRIER else words), folder=folder, **place))
     wait_for(lambda: "rank 2 joined" in said_by(folder, 1), 120)
     time.sleep(after_s)
     over = running[0].poll() is not None
@@ -368,7 +371,7 @@ def main(arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("train", "kills"):
         one = commands.add_parser(command)
-        one.add_argument("--engine", default="torch", choices=PLACEMENT)
+        one.add_argument("--engine", default="torch", choices=[*PLACEMENT, *([BARRIER] if command == "kills" else [])])
     commands.choices["train"].add_argument("--link", default="1gbit")
     commands.choices["train"].add_argument("--batch-size", type=int, default=96)
     commands.choices["train"].add_argument("--steps", type=int, default=7)

@@ -55,6 +55,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Needs]]] = {
     },
     "tuning": {"time_to_accuracy_s": _ARM, "epochs": _ARM, "largest_batch_size": Needs(("limit", "tries"))},
     "deployment": dict.fromkeys(("probability_difference", "size_bytes", "save_s", "load_s"), _FORMAT),
+    "step-evidence": {"link_all_reduce_s": Needs(("bytes",), ("bytes",))},
     GATE_TOPIC: {"log_ratio": Needs(("case", "reference", "commit", "outcome"), ("margin_ratio",))},
     GATE_SELFTEST_TOPIC: {
         "log_ratio": Needs(("case", "outcome", "launches", "planted_ratio"), ("launches", "planted_ratio")),

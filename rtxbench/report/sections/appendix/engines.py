@@ -13,6 +13,7 @@ from rtxbench.placement import is_functional_check
 from rtxbench.records import NATIVE, Case, CaseRecord, Origin, RatioRecord, Record
 from rtxbench.report.labels import interval_text, machine_headings, ratio_words
 from rtxbench.report.parts import Block, Cell, Column, Context, Paragraph, Section, Table
+from rtxbench.report.sections.appendix.nodes import nodes_blocks
 from rtxbench.results.latest import latest_by_machine
 from rtxbench.results.store import LoadedRun
 from rtxbench.stats import ratio_estimate
@@ -34,6 +35,7 @@ def engines_section(context: Context) -> Section | None:
             *_engine_blocks(context, title, [r for r in own if _compares_engines(r)]),
             *_native_blocks(title, [r for r in own if _compares_forms(r)]),
             *_scaling_blocks(context, title, [r for r in own if _scales(r)]),
+            *nodes_blocks(context, title, [r for r in own if _scales(r)]),
             *_fused_blocks(title, [*filter(_is_fused, own), *against_legacy.get(machine, [])]),
         ]
         blocks += [*heading, *found] if found else []
