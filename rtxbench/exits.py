@@ -109,6 +109,11 @@ def exit_codes() -> Iterator[None]:
             "Free some disk space, or run it in a folder that exists and can be written to.",
             MeasurementError.exit_code,
         )
+    except MemoryError:
+        _leave(
+            "the machine has no memory left. Close other programs, or name fewer results; finished records are kept.",
+            MeasurementError.exit_code,
+        )
     except Exception as error:
         if os.environ.get("RTXBENCH_TRACEBACK"):
             raise

@@ -27,6 +27,7 @@ def ended(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[obj
     [
         (RecordError("bad file.", next_step="Look."), 5, "bad file. Look."),
         (OSError(28, "No space left on device", "x.csv"), 4, "No space left on device (x.csv)"),
+        (MemoryError(), 4, "no memory left"),
         (ValueError("odd\x1b[2J\n::set-output name=a::b"), FAULT, "RTXBENCH_TRACEBACK"),
     ],
 )

@@ -35,6 +35,8 @@ _OWN_STRETCH_NS: Final = 2_000_000_000
 """Twice the longest time a sensor averages over."""
 _TOUCHING_NS: Final = 20_000_000
 """Blocks of one arm this close have no block of another in between."""
+_NOTICED_WITHIN_NS: Final = 1_000_000_000
+"""The recorder looks once a second whether the machine was suspended."""
 
 
 class _Limit(NamedTuple):
@@ -163,6 +165,8 @@ def _recording_flags(trace: Trace, windows_ns: Windows) -> list[Flag]:
             flags.append(_flag("gpu-lost", "invalid", f"{event.device}: {event.detail}"))
         if event.code == "read-hung" and event.t >= first:
             flags.append(_flag("sensor-hung", "warn", event.detail))
+        if event.code == "suspended" and first <= event.t <= last + _NOTICED_WITHIN_NS:
+            flags.append(_flag("suspended", "warn", f"{event.detail}; its clocks and temperatures began anew"))
     series = trace.get(HOST, "cpu_utilization_ratio")
     if series is None or values_in(series, windows_ns).size == 0:
         flags.append(_flag("not-recorded", "warn", "no hardware sample falls into the timed blocks"))

@@ -23,7 +23,7 @@ from rtxbench.hardware.cuda_visible_devices import ListedGpu, visible_gpus
 from rtxbench.hardware.host import HOST, ProcessTree, host_sensors
 from rtxbench.hardware.nvml import GpuDevice, Nvml
 from rtxbench.hardware.sensors import TRACE_VERSION, Reading, ScheduledSensor, SensorError
-from rtxbench.units import format_percent
+from rtxbench.units import format_duration, format_percent
 
 __all__ = ["CPU_SHARE_LIMIT", "Recording", "TraceWriter"]
 
@@ -33,6 +33,8 @@ _INTERVAL_S: Final = 0.1
 _HOST_ONLY_INTERVAL_S: Final = 0.5
 """Without a GPU the processor that samples is the one that is measured, and it can do without us more often."""
 _HUNG_AFTER_S: Final = 5.0
+_SHORTEST_SLEEP_S: Final = 0.1
+"""The two clocks are read one after the other: what a busy machine does in between is no suspension."""
 _FIRST_LOOK_BACK_US: Final = 1_000_000
 """Time that the first mark looks back for work of other processes; every later one looks back to the mark before."""
 _INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC  # inode of the initial PID namespace, include/linux/proc_ns.h
@@ -167,6 +169,7 @@ class Recording:
         self._marked_us = int(time.time() * 1e6) - _FIRST_LOOK_BACK_US
         self._cpu_mark = (0.0, 0.0)
         self._started = (0.0, 0.0)
+        self._slept_s = slept_s()
 
     def start(self) -> None:
         """Open NVML, write the header, probe every sensor, start the loops."""
@@ -212,6 +215,7 @@ class Recording:
                 self._hung = True
                 detail = f"{busy.sensor} has not returned for {_HUNG_AFTER_S:g} s"
                 self._writer.write("event", t=time.monotonic_ns(), code="read-hung", device=loop.name, detail=detail)
+        self._note_sleep()
         self._govern()
         self._writer.flush()
 
@@ -282,6 +286,12 @@ class Recording:
             kept.append(scheduled)
         return [scheduled for scheduled in kept if scheduled.sensor.device not in lost]
 
+    def _note_sleep(self) -> None:
+        before_s, self._slept_s = self._slept_s, slept_s()
+        if self._slept_s - before_s > _SHORTEST_SLEEP_S:
+            detail = f"the machine was suspended for {format_duration(self._slept_s - before_s)}"
+            self._writer.write("event", t=time.monotonic_ns(), code="suspended", device=HOST, detail=detail)
+
     def _govern(self) -> None:
         now = _own_times()
         elapsed_s, cpu_s = now[0] - self._cpu_mark[0], now[1] - self._cpu_mark[1]
@@ -306,6 +316,13 @@ def _watched_gpus(listed: Sequence[GpuDevice]) -> list[GpuDevice]:
     visible = visible_gpus([ListedGpu(g.uuid, g.name, g.parent_uuid) for g in listed], os.environ).uuids
     parents = {gpu.parent_uuid for gpu in listed if gpu.uuid in visible}
     return [gpu for gpu in listed if gpu.uuid in visible or gpu.uuid in parents]
+
+
+def slept_s() -> float:
+    """Return how long the machine has been suspended since it started, seconds: the monotonic clock stands still."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):  # not Linux
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _own_times() -> tuple[float, float]:

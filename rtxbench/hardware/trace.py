@@ -126,7 +126,7 @@ class Mark(_Line, frozen=True, tag="mark"):
 
 
 class Event(_Line, frozen=True, tag="event"):
-    """gpu-lost, gpu-refused, read-hung, interval-doubled, processes-unknown."""
+    """gpu-lost, gpu-refused, read-hung, interval-doubled, processes-unknown, suspended."""
 
     t: Nanoseconds
     code: str

@@ -40,6 +40,14 @@ def test_host_flags(host, code, severity):
     assert codes(window_flags(trace(host=host), WINDOWS)) == {code: severity}
 
 
+def test_a_machine_that_slept_within_the_timed_blocks_is_flagged():
+    """A suspension noticed within a second of the blocks is told beside the figure; an earlier one is not."""
+    for second, expected in ((4, {}), (10, {"suspended": "warn"}), (26.5, {"suspended": "warn"}), (30, {})):
+        event = Event(t=int(second * SECOND_NS), code="suspended", device="host", detail="suspended for 30 s")
+        slept = trace(events=(event,))
+        assert codes(window_flags(slept, WINDOWS)) == expected
+
+
 @pytest.mark.parametrize(
     ("gpu", "code", "severity"),
     [

@@ -14,12 +14,18 @@ import pytest
 from filelock import FileLock
 
 from rtxbench.results.store import find_result_files, load_run
+from rtxbench.robustness.aftermath import TOKEN, family
 from rtxbench.robustness.scenarios import SCENARIOS, TEMPORARY, environment_in
 from tests.waiting import HANG_S, wait_until
 
 PACKAGE = Path(__file__).parents[2] / "rtxbench"
 MERGE, TRACE, RUN = (SCENARIOS[name].command for name in ("merge", "trace", "run"))
 CLAIMS = (*MERGE[:4], "claims")
+MEMORY_RULES = (
+    ("/sys/fs/cgroup", "v2", "memory.max"),
+    ("/sys/fs/cgroup/memory", "v1", "memory.limit_in_bytes"),
+)
+"""Folder of the kernel's groups of processes, its version, the file that limits a group's memory."""
 
 
 @pytest.fixture
@@ -129,13 +135,40 @@ def test_any_locale_and_a_narrow_terminal(variables: dict[str, str], folder: Pat
     assert ran(CLAIMS, folder, **variables).returncode == 0
 
 
+@pytest.fixture(params=[40, 80, 120])
+def little_memory(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A group of processes that may hold so many MiB together; the kernel kills the largest of them beyond that."""
+    first, _, limit = next((rule for rule in MEMORY_RULES if (Path(rule[0]) / "cgroup.procs").exists()), ("", "", ""))
+    group = Path(first) / f"rtxbench-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(request.param * 2**20))
+    except OSError:
+        pytest.skip("this system lets no memory limit be set")
+    yield group / "cgroup.procs"
+    wait_until(lambda: not (group / "cgroup.procs").read_text(), "the end of the group's processes")
+    group.rmdir()
+
+
+def test_a_host_out_of_memory_loses_nothing(little_memory: Path, folder: Path) -> None:
+    """Whichever process the kernel chooses, none is left behind, what was finished loads, and the next run works."""
+    done = ran((*RUN, "--results", "r"), folder, prefix=f"echo $$ > {little_memory};")
+    assert done.returncode in (0, 4, -signal.SIGKILL), done.stderr
+    wait_until(lambda: not little_memory.read_text(), "the end of the run's processes")
+    assert ran((*RUN, "--results", "r", "--resume"), folder).returncode in (0, 4)
+
+
 def test_a_machine_that_sleeps_wakes_up_to_the_same_run(folder: Path) -> None:
     """Frozen for a while in the middle, with all its processes, a run goes on and keeps what it had."""
-    process = subprocess.Popen(RUN, cwd=folder, env=environment_in(folder), start_new_session=True, stderr=-3)
-    wait_until(lambda: bool(list(folder.rglob("results/*/*.trace.jsonl"))), "the recorder")
-    os.killpg(process.pid, signal.SIGSTOP)
+    variables = environment_in(folder) | {TOKEN: str(folder)}
+    process = subprocess.Popen(RUN, cwd=folder, env=variables, start_new_session=True, stderr=-3)
+    wait_until(lambda: len(family(str(folder))) >= 3, "the coordinator, the recorder and a worker")
+    frozen = family(str(folder))
+    for one in frozen:
+        one.suspend()
     time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGCONT)
+    for one in frozen:
+        one.resume()
     assert process.wait(HANG_S) == 0
     (path,) = (one for one in find_result_files([folder / "results"]))
     assert load_run(path).records
