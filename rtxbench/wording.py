@@ -5,6 +5,7 @@ made here. `NAMES` is the extension point: a workload or a variant without a row
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -14,6 +15,7 @@ from rtxbench.units import format_percent
 __all__ = [
     "NAMES",
     "engine_name",
+    "in_words",
     "name_of",
     "say",
     "say_change",
@@ -22,6 +24,8 @@ __all__ = [
     "say_headline",
     "say_metric",
     "say_pair",
+    "say_stack",
+    "say_training",
 ]
 
 NAMES: Final[Mapping[str, str]] = {
@@ -92,6 +96,8 @@ NAMES: Final[Mapping[str, str]] = {
     "raw": "raw images",
     "normalised": "normalised images",
     "augmented": "augmented images",
+    "whole": "all layers",
+    "half-layers": "half the layers",
     # file formats of a saved model
     "keras": "Keras format",
     "h5": "HDF5",
@@ -211,6 +217,34 @@ def say_common(candidate: Case, baseline: Case) -> str:
     same = [field for field in _FIELDS if field not in changed]
     order = ["workload", "variant", "precision", "engine", "compiler", "device_count", "batch_size", "placement"]
     return ", ".join(_word(field, candidate) for field in order if field in same and _is_said(field, candidate))
+
+
+_MIXED: Final = re.compile(r"\bmixed_(b?float16)\b")
+_MODEL_WORDS: Final = {"bert": "BERT", "gpt2": "GPT-2", "xl": "XL", "llama": "Llama", "t5": "T5", "vit": "ViT"}
+_METHODS: Final = {"full": "in full", "lora": "with LoRA", "qlora": "with QLoRA"}
+
+
+def in_words(text: str) -> str:
+    """Write precisions by their names within a sentence that holds their ids, as records and claims do."""
+    return _MIXED.sub(r"\1", text)
+
+
+def say_training(name: str) -> str:
+    """Say what is trained and how: ``llama-2-7b:qlora`` → ``Llama 2 7B with QLoRA``."""
+    model, _, method = name.partition(":")
+    words = [_MODEL_WORDS.get(word, re.sub(r"(?<=\d)b$", "B", word)) for word in model.split("-")]
+    said = NAMES.get(model) or " ".join(words)
+    return f"{said} {_METHODS.get(method, method)}".rstrip()
+
+
+def say_stack(name: str) -> str:
+    """Say a published software stack: ``pytorch-1.13-ngc-22.10`` → ``PyTorch 1.13 (NGC 22.10)``."""
+    found = re.fullmatch(r"(pytorch|tensorflow|mxnet|jax)(?:-([\d.]+))?(?:-([a-z].*))?", name)
+    if found is None:
+        return name.replace("-", " ")
+    engine = {"pytorch": "PyTorch", "tensorflow": "TensorFlow", "mxnet": "MXNet", "jax": "JAX"}[found[1]]
+    rest = (found[3] or "").replace("-", " ").replace("ngc", "NGC")
+    return f"{engine} {found[2] or ''}".rstrip() + (f" ({rest})" if rest else "")
 
 
 def say_flag(code: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from rtxbench.records import Case
-from rtxbench.wording import say, say_change, say_common, say_flag, say_pair
+from rtxbench.wording import in_words, say, say_change, say_common, say_flag, say_pair, say_stack, say_training
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,3 +73,12 @@ def test_every_flag_is_said_in_words() -> None:
     codes = _codes_of_flags()
     assert {"steal", "cpu-pressure", "not-converged", "gpu-lost"} <= codes
     assert [code for code in sorted(codes) if say_flag(code) in (code, code.replace("-", " "))] == []
+
+
+def test_what_others_published_is_said_in_words() -> None:
+    """Ids of precisions, fine-tunings and software stacks become what their users call them."""
+    assert in_words("mixed_bfloat16 against float32, then mixed_float16") == "bfloat16 against float32, then float16"
+    assert say_training("llama-2-7b:qlora") == "Llama 2 7B with QLoRA"
+    assert say_training("bert-large:full") == "BERT-large in full"
+    assert say_stack("pytorch-1.13-ngc-22.10") == "PyTorch 1.13 (NGC 22.10)"
+    assert say_stack("pytorch-ngc-20.10") == "PyTorch (NGC 20.10)"

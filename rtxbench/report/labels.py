@@ -25,17 +25,18 @@ __all__ = [
 
 
 def machine_headings(context: Context, wanted: Collection[str]) -> Iterator[tuple[str, tuple[Block, ...]]]:
-    """Yield each wanted machine that is shown in full (`Context.in_full`) with its heading; none for a machine alone.
+    """Yield each wanted machine that is shown in full (`Context.in_full`) with its heading.
 
-    Where the reader's machine has nothing to show, the wanted machine of the most recent run stands for the others.
+    The page's title names the reader's machine, so it has a heading only where another is shown in full beside it.
+    Where it has nothing to show, the wanted machine of the most recent run stands for the others.
     """
-    several = len(context.machines) > 1
     shown = context.in_full
     if not any(machine in wanted for machine in shown):
         shown = tuple(machine for machine in reversed(context.machines) if machine in wanted)[:1]
     for machine in shown:
         if machine in wanted:
-            yield machine, (Subheading(context.titles[machine]),) if several else ()
+            named = len(context.in_full) > 1 or machine != context.focus
+            yield machine, (Subheading(context.titles[machine]),) if named else ()
 
 
 def plural(count: int, singular: str, several: str | None = None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from rtxbench.placement import is_functional_check
@@ -22,7 +22,7 @@ def machine_title(environment: Environment) -> str:
     cpu = environment.cpu
     cores = f"{cpu.usable_cores} of {cpu.logical_cores} cores" if cpu.bound else ""
     if not names:
-        return f"{cpu.name} ({', '.join(filter(None, ('CPU only', cores)))})"
+        return f"{_tidy(cpu.name)} ({', '.join(filter(None, ('CPU only', cores)))})"
     counted = (f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
     return " + ".join(counted) + (f" ({cores})" if cores else "")
 
@@ -38,9 +38,9 @@ def device_title(environment: Environment, placement: str, device_count: int) ->
 
 def machine_titles(machines: Mapping[str, Environment]) -> dict[str, str]:
     """Map each machine to its title, with what sets it apart where another's is nearly the same."""
-    shorts = {machine: device_title(env, "gpu", len(env.gpus)) for machine, env in machines.items()}
-    apart = distinctions(machines, shorts)
     titles = {machine: machine_title(environment) for machine, environment in machines.items()}
+    shorts = {machine: _without_clock(title) for machine, title in titles.items()}
+    apart = distinctions(machines, shorts)
     return {machine: f"{title}: {apart[machine]}" if apart[machine] else title for machine, title in titles.items()}
 
 
@@ -66,14 +66,18 @@ def distinctions(environments: Mapping[_Key, Environment], names: Mapping[_Key, 
 
 def _apart(environments: Mapping[_Key, Environment]) -> dict[_Key, str]:
     facts = {key: _facts(environment) for key, environment in environments.items()}
-    chosen: list[int] = []
-    for column in range(len(next(iter(facts.values())))):
-        if len({row[column] for row in facts.values()}) > 1:
-            chosen.append(column)
-        words = {key: ", ".join(row[c] for c in chosen if row[c]) for key, row in facts.items()}
-        if len(set(words.values())) == len(words):
-            return words
-    return words
+    return {key: _telling(row, [other for k, other in facts.items() if k != key]) for key, row in facts.items()}
+
+
+def _telling(row: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
+    """Take the facts, the most telling first, by which a row differs from others that those before left alike."""
+    said, alike = [], list(others)
+    for column, fact in enumerate(row):
+        left = [other for other in alike if other[column] == fact]
+        if fact and len(left) < len(alike):
+            said.append(fact)
+            alike = left
+    return ", ".join(said)
 
 
 def _facts(environment: Environment) -> tuple[str, ...]:
@@ -100,4 +104,15 @@ def _matrix_unit(features: tuple[str, ...]) -> str:
 
 
 def _without_maker(name: str) -> str:
-    return re.sub(r"\((?:R|TM|C)\)|\b(?:NVIDIA|GeForce|Processor|CPU)\b|@.*", "", name).strip() or name
+    return " ".join(re.sub(r"\((?:R|TM|C)\)|\b(?:NVIDIA|GeForce|Processor|CPU)\b|@.*", "", name).split()) or name
+
+
+def _tidy(name: str) -> str:
+    """Write ``Intel Xeon, 2.50 GHz`` for ``Intel(R) Xeon(R) Processor @ 2.50GHz``; other names as they are."""
+    clock = re.search(r"@ *([\d.]+) *([GM]Hz)", name)
+    return f"{_without_maker(name)}, {clock[1]}\u00a0{clock[2]}" if clock else _without_maker(name)
+
+
+def _without_clock(title: str) -> str:
+    """Make titles alike that differ in the processor's clock alone: it tells little, and not every name has it."""
+    return re.sub(r", [\d.]+\s[GM]Hz", "", title)

@@ -25,6 +25,7 @@ from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_card_memory, format_number
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.published_pairs import PublishedPair, published_pairs
+from rtxbench.wording import say_stack, say_training
 
 __all__ = [
     "CardFigure",
@@ -127,7 +128,7 @@ def _owned_statement(row: OwnMeasurement) -> Statement:
     return Statement(
         origin="measured",
         text=f"{row.name}: {row.label} trains at {format_number(row.throughput_per_s, 4)}{spread} examples/s in "
-        f"{row.stack}",
+        f"{say_stack(row.stack)}",
         value=row.throughput_per_s,
         low=row.low_per_s,
         high=row.high_per_s,
@@ -202,7 +203,8 @@ def _predicted(wanted: Elsewhere) -> Statement | None:
         return None
     fastest, slowest = (_spoken(figure) for figure in (known[0], known[-1]))
     text = (
-        f"{wanted.models[0]} on the {len(known)} such cards without a published figure of the same software, {unit}/s "
+        f"{say_training(wanted.models[0].removesuffix('_squad').replace('_', '-'))} on the {len(known)} such cards "
+        f"without a published figure of the same software, {unit}/s "
         f"with 90 % ranges: from {slowest} to {fastest}"
     )
     return Statement(
@@ -248,7 +250,7 @@ _STATES: Mapping[str, str] = {"fits": "fits", "tight": "tight", "no": "does not 
 
 def _memory_statement(cards: Sequence[Card], wanted: Elsewhere) -> Statement:
     models = models_by_fit(cards[0], wanted)
-    said = [f"{_STATES[state]} {', '.join(names)}" for state, names in models.items() if names]
+    said = [f"{_STATES[state]} {', '.join(map(say_training, names))}" for state, names in models.items() if names]
     size = f"{format_card_memory(cards[0].memory_bytes)} ({len(cards)} such card{'s' if len(cards) > 1 else ''})"
     return Statement(
         origin="predicted",

@@ -324,7 +324,7 @@ def _flag_problem(flags: Sequence[Flag]) -> Problem | None:
         return None
     unfinished = next((flag for flag in invalid if flag.code == "not-converged"), None)
     if unfinished is not None:
-        return Problem("not-converged", f"{unfinished.detail}.", "Train longer: `--profile standard` or `full`.")
+        return Problem("not-converged", f"{unfinished.detail}.", "Train longer")
     details = "; ".join(f"{say_flag(flag.code)}, {flag.detail}" for flag in invalid)
     return Problem(
         "invalid-environment", f"The machine was disturbed while measuring ({details}).", "Quiet it and measure again."

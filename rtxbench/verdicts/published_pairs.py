@@ -8,6 +8,7 @@ from rtxbench.catalog.cards import find_card, load_cards
 from rtxbench.catalog.published import Published, curated
 from rtxbench.units import format_ratio
 from rtxbench.verdicts.claims import Elsewhere
+from rtxbench.wording import name_of, say_stack
 
 __all__ = ["PublishedPair", "published_pairs"]
 
@@ -52,7 +53,8 @@ def _pair(candidate: str, baseline: str, rows: Sequence[Published]) -> Published
     text = (
         f"{candidate} ÷ {baseline}: {format_ratio(value)} in training throughput, geometric mean of {len(shared)} "
         f"figures of {len(models)} models from {format_ratio(low)} to {format_ratio(high)} "
-        f"({shared[0].precision}, {' and '.join(stacks)}, each card at the largest batch published)"
+        f"({name_of(shared[0].precision)}, {' and '.join(map(say_stack, stacks))}, each card at the largest batch "
+        "published)"
     )
     text += _per_price_and_watt(value, candidate, baseline)
     sources = dict.fromkeys(row.path for case in shared for row in (*ours[case][1], *theirs[case][1]))

@@ -18,7 +18,7 @@ from rtxbench.report.render.text import escape_markdown, render_csv, render_mark
         ("**bold** _it_", "\\*\\*bold\\*\\* \\_it\\_"),
         ("# heading", "\\# heading"),
         ("two\nlines", "two lines"),
-        ("mixed_float16", "mixed_float16"),
+        ("steps_per_execution", "steps_per_execution"),
         ("run `make`", "run `make`"),
         ("an unpaired ` tick", "an unpaired \\` tick"),
     ],

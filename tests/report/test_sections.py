@@ -75,8 +75,13 @@ def test_machines_side_by_side_only_where_two_ran_the_same_workload(context: Con
     assert section is not None
     charts = [block for block in section.blocks if isinstance(block, Intervals)]
     groups = {group.title: [row.label for row in group.rows] for chart in charts for group in chart.groups}
-    assert any("2× RTX 4090" in label for label in groups["Several devices"])
-    assert all("2×" not in label for label in groups["One device"])
+    several, single = (
+        [label for title in groups if f", {kind} device" in title for label in groups[title]]
+        for kind in ("several", "one")
+    )
+    assert any("2× RTX 4090" in label for label in several)
+    assert single
+    assert all("2×" not in label for label in single)
     for chart in charts:
         for group in chart.groups:
             values = [row.value for row in group.rows]

@@ -136,8 +136,8 @@ def test_what_keras_costs_on_pytorch_is_a_table_of_its_own() -> None:
     mixed = replace(keras, precision="mixed_bfloat16")
     (table,) = tables(*(ratio(case, replace(case, variant="native"), 1.5) for case in (keras, mixed)))
     assert [[text(cell) for cell in row] for row in table.rows] == [
-        ["resnet50-64px cpu · batch 8", "float32", "1.50× [1.47, 1.53]"],
-        ["resnet50-64px cpu · batch 8", "bfloat16", "1.50× [1.47, 1.53]"],
+        ["ResNet-50 (64 px) on the CPU · batch 8", "float32", "1.50× [1.47, 1.53]"],
+        ["ResNet-50 (64 px) on the CPU · batch 8", "bfloat16", "1.50× [1.47, 1.53]"],
     ]
 
 

@@ -105,7 +105,7 @@ def rows_of(section: Section) -> dict[str, tuple[str, ...]]:
     """Check → its cells as text."""
     table = next(block for block in section.blocks if isinstance(block, Table) and "instrument" in block.caption)
     texts = [tuple(cell if isinstance(cell, str) else f"{cell.text} {cell.note}" for cell in row) for row in table.rows]
-    return {text[0].split(" mlp:")[0]: text[1:] for text in texts}
+    return {text[0].split(" a small dense net:")[0]: text[1:] for text in texts}
 
 
 @pytest.fixture(scope="module")

@@ -70,9 +70,9 @@ def test_what_fits_follows_the_memory() -> None:
     """A 7B model's LoRA fits in 24 GB, not in 12 GB; its full fine-tuning in neither."""
     by_size = {int(s.text.split()[0]): s.text for s in statements(CARDS) if "memory computed" in s.text}
     fits = {size: text.partition("fits ")[2].partition(";")[0] for size, text in by_size.items()}
-    assert "llama-2-7b:lora" in fits[24]
-    assert "llama-2-7b:lora" not in fits[12]
-    assert not any("llama-2-7b:full" in text for text in fits.values())
+    assert "Llama 2 7B with LoRA" in fits[24]
+    assert "Llama 2 7B with LoRA" not in fits[12]
+    assert not any("Llama 2 7B in full" in text for text in fits.values())
 
 
 def test_a_card_is_published_or_predicted_or_refused_with_a_reason() -> None:

@@ -10,6 +10,7 @@ from rtxbench.report.drawing.panel import Panel, chart, log_scale
 from rtxbench.report.drawing.placing import Box, place_labels
 from rtxbench.report.drawing.style import MARK_IN, MUTED, TEXT_PT, precision_color
 from rtxbench.units import format_quantity
+from rtxbench.wording import name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +80,12 @@ def _draw_roofs(panel: Panel, gemm: Mapping[str, float], memory: float, low: flo
     for precision, roof in gemm.items():
         color = precision_color(precision)
         panel.lines([(roof / memory, roof, high, roof)], color)
-        text = f"{precision} {format_quantity(roof, 'FLOP/s')}"
+        text = f"{name_of(precision)} {format_quantity(roof, 'FLOP/s')}"
         right, top = panel.at(high, roof)
-        panel.sheet.text(right - 0.04, top - 0.11, text, align="right", color=color)
-        boxes.append(_box(right - 0.04 - text_width_in(text) / 2, top - 0.11, text))
+        under_another = any(0 < top - panel.at(high, other)[1] < 2 * _LABEL_HEIGHT_IN for other in gemm.values())
+        middle = top + (0.11 if under_another else -0.11)
+        panel.sheet.text(right - 0.04, middle, text, align="right", color=color)
+        boxes.append(_box(right - 0.04 - text_width_in(text) / 2, middle, text))
     return boxes
 
 

@@ -22,9 +22,10 @@ from rtxbench.report.labels import code_spans, estimate_text, plural, ratio_text
 from rtxbench.report.parts import Cell, Context, View
 from rtxbench.report.render.axis import interval_axis, scale_text, strips
 from rtxbench.report.render.facets import Facets, view_style
-from rtxbench.report.sections.answers.summary import answer_word, machine_facts
+from rtxbench.report.sections.answers.summary import WORDS, answer_word, machine_facts
 from rtxbench.report.titles import machine_title
 from rtxbench.verdicts.wording import say_reason
+from rtxbench.wording import in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -181,6 +182,7 @@ def _environment() -> Environment:
         scale_text=scale_text,
         interval_axis=interval_axis,
         answer_word=answer_word,
+        state_words=WORDS,
         say_reason=say_reason,
     )
     return environment
@@ -190,7 +192,7 @@ def _prose(text: str) -> Markup:
     """Escaped text whose backticked pieces are set as code."""
     from markupsafe import Markup, escape
 
-    return Markup().join((_code if is_code else escape)(piece) for is_code, piece in code_spans(text))
+    return Markup().join(_code(piece) if is_code else escape(in_words(piece)) for is_code, piece in code_spans(text))
 
 
 _SEPARATOR: Final = re.compile(r"(?<=\w[/-])(?=\w)")

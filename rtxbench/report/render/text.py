@@ -28,8 +28,10 @@ from rtxbench.report.parts import (
     VerdictCards,
     View,
 )
+from rtxbench.report.sections.answers.summary import WORDS, answer_word
 from rtxbench.units import format_ratio
 from rtxbench.verdicts.wording import say_reason
+from rtxbench.wording import in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +57,7 @@ def render_markdown(title: str, views: Sequence[View], figure_folder: str) -> st
 def escape_markdown(text: str) -> str:
     """Write ``text`` as one line that Markdown shows as it is, its backticked pieces as code."""
     return "".join(
-        _code(piece) if is_code else _escaped(piece) for is_code, piece in code_spans(" ".join(text.split()))
+        _code(piece) if is_code else _escaped(in_words(piece)) for is_code, piece in code_spans(" ".join(text.split()))
     )
 
 
@@ -89,7 +91,9 @@ def _code_block(block: Any, _folder: str) -> str:
 
 
 def _definitions(block: Any, _folder: str) -> str:
-    return "\n".join(f"- **{escape_markdown(term)}**: {escape_markdown(meaning)}" for term, meaning in block.items)
+    return "\n".join(
+        f"- **{escape_markdown(WORDS.get(term, term))}**: {escape_markdown(meaning)}" for term, meaning in block.items
+    )
 
 
 def _table(block: Any, _folder: str) -> str:
@@ -123,7 +127,7 @@ def _verdict_cards(block: Any, _folder: str) -> str:
 def _card(card: VerdictCard) -> str:
     verdict = card.verdict
     lines = [
-        f"#### {escape_markdown(card.title)}{_where(card)}: {verdict.state}",
+        f"#### {escape_markdown(card.title)}{_where(card)}: {answer_word(verdict).lower()}",
         "",
         escape_markdown(card.lead or verdict.explanation),
         "",
@@ -155,7 +159,7 @@ def _where(card: VerdictCard) -> str:
 
 def _part(part: Verdict) -> str:
     figure = escape_markdown(estimate_text(part)) or escape_markdown(say_reason(part.reason))
-    return f"| {escape_markdown(part.subject)} | **{part.state}** | {figure} |"
+    return f"| {escape_markdown(part.subject)} | **{answer_word(part).lower()}** | {figure} |"
 
 
 def _answers(block: Any, _folder: str) -> str:

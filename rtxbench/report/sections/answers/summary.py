@@ -175,17 +175,18 @@ def figure_text(context: Context, verdict: Verdict) -> str:
         for part in context.verdicts
         if part.subject and (part.claim, part.machine) == (verdict.claim, verdict.machine)
     ]
-    count = f"{verdict.held} of {verdict.judged}" if verdict.judged else ""
+    verb = "holds" if verdict.held == 1 else "hold"
+    count = f"{verdict.held} of {verdict.judged} {verb}" if verdict.judged else ""
     shown = [part for part in (verdict, *parts) if part.estimate is not None]
     if verdict.range_ratio is None and shown and (verdict.estimate is not None or (verdict.judged or 0) <= 1):
         return estimate_text(shown[0])
     span = verdict.range_ratio or _range(part for part in parts if "(" not in part.subject)
     if span is not None and span[0] != span[1]:
         span_text = f"{format_ratio(span[0])} to {format_ratio(span[1])}"
-        return f"{span_text}, {count} hold" if count else f"{span_text} in {plural(len(parts), 'comparison')}"
+        return f"{span_text}, {count}" if count else f"{span_text} in {plural(len(parts), 'comparison')}"
     if count and verdict.state == "inconclusive":
-        return f"{count} hold so far"
-    return f"{count} hold" if count else plural(len(parts), "check") if parts else ""
+        return f"{count} so far"
+    return count if count else plural(len(parts), "check") if parts else ""
 
 
 def _range(parts: Iterable[Verdict]) -> tuple[float, float] | None:

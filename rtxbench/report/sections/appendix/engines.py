@@ -139,7 +139,9 @@ def _best_rows(ratios: Sequence[RatioRecord], records: dict[str, CaseRecord]) ->
             if logs is not None:
                 ratio = ratio_estimate(logs, adaptive=True)
                 yield (
-                    Cell(arm.case.workload, note=f"{arm.case.precision} · batch {arm.case.batch_size}"),
+                    Cell(
+                        name_of(arm.case.workload), note=f"{name_of(arm.case.precision)} · batch {arm.case.batch_size}"
+                    ),
                     f"{_engine_words(arm.case)} ÷ {_engine_words(best[0].case)}",
                     ratio_words(ratio),
                 )
@@ -163,7 +165,10 @@ def _engine_row(record: CaseRecord, form: str, ratio: RatioRecord | None, error:
     first_s = [launch.first_step_s for launch in measurement.launches]
     compared = "baseline" if ratio is None else ratio_words(ratio.ratio)
     return (
-        Cell(case.workload, note=f"{case.precision} · {case.placement} · batch {case.batch_size}"),
+        Cell(
+            name_of(case.workload),
+            note=f"{name_of(case.precision)} · {name_of(case.placement)} · batch {case.batch_size}",
+        ),
         _engine_words(case),
         form,
         Cell(format_quantity(speed.value, "/s"), note=interval_text(speed.low, speed.high, speed.confidence)),
@@ -203,7 +208,8 @@ def _native_blocks(title: str, ratios: Sequence[RatioRecord]) -> Iterable[Block]
         rows=tuple(
             (
                 Cell(
-                    ratio.candidate.workload, note=f"{ratio.candidate.placement} · batch {ratio.candidate.batch_size}"
+                    name_of(ratio.candidate.workload),
+                    note=f"{name_of(ratio.candidate.placement)} · batch {ratio.candidate.batch_size}",
                 ),
                 name_of(ratio.candidate.precision),
                 _ratio_cell(ratio),
@@ -254,7 +260,7 @@ def _scaling_row(ratio: RatioRecord, share: AllReduceShare | None) -> tuple[Cell
     low, high = (None if bound is None else bound / count for bound in (gain.low, gain.high))
     spread = "no interval" if low is None or high is None else f"{format_percent(low)} to {format_percent(high)}"
     return (
-        Cell(case.workload, note=f"{case.precision} · batch {case.batch_size}"),
+        Cell(name_of(case.workload), note=f"{name_of(case.precision)} · batch {case.batch_size}"),
         f"{_engine_words(case)}, {case.placement}",
         kind,
         str(count),

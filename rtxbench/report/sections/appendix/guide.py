@@ -4,6 +4,7 @@ from typing import Final
 
 from rtxbench.precision import PRECISIONS
 from rtxbench.report.parts import Context, Definitions, Paragraph, Section, Subheading
+from rtxbench.wording import name_of
 
 __all__ = ["guide_section"]
 
@@ -56,7 +57,7 @@ _TERMS: Final = (
         "The smallest difference that this run would have found with 95 % power. A difference below it could not have "
         "been seen.",
     ),
-    *((row.name, row.term) for row in PRECISIONS.values()),
+    *((name_of(row.name), row.term) for row in PRECISIONS.values()),
     ("GPU utilisation", "Share of time in which any kernel ran. It says nothing of how much of the GPU was busy."),
     ("power", "The board's own sensor, good to about ±8 %: smaller differences in energy are no evidence."),
     ("caution", "A fact about the machine during the measurement that weakens (or voids) a figure."),

@@ -94,8 +94,17 @@ def _environment_rows(machines: list[Environment]) -> list[tuple[str, tuple[Cell
         ("Virtualization", tuple(machine.virtualization or "none detected" for machine in machines)),
         ("Python", tuple(machine.python or "not recorded" for machine in machines)),
     ]
-    rows += [(name, tuple(_version(name, machine) for machine in machines)) for name in packages]
+    rows += [(_LIBRARIES.get(name, name), tuple(_version(name, machine) for machine in machines)) for name in packages]
     return [*rows, ("Source commit", tuple(_commit(machine) for machine in machines))]
+
+
+_LIBRARIES: Final = {
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "cuda_version": "CUDA of the build",
+    "cudnn_version": "cuDNN of the build",
+}
+"""Name of a library in a record → what a reader calls it."""
 
 
 def _version(name: str, machine: Environment) -> str:

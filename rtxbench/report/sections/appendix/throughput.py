@@ -87,7 +87,7 @@ def _table_row(case: dict[str, Any], best_per_s: float) -> tuple[Cell | str, ...
     share_ratio = None if is_functional_check(case["placement"]) else case["throughput_per_s"] / best_per_s
     throughput = Cell(_number(sustained or case["throughput_per_s"]), note=note, share_ratio=share_ratio)
     return (
-        Cell(_words(case), note=case["label"]),
+        _words(case),
         throughput,
         format_duration(case["step_time_s"]),
         "" if case["flop_per_s"] is None else format_quantity(case["flop_per_s"], "FLOP/s"),

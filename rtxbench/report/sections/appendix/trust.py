@@ -24,7 +24,7 @@ from rtxbench.report.titles import machine_title
 from rtxbench.results.latest import latest_of
 from rtxbench.results.store import PLANTED_SLOWDOWN_RATIO, LoadedRun
 from rtxbench.units import format_duration, format_percent
-from rtxbench.wording import say_flag
+from rtxbench.wording import name_of, say_flag
 
 __all__ = ["trust_section"]
 
@@ -100,7 +100,7 @@ def _check_of(record: RatioRecord) -> _Check:
 def _workload(record: RatioRecord) -> str:
     """Return the workload behind the pair; a bare loop's own name is that of its function."""
     names = (record.group.partition("/")[2], record.candidate.workload)
-    return next(name for name in names if name)
+    return name_of(next(name for name in names if name))
 
 
 def _ratio_blocks(environment: Environment, records: Sequence[RatioRecord]) -> list[Block]:

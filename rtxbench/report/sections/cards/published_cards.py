@@ -12,6 +12,7 @@ from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph,
 from rtxbench.units import format_card_memory, format_count, format_number
 from rtxbench.verdicts.claims import Claim, Elsewhere
 from rtxbench.verdicts.external_evidence import CardFigure, by_memory, card_figures, is_about, models_by_fit
+from rtxbench.wording import name_of, say_stack, say_training
 
 __all__ = ["published_section", "published_table"]
 
@@ -86,7 +87,7 @@ def _memory(wanted: Elsewhere) -> list[Block]:
 
 def _memory_row(cards: Sequence[Card], wanted: Elsewhere) -> tuple[Cell | str, ...]:
     models = models_by_fit(cards[0], wanted)
-    texts = (", ".join(models[state]) for state in ("fits", "tight", "no"))
+    texts = (", ".join(map(say_training, models[state])) for state in ("fits", "tight", "no"))
     names = ", ".join(card.name.removeprefix("GeForce ") for card in cards)
     head = Cell(format_card_memory(cards[0].memory_bytes), note=names)
     return (head, *(Cell(text, origin="predicted") if text else "" for text in texts))
@@ -98,12 +99,12 @@ def published_table(is_wanted: Callable[[str], bool]) -> list[Block]:
         (
             row.card,
             _MODELS[row.model],
-            row.precision,
+            name_of(row.precision),
             "" if row.batch_size is None else str(row.batch_size),
             Cell(
                 f"{format_count(row.value)} {row.unit}",
                 origin="published",
-                note=f"{row.stack}, {row.source}, {row.date}",
+                note=f"{say_stack(row.stack)}, {row.source.replace('-', ' ')}, {row.date}",
             ),
         )
         for row in curated().kept

@@ -19,6 +19,7 @@ from rtxbench.report.drawing.purchase import (
 )
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.units import format_count, format_number, format_percent
+from rtxbench.wording import say_stack
 
 if TYPE_CHECKING:
     from rtxbench.advice.cost import Assumptions
@@ -132,15 +133,19 @@ def _figures(answers: Mapping[str, Advice]) -> list[Figure]:
     speed = _dots([(answers[workload], title, "throughput") for workload, title in _WORKLOADS.items()])
     worth = _dots([(answers["bert-base"], f"BERT-base, {title}", figure) for figure, title in _WORTH.items()])
     names = [name for name, _ in speed[0]]
-    stacks = " and ".join(f"{advice.basis} ({_WORKLOADS[workload]})" for workload, advice in answers.items())
+    stacks = " and ".join(
+        f"{say_stack(advice.basis or '')} for {_WORKLOADS[workload]}" for workload, advice in answers.items()
+    )
     origin = f"Filled: published; hollow: predicted with its 90 % range. Software stack: {stacks}."
+    measured = any(option.owned for advice in answers.values() for option in advice.options)
+    own = " Diamond: measured here, in another stack." if measured else ""
     return [
         Figure(
             name="purchase-throughput",
             build=partial(card_dots, *speed),
             alt=f"Dot plot of training throughput by card; the fastest is {names[0]}, the slowest {names[-1]}.",
             caption=f"Training throughput on one card, {_PRECISION}: images (ResNet-50) and sequences of 384 tokens "
-            f"(BERT-base) per second. {origin} Diamond: measured here, in another stack.",
+            f"(BERT-base) per second. {origin}{own}",
             origin="published",
         ),
         Figure(

@@ -24,7 +24,6 @@ from rtxbench.report.parts import (
     Intervals,
     Paragraph,
     Section,
-    Subheading,
     Table,
 )
 from rtxbench.report.titles import device_title, distinctions
@@ -66,16 +65,18 @@ class _Standing(NamedTuple):
 def side_by_side_section(context: Context) -> Section | None:
     """Compare machines at each precision that at least two of them ran; ``None`` where there is none."""
     measured = [row for row in context.cases if _is_usable(row)]
-    blocks: list[Block] = []
+    found: list[tuple[str, Sequence[_Machine]]] = []
     for precision in dict.fromkeys(row["precision"] for row in measured):
         entries = _entries(context, [row for row in measured if row["precision"] == precision])
         if len({entry.machine for entry in entries}) > 1:
-            blocks += _blocks(context, precision, entries)
-    if not blocks:
+            found.append((precision, entries))
+    if not found:
         return None
+    blocks = _blocks(context, found)
     lead = Paragraph(
-        "Training speed relative to one machine, at one precision. Each machine's best engine and batch count, and "
-        "software differs, so that this is no paired comparison and no verdict rests on it."
+        "Training speed relative to one machine, at one precision: the geometric mean over the workloads that both "
+        "ran, and in brackets the lowest and the highest of them (no confidence interval). Each machine's best engine "
+        "and batch count, and software differs, so that no verdict rests on it."
     )
     return Section(id="side-by-side", title="Machines side by side", blocks=(lead, *blocks))
 
@@ -120,21 +121,23 @@ def _price(context: Context, machine: str, count: int, on_cpu: bool) -> float | 
     return None if card is None or card.msrp_usd is None else count * card.msrp_usd
 
 
-def _blocks(context: Context, precision: str, entries: Sequence[_Machine]) -> list[Block]:
-    reference = _reference(context, entries)
-    standings = [standing for entry in entries if (standing := _standing(entry, reference)) is not None]
-    standings.sort(key=lambda standing: -standing.mean)
-    single = [standing for standing in standings if standing.entry.device_count == 1]
-    several = [standing for standing in standings if standing.entry.device_count > 1]
-    groups = [_group("One device", single), _group("Several devices", several)]
-    chart = Intervals(
-        caption=f"Relative to {reference.name} (1×): geometric mean over the workloads both ran, and from the lowest "
-        "to the highest of them (no confidence interval).",
-        groups=tuple(IntervalGroup(title, tuple(map(_interval, found))) for title, found in groups if found),
-        better="Right of 1× is faster.",
-        spread="[lowest, highest]",
-    )
-    return [Subheading(f"{name_of(precision)}"), chart, _table(precision, reference, standings)]
+def _blocks(context: Context, found: Sequence[tuple[str, Sequence[_Machine]]]) -> list[Block]:
+    """Make one chart of all precisions and kinds of device, then a folded table per precision."""
+    groups: list[IntervalGroup] = []
+    tables: list[Block] = []
+    for precision, entries in found:
+        reference = _reference(context, entries)
+        standings = [standing for entry in entries if (standing := _standing(entry, reference)) is not None]
+        standings.sort(key=lambda standing: -standing.mean)
+        name = name_of(precision)
+        for kind, several in (("one device", False), ("several devices", True)):
+            of_kind = [standing for standing in standings if (standing.entry.device_count > 1) == several]
+            title, shown = _group(f"{name}, {kind}, relative to {reference.name}", of_kind)
+            rows = tuple(_interval(standing, reference) for standing in shown)
+            groups += [IntervalGroup(title, rows)] if rows else []
+        tables.append(_table(precision, reference, standings))
+    chart = Intervals(caption="", groups=tuple(groups), better="Right of 1× is faster.", spread="[lowest, highest]")
+    return [chart, *tables]
 
 
 def _group(title: str, standings: Sequence[_Standing]) -> tuple[str, Sequence[_Standing]]:
@@ -176,13 +179,14 @@ def _mean(ratios: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
-def _interval(standing: _Standing) -> Interval:
+def _interval(standing: _Standing, reference: _Machine) -> Interval:
     values = sorted(standing.ratios.values())
+    spread = len(values) > 1 and standing.entry is not reference
     return Interval(
         label=standing.entry.name,
         value=standing.mean,
-        low=values[0] if len(values) > 1 else None,
-        high=values[-1] if len(values) > 1 else None,
+        low=values[0] if spread else None,
+        high=values[-1] if spread else None,
         tone=next(iter(standing.entry.cases.values()))["precision"],
         caution=plural(len(values), "workload") + ("; this machine" if standing.entry.is_here else ""),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +17,12 @@ from rtxbench.printable import one_line
 from rtxbench.records import Observation
 from rtxbench.report.drawing.style import SERIES_COLORS, precision_color
 from rtxbench.report.drawing.trials import DotRow, LatencySeries, batch_curve, dots, latency
-from rtxbench.report.labels import anchor, machine_headings
+from rtxbench.report.labels import anchor, machine_headings, plural
 from rtxbench.report.parts import Block, Cell, Column, Context, Figure, Paragraph, Section, Subheading, Table
 from rtxbench.report.titles import machine_title
 from rtxbench.units import format_bytes, format_duration, format_percent, format_quantity
 from rtxbench.verdicts.notes import is_input_bound
+from rtxbench.wording import name_of, say_metric
 
 __all__ = ["claims_section"]
 
@@ -47,31 +49,35 @@ class _Topic(NamedTuple):
         return next(iter(self.of(metric, **labels)), None)
 
     @property
-    def reasons(self) -> list[str]:
-        """Reasons why figures are missing, each once."""
-        found = [
-            f"{' '.join(record.labels.get(n, '') for n in ('arm', 'format', 'pipeline')).strip() or record.metric}: "
-            f"{record.reason}"
-            for record in self.observations
-            if record.reason
-        ]
-        return list(dict.fromkeys(one_line(text) for text in found))
+    def missing(self) -> list[tuple[str, str]]:
+        """What has no figure, and why, each once."""
+        found = []
+        for record in self.observations:
+            if record.reason:
+                names = [record.labels[n] for n in ("arm", "format", "pipeline") if n in record.labels]
+                found.append((", ".join(map(name_of, names)) or say_metric(record.metric), one_line(record.reason)))
+        return list(dict.fromkeys(found))
 
 
 def claims_section(context: Context) -> Section | None:
     """Make one part per claim that a trial measured. ``None`` where there is none."""
     blocks: list[Block] = []
+    missing: list[tuple[str, str, str]] = []
     for claim, build in _PARTS.items():
         topics = _topics(context, claim)
         if not topics:
             continue
-        stated = context.claims.get(claim)
-        blocks.append(Subheading(stated.title if stated else claim))
+        title = context.claims[claim].title if claim in context.claims else claim
+        blocks.append(Subheading(title))
         for machine, heading in machine_headings(context, topics.keys()):
             blocks += [*heading, *build(topics[machine])]
-            blocks += [Paragraph(f"Not measured: {reason}", "muted") for reason in topics[machine].reasons]
+            missing += [(title, what, why) for what, why in topics[machine].missing]
     if not blocks:
         return None
+    if missing:
+        columns = (Column("Question"), Column("What"), Column("Why"))
+        caption = f"{plural(len(missing), 'figure')} of these not measured, and why"
+        blocks.append(Table(caption=caption, columns=columns, rows=tuple(missing), folded=True))
     lead = Paragraph(
         "What the verdicts on quality, data, tuning and deployment rest on. Every accuracy names its data set; figures "
         "on different sets are never compared. Each dot is one seed: one whole training from weights of its own."
@@ -92,7 +98,7 @@ def _topics(context: Context, claim: str) -> dict[str, _Topic]:
 
 def _quality(topic: _Topic) -> list[Block]:
     accuracy = topic.of("validation_accuracy_ratio")
-    rows = [DotRow(o.labels["arm"], o.values, precision_color(o.labels["arm"])) for o in accuracy]
+    rows = [DotRow(name_of(o.labels["arm"]), o.values, precision_color(o.labels["arm"])) for o in accuracy]
     columns = (
         "Precision",
         "Final validation accuracy",
@@ -104,7 +110,7 @@ def _quality(topic: _Topic) -> list[Block]:
     metrics = ("test_accuracy_ratio", "time_to_accuracy_s", "epochs_to_accuracy", "loss_scale_overflows")
     body = [
         (
-            o.labels["arm"],
+            name_of(o.labels["arm"]),
             _mean(o, format_percent),
             *(_mean(topic.first(m, arm=o.labels["arm"]), f) for m, f in zip(metrics, _QUALITY_FORMATS, strict=True)),
         )
@@ -112,8 +118,8 @@ def _quality(topic: _Topic) -> list[Block]:
     ]
     data = accuracy[0].labels if accuracy else {}
     caption = (
-        f"{topic.title}, data set {data.get('dataset', '')}"
-        f"{', drawn anew for each of the seeds ' + data['seeds'] if 'seeds' in data else ''}. "
+        f"{topic.title}, data set {data.get('dataset', '').replace('-', ' ')}"
+        f"{', drawn anew for each seed' if 'seeds' in data else ''}. "
         f"Time to target: to a validation accuracy of {data.get('target', '')}, training alone."
     )
     return [
@@ -132,7 +138,7 @@ _QUALITY_FORMATS: Final[tuple[Callable[[float], str], ...]] = (
 
 _TEST_WORDS: Final = {
     "test_accuracy_ratio": "unseen",
-    "corrupted_test_accuracy_ratio": "blurred, noisy, faint or covered",
+    "corrupted_test_accuracy_ratio": "corrupted",
     "shifted_test_accuracy_ratio": "shifted and rotated",  # of older records
 }
 
@@ -142,14 +148,21 @@ def _augmentation(topic: _Topic) -> list[Block]:
     for metric, words in _TEST_WORDS.items():
         for number, record in enumerate(topic.of(metric)):
             rows.append(
-                DotRow(f"{record.labels['arm']}, {words}", record.values, SERIES_COLORS[number % len(SERIES_COLORS)])
+                DotRow(
+                    f"{name_of(record.labels['arm'])}, {words}",
+                    record.values,
+                    SERIES_COLORS[number % len(SERIES_COLORS)],
+                )
             )
-    return [_dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0), _pipelines(topic)]
+    figure = _dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0)
+    corrupted = any(row.label.endswith("corrupted") for row in rows)
+    said = " Corrupted: blurred, noisy, faint or partly covered." if corrupted else ""
+    return [replace(figure, caption=figure.caption + said), _pipelines(topic)]
 
 
 def _architecture(topic: _Topic) -> list[Block]:
     rows = [
-        DotRow(record.labels["arm"].replace("-", " "), record.values, SERIES_COLORS[number])
+        DotRow(name_of(record.labels["arm"]), record.values, SERIES_COLORS[number])
         for number, record in enumerate(topic.of("test_accuracy_ratio"))
     ]
     return [_dots(topic, "architecture", rows, "accuracy on test images, %", 100.0)]
@@ -195,17 +208,15 @@ def _tuning(topic: _Topic) -> list[Block]:
         if {"learning_rate", "batch_size"} <= o.labels.keys()
     ]
     stopping = [
-        (name, *(_mean(topic.first(metric, arm=name), text) for metric, text in _STOPPING_COLUMNS.values()))
+        (name_of(name), *(_mean(topic.first(metric, arm=name), text) for metric, text in _STOPPING_COLUMNS.values()))
         for name in ("all-epochs", "early-stopping")
         if topic.first("epochs", arm=name)
     ]
-    caption = (
-        f"EarlyStopping(val_loss, patience 3) on {topic.title}, the same trainings cut where it would have stopped"
-    )
+    caption = f"Early stopping (validation loss, patience 3) on {topic.title}: the same trainings, cut there"
     return [
         *_batch_figure(topic),
-        _table(f"Time to the target accuracy on {topic.title}", ("Arm", "Learning rate", "Batch", "Time"), timed),
-        _table(caption, ("Arm", *_STOPPING_COLUMNS), stopping),
+        _table(f"Time to the target accuracy on {topic.title}", ("Setting", "Learning rate", "Batch", "Time"), timed),
+        _table(caption, ("Stopping", *_STOPPING_COLUMNS), stopping),
     ]
 
 
@@ -245,7 +256,7 @@ _STOPPING_COLUMNS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
 def _deployment(topic: _Topic) -> list[Block]:
     body = [
         (
-            o.labels["format"],
+            name_of(o.labels["format"]),
             f"{max(o.values):.2g}",
             *(_mean(topic.first(metric, format=o.labels["format"]), text) for metric, text in _FORMAT_COLUMNS.values()),
         )
@@ -264,7 +275,7 @@ def _latency_figure(topic: _Topic) -> list[Figure]:
     for median in topic.of("latency_p50_s"):
         tail = next((o.values for o in topic.of("latency_p99_s") if o.case == median.case), ())
         if median.case is not None:
-            label = f"batch {median.case.batch_size}, {median.case.precision}"
+            label = f"batch {median.case.batch_size}, {name_of(median.case.precision)}"
             series.append(LatencySeries(label, median.values, tail, precision_color(median.case.precision)))
     if not series:
         return []

@@ -79,6 +79,8 @@ def _evidence(cards: Sequence[VerdictCard], context: Context) -> list[Block]:
 
 def _lead(context: Context) -> Paragraph:
     text = "Each verdict is for one machine. Click it for the measurements."
+    if len(context.in_full) < len(context.machines):
+        text += f" Charts and figures below are of {context.titles[context.focus]}, unless another machine is named."
     return Paragraph(text if len(context.machines) > 1 else "Click a verdict for its measurements.")
 
 
@@ -165,15 +167,17 @@ def _lead_sentence(whole: Verdict) -> str:
     """Say a verdict on several comparisons in one sentence: ``No. None of 5 comparisons meets …``."""
     if whole.judged is None or whole.judged < 2 or whole.held is None:
         return ""
-    count = "None" if whole.held == 0 else "All" if whole.held == whole.judged else str(whole.held)
-    said = f"{count} of {whole.judged} comparisons {'meets' if whole.held == 0 else 'meet'} what the claim needs"
-    span = whole.range_ratio
-    return f"{answer_word(whole)}. {said}{f' ({format_ratio(span[0])} to {format_ratio(span[1])})' if span else ''}."
+    of = f"of {whole.judged} comparisons"
+    count = f"None {of} meets" if whole.held == 0 else f"{whole.held} {of} {'meets' if whole.held == 1 else 'meet'}"
+    if whole.held == whole.judged:
+        count = f"{'Both' if whole.judged == 2 else f'All {whole.judged}'} comparisons meet"
+    span = " to ".join(dict.fromkeys(map(format_ratio, whole.range_ratio or ())))
+    return f"{answer_word(whole)}. {count} what the claim needs{f' ({span})' if span else ''}."
 
 
 def _machines(context: Context, group: Sequence[Verdict]) -> str:
-    """Name the machines of a card in words; nothing where the whole report is about one."""
-    if len(context.machines) == 1:
+    """Name the machines of a card in words; nothing where it is of the one that the page is about."""
+    if len(context.machines) == 1 or (context.in_full == (group[0].machine,) and len(group) == 1):
         return ""
     if len(group) == len(context.machines):
         return "every machine here"

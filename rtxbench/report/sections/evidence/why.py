@@ -118,7 +118,7 @@ def _causes_everywhere(latest: Mapping[str, Sequence[CaseRecord]], diagnoser: Di
     )
     columns = (Column("Limited by"), Column("Machines", numeric=True), Column("Cases", numeric=True))
     caption = f"What limits {plural(sum(cases.values()), 'measured case')} on {plural(len(latest), 'machine')}"
-    return [Table(caption=caption, columns=columns, rows=rows)] if rows else []
+    return [Table(caption=caption, columns=columns, rows=rows, folded=True)] if rows else []
 
 
 def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> list[Block]:
@@ -139,7 +139,7 @@ def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> l
         return []
     columns = (Column("Limited by"), Column("What to try next"), Column("Cases"))
     rows = tuple(
-        (f"{cause[0].upper()}{cause[1:]}", step, Cell(plural(len(of), "case"), note="; ".join(of)))
+        (f"{cause[0].upper()}{cause[1:]}", step, Cell(plural(len(of), "case"), note=_first_few(of)))
         for (cause, step), of in sorted(named.items(), key=lambda item: -len(item[1]))
     )
     blocks: list[Block] = [
@@ -152,6 +152,15 @@ def _cause_blocks(title: str, cases: Sequence[tuple[CaseRecord, Evidence]]) -> l
         ),
     ]
     return [*blocks, *([Paragraph(f"For {plural(unknown, 'case')} {_NO_EVIDENCE}", tone="muted")] if unknown else [])]
+
+
+def _first_few(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return "; ".join(names) if more < 2 else f"{'; '.join(names[:_MOST_NAMED])}; and {more} more"
+
+
+_MOST_NAMED: Final = 3
+"""Cases named beside a cause; the folded table has all."""
 
 
 def _short(case: Case) -> str:
@@ -167,7 +176,8 @@ def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRec
         return None
     title = machine_title(environment)
     spoken = "; ".join(
-        f"{p.label} {p.precision}: {format_quantity(p.flop_per_s, 'FLOP/s')} at {p.intensity_flop_per_byte:.3g} FLOP/B"
+        f"{p.label} {name_of(p.precision)}: {format_quantity(p.flop_per_s, 'FLOP/s')} at "
+        f"{p.intensity_flop_per_byte:.3g} FLOP/B"
         for p in points
     )
     return Figure(
@@ -175,10 +185,9 @@ def _roofline(environment: Environment, kind: str, cases: Sequence[tuple[CaseRec
         build=partial(draw_roofline, points, dict(roofs.gemm_flop_per_s), roofs.memory_bytes_per_s),
         alt=f"Roofline of {kind.upper()} training steps on {title}. {spoken}.",
         caption=(
-            f"Roofline of the {kind.upper()} of {title}. Lines: measured ceilings, sloped for memory bandwidth, level "
-            "for matrix products in each precision. Points: training steps, FLOPs of matrix products over step time, "
-            "against FLOPs per byte of memory traffic, counted as if nothing were fused and nothing stayed in caches, "
-            "so a point may lie above the slope. A number behind a name is the batch."
+            f"Roofline of the {kind.upper()} of {title}. Lines: measured ceilings of memory bandwidth (sloped) and of "
+            "matrix products in each precision (level). Points: training steps; their traffic is counted as if nothing "
+            "were fused or cached, so a point may lie above the slope. A number behind a name is the batch."
         ),
     )
 
@@ -227,8 +236,9 @@ def _ceiling_blocks(title: str, observations: Sequence[Observation]) -> list[Blo
 def _ceiling_row(observation: Observation) -> tuple[Cell | str, ...]:
     name, unit = _CEILING_TITLES[observation.metric]
     precision = observation.labels.get("precision")
-    where = ", ".join(observation.labels[label] for label in ("engine", "kind") if label in observation.labels)
-    head = Cell(f"{name}, {precision}" if precision else name)
+    labels = [observation.labels[label] for label in ("engine", "kind") if label in observation.labels]
+    where = " ".join(map(name_of, labels))
+    head = Cell(f"{name}, {name_of(precision)}" if precision else name)
     if not observation.values:
         return (head, where, "", "", observation.reason or "")
     ordered = sorted(observation.values, reverse=unit != "s")
@@ -268,4 +278,4 @@ def _energy_row(record: CaseRecord) -> tuple[Cell | str, ...] | None:
     idle = [watts for device, watts in idle_w.items() if (device == HOST) == (record.case.placement == "cpu")]
     per_example = format_quantity(sustained.energy_per_example_j * 1e3, "mJ")
     idle_text = format_power(sum(idle)) if idle else ""
-    return (Cell(record.case.label, mono=True), per_example, format_power(sustained.power_w), idle_text)
+    return (_short(record.case), per_example, format_power(sustained.power_w), idle_text)
