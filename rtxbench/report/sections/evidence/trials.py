@@ -50,7 +50,7 @@ class _Topic(NamedTuple):
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        """What has no figure, and why, each once."""
+        """Names of what has no figure, each with its reason."""
         found = []
         for record in self.observations:
             if record.reason:
