@@ -27,7 +27,15 @@ from rtxbench.processes import end_with_parent
 from rtxbench.records import Flag, HardwareSummary, Summary
 from rtxbench.tracing.marks import hearing_marks
 from rtxbench.tracing.phases import Phase, phase_lines, phases_of
-from rtxbench.tracing.profile import ProgramProfile, profile_lines, profile_of, profile_path, profiled, save_profile
+from rtxbench.tracing.profile import (
+    ProgramProfile,
+    computes,
+    profile_lines,
+    profile_of,
+    profile_path,
+    profiled,
+    save_profile,
+)
 from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, row_lines
 from rtxbench.units import format_duration, format_percent, format_power, format_quantity
 from rtxbench.wording import say_flag
@@ -198,6 +206,8 @@ def report_text(report: CommandReport) -> str:
     lines.append(f"trace: {report.trace_path}{cost}{cut}")
     if report.cause is not None:
         lines.append(f"Likely held back by this: {report.cause}. {report.next_step}")
+    elif (said := computes(report.profile)) is not None:
+        lines.append(said)
     else:
         lines.append(f"Nothing recorded says what held it back in {format_duration(report.duration_s)}.")
     return "\n".join(lines)

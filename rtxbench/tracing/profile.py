@@ -26,6 +26,7 @@ from rtxbench.wording import name_of
 
 __all__ = [
     "ProgramProfile",
+    "computes",
     "load_profile",
     "profile_diagnosis",
     "profile_lines",
@@ -147,7 +148,7 @@ def _log(path: Path) -> list[_Said]:
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             found.append(msgspec.json.decode(line, type=_Said))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
     return found
 
@@ -203,7 +204,7 @@ def load_profile(trace_path: Path) -> ProgramProfile | None:
     try:
         with path.open("rb") as file:
             return msgspec.json.decode(file.read(_MOST_BYTES), type=ProgramProfile)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is no profile: {error}.", next_step="Delete it, or trace again.") from error
 
 
@@ -223,6 +224,15 @@ def profile_diagnosis(profile: ProgramProfile | None) -> Diagnosis | None:
         said = f"{share} passed with no work on the GPU, and not in waiting for input"
         return Diagnosis("launch-bound", (said,), "measured")
     return Diagnosis("python-bound", (f"{share} passed outside of operators and input",), "measured")
+
+
+def computes(profile: ProgramProfile | None) -> str | None:
+    """Say that a profile found no brake but the computing itself; ``None`` where it found one, or nothing."""
+    if profile is None or profile.rest_ratio is None or profile_diagnosis(profile) is not None:
+        return None
+    share = profile.operator_ratio if profile.device_ratio is None else profile.device_ratio
+    where = "in operators" if profile.device_ratio is None else "with work on the GPU"
+    return f"Its steps compute: {format_percent(share or 0.0, 0)} of their time passed {where}."
 
 
 def _share(ratio: float, profile: ProgramProfile) -> str:

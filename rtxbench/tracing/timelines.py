@@ -75,7 +75,7 @@ def read_torch(path: Path) -> Timeline:
     """
     try:
         events = msgspec.json.decode(path.read_bytes(), type=_ChromeTrace).traceEvents
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"PyTorch's profiler left no timeline: {error}.", next_step="Profile it again.") from error
     complete = [event for event in events if event.ph == "X"]
     waits = [event for event in complete if event.name.startswith(_LOADER)]
