@@ -103,8 +103,9 @@ def profiled(*, asked: bool) -> Iterator[tuple[dict[str, str], Path | None]]:
         hook.mkdir()
         said.mkdir()
         shutil.copyfile(in_program.__file__, hook / "sitecustomize.py")
+        quiet = {"KINETO_LOG_LEVEL": "99"}  # PyTorch's profiler would tell the program's terminal of itself
         searched = os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH"))))
-        yield {"PYTHONPATH": searched, in_program.FOLDER_VARIABLE: str(said), "KINETO_LOG_LEVEL": "5"}, said
+        yield {"PYTHONPATH": searched, in_program.FOLDER_VARIABLE: str(said), **quiet}, said
 
 
 def profile_of(folder: Path) -> ProgramProfile:
