@@ -69,6 +69,8 @@ def node(*command: str, folder: Path, **variables: str) -> Iterator["subprocess.
     finally:
         process.kill()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
         log.close()
 
 
