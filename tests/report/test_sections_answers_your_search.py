@@ -44,7 +44,10 @@ def test_the_winner_its_gain_and_the_price_of_memory_are_sentences() -> None:
 def test_a_gain_that_noise_explains_is_no_advice() -> None:
     """A winner whose fresh launches do not confirm it is named as that; without any, no gain is stated."""
     (said,) = search_sentences([], [confirmed(WINNER, 1.0)], [of_search(WINNER)])
+    assert "show no gain beyond noise" in said
     assert "keep what you run" in said
+    (said,) = search_sentences([], [confirmed(WINNER, 0.6)], [of_search(WINNER)])
+    assert "its fresh launches are slower (0.60×" in said
     (said,) = search_sentences([], [], [of_search(WINNER)])
     assert "no fresh launch has confirmed" in said
 

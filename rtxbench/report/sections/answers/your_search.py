@@ -53,7 +53,9 @@ def _gain(winner: Case, ratio: RatioRecord | None) -> str:
     estimate = ratio.ratio
     if (estimate.value if estimate.low is None else estimate.low) <= 1:
         chosen = f"The race's winner was to train {setting_words(winner)}"
-        return f"{chosen}; its fresh launches show no gain beyond noise ({said}): keep what you run."
+        slower = estimate.high is not None and estimate.high < 1
+        shown = "are slower" if slower else "show no gain beyond noise"
+        return f"{chosen}; its fresh launches {shown} ({said}): keep what you run."
     text = f"Train {setting_words(winner)}: {said} of what you run now."
     if estimate.low is None:
         text += " One fresh launch has no interval: run it again with --profile standard."
