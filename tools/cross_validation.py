@@ -12,14 +12,14 @@ page. Nothing is tuned on what it is scored on:
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from rtxbench.advice.prediction.batches import fitting_batch
 from rtxbench.advice.prediction.kernel_law import has_program
 from rtxbench.advice.prediction.points import Experiment, Floats, Masks, Points
-from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, anchor_counts, card_conformal, fit_ranges
+from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Support, card_conformal, fit_ranges, supports
 from rtxbench.advice.prediction.ratios import PairError, PairErrors
 from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHODS,
@@ -93,6 +93,8 @@ class Picked(NamedTuple):
     choices: tuple[Choice, ...]
     log_errors: Floats
     """Of leave-one-card-out by them (n)."""
+    log_errors_across: Floats
+    """The same from other card classes alone (n)."""
     crossing_is_better: bool
     """The law that crosses classes has the smaller median where both speak."""
 
@@ -116,7 +118,8 @@ def pick_methods(points: Points) -> Picked:
     both = ~np.isnan(errors[whole]) & ~np.isnan(errors[crossing])
     better = bool(np.median(np.abs(errors[crossing][both])) < np.median(np.abs(errors[whole][both])))
     choices = tuple(_candidates()[place] for place in (crossing, whole))
-    return Picked(choices, first_that_speaks([errors[crossing], errors[whole]]), better)
+    across = leave_one_card_out(points, *_candidates()[crossing], own_class=False) - points.log_throughput
+    return Picked(choices, first_that_speaks([errors[crossing], errors[whole]]), across, better)
 
 
 def predicted_by(choices: Sequence[Choice], train: Points, query: Points, anchors: Points | None = None) -> Floats:
@@ -135,16 +138,19 @@ def predicted_by(choices: Sequence[Choice], train: Points, query: Points, anchor
 def nested_card_folds(points: Points) -> Folds:
     """Leave one card out, with method, settings and range picked among the other cards."""
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
-    refused, anchors = np.zeros(len(points), dtype=bool), anchor_counts(points)
+    refused, supported = np.zeros(len(points), dtype=bool), supports(points)
     picked = {}
     for card in np.unique(points.card):
         out = points.card == card
         train, query = points.take(~out), points.take(out)
         found = pick_methods(train)
-        ranges = fit_ranges(train, found.log_errors, anchor_counts(train))
+        ranges = fit_ranges(train, found.log_errors, found.log_errors_across, supports(train))
         predicted[out] = predicted_by(found.choices, train, query)
-        asked = zip(query.model, anchors[out], strict=True)
-        half_width[out] = [ranges.log_half_width(str(model), int(count)) for model, count in asked]
+        asked = zip(query.model, query.stack, supported[out], strict=True)
+        half_width[out] = [
+            ranges.log_half_width(str(model), str(stack), cast(Support, str(support)))
+            for model, stack, support in asked
+        ]
         refused[out] = [ranges.spread(str(model)) > LARGEST_SPREAD for model in query.model]
         names = "; ".join(_named(*choice) for choice in found.choices)
         picked[str(card)] = names if found.crossing_is_better else f"{names} {CONTESTED}"

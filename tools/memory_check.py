@@ -8,6 +8,7 @@ from importlib import resources
 from itertools import product
 from typing import NamedTuple
 
+from rtxbench.advice.memory.images import IMAGE_MODELS, image_need
 from rtxbench.advice.memory.lines import line_through
 from rtxbench.advice.memory.models import MODELS, NETWORKS
 from rtxbench.advice.memory.need import CONTEXT_BYTES, Need, Setup, largest_batch, network_need, training_need
@@ -111,7 +112,7 @@ def published_peaks() -> tuple[PublishedPeak, ...]:
 def _peak(row: Mapping[str, str]) -> PublishedPeak:
     setup = Setup(
         batch_size=int(row["batch_size"]),
-        tokens=int(row["tokens"]),
+        tokens=int(row["tokens"] or 0) or None,
         precision=row["precision"],
         optimizer=row["optimizer"],
         method=row["method"],
@@ -121,6 +122,9 @@ def _peak(row: Mapping[str, str]) -> PublishedPeak:
         framework=row["framework"],
         optimizer_in_backward=row["in_backward"] == "1",
         targets=row["targets"],
+        resolution=int(row["resolution"] or 0) or None,
+        fp8=row["fp8"] == "1",
+        encoders_resident=row["encoders"] == "1",
     )
     return PublishedPeak(row["model"], setup, float(row["peak_gb"]) * 1e9, row["with_context"] == "1", row["source"])
 
@@ -131,7 +135,10 @@ def published_peak_checks() -> tuple[PeakCheck, ...]:
 
 
 def _peak_check(peak: PublishedPeak, framework: Framework) -> PeakCheck:
-    need = training_need(MODELS[peak.model], peak.setup, framework)
+    if peak.model in IMAGE_MODELS:
+        need = image_need(IMAGE_MODELS[peak.model], peak.setup, framework)
+    else:
+        need = training_need(MODELS[peak.model], peak.setup, framework)
     context = 0.0 if peak.with_context else CONTEXT_BYTES
     return PeakCheck(peak, need, need.low_bytes - context, need.high_bytes - context)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rtxbench.advice.memory.need import Setup
 from tools.memory_check import (
     compiled_checks,
     left_out_peak_checks,
@@ -57,6 +58,12 @@ computed range, your own measured peaks before it, and the CPU's plan only for t
 {table(("case", "XLA's plan for a CPU", "computed for a GPU, lower end", "upper end"), plans)}"""
 
 
+def _size(setup: Setup) -> str:
+    """Length of a sequence or side of an image, with what else is unusual."""
+    size = f"{setup.resolution} pixels" if setup.resolution else f"{setup.tokens} tokens"
+    return size + (", FP8" if setup.fp8 else "") + (", encoders on the card" if setup.encoders_resident else "")
+
+
 def _peaks() -> str:
     checks, left_out = published_peak_checks(), left_out_peak_checks()
     kinds = sorted({(c.peak.setup.framework, c.peak.setup.method) for c in checks})
@@ -79,7 +86,7 @@ def _peaks() -> str:
     every = [
         (
             f"{c.peak.model}, {c.peak.setup.method}, {c.peak.setup.framework}, batch {c.peak.setup.batch_size}, "
-            f"{c.peak.setup.tokens} tokens{'' if c.peak.setup.checkpointing else ', nothing recomputed'}",
+            f"{_size(c.peak.setup)}{'' if c.peak.setup.checkpointing else ', nothing recomputed'}",
             f"{c.peak.peak_bytes / 2**30:.1f}",
             f"{c.low_bytes / 2**30:.1f} to {c.high_bytes / 2**30:.1f}",
             "" if c.inside else "outside",

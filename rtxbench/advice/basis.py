@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from rtxbench.advice.memory.images import IMAGE_MODELS
 from rtxbench.advice.memory.need import Setup
 from rtxbench.advice.memory_basis import memory_model_of
 from rtxbench.advice.own_machines import OwnMeasurement
@@ -22,6 +23,7 @@ __all__ = [
     "decoder_basis",
     "is_scalable",
     "no_basis_note",
+    "no_speed_note",
     "own_program_basis",
     "published_figure",
 ]
@@ -155,6 +157,14 @@ def _published_cases(question: Question, rows: Sequence[Published]) -> dict[str,
 def _published_name(workload: str) -> str:
     stand_ins = WORKLOAD_MODELS.get(workload, ())
     return stand_ins[0].model if stand_ins else workload
+
+
+def no_speed_note(question: Question) -> str | None:
+    """Explain why nothing is said of speed where an image generator must fit and no workload is named."""
+    name = split_memory_model(question.memory_model or "")[0].lower()
+    if question.workload or question.own_model is not None or name not in IMAGE_MODELS:
+        return None
+    return f"nobody published how fast several cards fine-tune {name} in one software stack; memory and price decide"
 
 
 def no_basis_note(question: Question, rows: Sequence[Published], owned: Sequence[OwnMeasurement] = ()) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from rtxbench.advice.memory.config_file import model_of_config
+from rtxbench.advice.memory.images import IMAGE_MODELS, image_need
 from rtxbench.advice.memory.lines import Line, line_through
 from rtxbench.advice.memory.models import MODELS, NETWORKS, Model, model_named
 from rtxbench.advice.memory.need import Need, Setup, fit_state, largest_batch, network_need, training_need
@@ -109,7 +110,7 @@ def _parts(need: Need) -> tuple[MemoryPart, ...]:
 
 
 def _analytic(name: str, method: str, question: Question, asked_batch: int | None) -> MemoryBasis:
-    network = NETWORKS.get(name)
+    network, generator = NETWORKS.get(name), IMAGE_MODELS.get(name.lower())
     model = memory_model_of(name)
 
     @cache  # every card of one size asks for the same batches
@@ -124,15 +125,21 @@ def _analytic(name: str, method: str, question: Question, asked_batch: int | Non
         )
         if network is not None:
             return network_need(network, setup)
+        if generator is not None:
+            return image_need(generator, setup)
         assert model is not None
         return training_need(model, setup)
 
     need(1)  # a wrong model, method or optimizer is told now
-    tokens = "" if model is None else f", {question.tokens or model.tokens} tokens"
-    how = "" if model is None else f" in {question.setup.get('framework', 'transformers')}"
+    size, how = "", ""
+    if generator is not None:
+        size, how = f", {question.setup.get('resolution') or generator.side} pixels", " in diffusers"
+    elif model is not None:
+        size = f", {question.tokens or model.tokens} tokens"
+        how = f" in {question.setup.get('framework', 'transformers')}"
+    verb = "training" if network is not None else "fine-tuning"
     return MemoryBasis(
-        model=f"{name if model is None else model.name}, {method} "
-        f"{'training' if model is None else 'fine-tuning'}{tokens}{how}",
+        model=f"{name if model is None else model.name}, {method} {verb}{size}{how}",
         low_bytes=lambda batch: need(batch).low_bytes,
         high_bytes=lambda batch: need(batch).high_bytes,
         asked_batch=asked_batch,
@@ -147,7 +154,7 @@ def memory_model_of(name: str) -> Model | None:
     Raises:
         UsageError: there is no such model, or the file describes none.
     """
-    if name in NETWORKS:
+    if name in NETWORKS or name.lower() in IMAGE_MODELS:
         return None
     return model_of_config(Path(name)) if name.endswith(".json") else model_named(name)
 

@@ -14,6 +14,7 @@ from rtxbench.advice.basis import (
     decoder_basis,
     is_scalable,
     no_basis_note,
+    no_speed_note,
     own_program_basis,
     published_figure,
 )
@@ -88,7 +89,7 @@ def advise(
     question = _canonical(question)
     question.assumptions.checked()
     precision_named(question.precision)
-    decoder = decoder_basis(question, forecaster)
+    decoder, unspoken = decoder_basis(question, forecaster), no_speed_note(question)
     if decoder is not None:
         forecaster = decoder[1]
     question = replace(question, workload=question.workload or _STAND_IN)
@@ -103,10 +104,12 @@ def advise(
     _check_budget(question, wanted, prices)
     owned = owned_machines(question.workload, question.precision, runs, cards)
     classes = sorted({card.card_class for card in wanted}) if question.cards else ("geforce",)
-    basis = choose_basis(question, rows, forecaster, owned, classes) if decoder is None else decoder[0]
+    basis = decoder[0] if decoder is not None else None
+    if decoder is None and unspoken is None:
+        basis = choose_basis(question, rows, forecaster, owned, classes)
     if own is not None:
         basis = own_program_basis(own, basis, question, cards)
-    note = basis.note if basis else no_basis_note(question, rows, owned)
+    note = basis.note if basis else unspoken or no_basis_note(question, rows, owned)
     memory = memory_basis(question, runs, basis.tokens if basis else None)
     pairs = pairs_of(rows, cards) if question.max_devices is not None and question.max_devices > 1 else ()
     desk = Desk(question, cards, prices, forecaster, basis, note, memory, pairs)
@@ -123,7 +126,7 @@ def _advice(options: Sequence[Option], desk: Desk) -> Advice:
     ranked = [option for option in every if option.rank is not None]
     return Advice(
         question=question,
-        answer=answer_sentence(ranked, question, rank_by, currency, unit),
+        answer=answer_sentence(ranked or _only_card(every, question), question, rank_by, currency, unit),
         indistinguishable=undecided(ranked, rank_by, desk),
         would_change=would_change(every, rank_by, currency),
         alternatives=alternatives(ranked, rank_by, desk),
@@ -137,6 +140,12 @@ def _advice(options: Sequence[Option], desk: Desk) -> Advice:
         rent_or_buy=_rent_or_buy(ranked, desk),
         notes=notes(every, question, desk.basis, desk.prices, desk.forecaster),
     )
+
+
+def _only_card(options: Sequence[Option], question: Question) -> list[Option]:
+    """Return the one card that was asked about, though it is out of the running, where a model must fit."""
+    asked = question.memory_model is not None and len(question.cards) == 1
+    return [option for option in options if asked and option.devices == 1 and not option.owned][:1]
 
 
 def _usual_ranking(options: Sequence[Option], question: Question) -> str:

@@ -231,7 +231,8 @@ RANKINGS: Mapping[str, tuple[str, bool]] = {
 def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
     """Number the options that may be compared, best first, then append the rest in their order.
 
-    An option is compared if it is for sale, not excluded, and the figure ranked by is known.
+    An option is compared if it is for sale, not excluded, and the figure ranked by is known. What must fit comes first
+    where it surely does: the fastest card is no answer if the model may not fit.
 
     Raises:
         UsageError: unknown ranking.
@@ -243,7 +244,8 @@ def rank_options(options: Sequence[Option], rank_by: str) -> tuple[Option, ...]:
         return None if value is None else float(value)
 
     compared = [o for o in options if not o.owned and o.excluded is None and figure(o) is not None]
-    ordered = sorted(compared, key=lambda option: figure(option) or 0.0, reverse=larger)
+    by_figure = sorted(compared, key=lambda option: figure(option) or 0.0, reverse=larger)
+    ordered = sorted(by_figure, key=lambda option: option.memory is not None and option.memory.state == "tight")
     ranked = [msgspec.structs.replace(option, rank=number) for number, option in enumerate(ordered, start=1)]
     rest = [option for option in options if option not in compared]
     owned = [option for option in rest if option.owned]
@@ -279,11 +281,15 @@ _SWITCHES: Mapping[str, Mapping[str, int | bool | str]] = {
     "checkpointing": {"on": True, "off": False},
     "attention": {"flash": True, "eager": False},
     "backward": {"on": True, "off": False},
-    "targets": {"all": "all", "qv": "qv"},
+    "targets": {"all": "all", "qv": "qv", "attention": "attention"},
+    "fp8": {"on": True, "off": False},
+    "encoders": {"resident": True, "cached": False},
     "rank": {},
+    "resolution": {},
     "framework": {},
 }
-_FIELDS = {"attention": "fused_attention", "backward": "optimizer_in_backward"}
+_FIELDS = {"attention": "fused_attention", "backward": "optimizer_in_backward", "encoders": "encoders_resident"}
+_LARGEST = {"rank": 4096, "resolution": 8192}
 
 
 def setup_of(text: str) -> dict[str, int | bool | str]:
@@ -296,10 +302,10 @@ def setup_of(text: str) -> dict[str, int | bool | str]:
     for item in (part.strip().lower() for part in text.split(",") if part.strip()):
         key, _, typed = item.partition("=")
         known = named(_SWITCHES, key, "setting of --setup")
-        if key == "rank":
-            if not typed.isdigit() or not 0 < int(typed) <= 4096:
-                raise UsageError(f"rank is {typed!r}.", next_step="Give a whole number from 1 to 4096.")
-            found["rank"] = int(typed)
+        if key in _LARGEST:
+            if not typed.isdigit() or not 0 < int(typed) <= _LARGEST[key]:
+                raise UsageError(f"{key} is {typed!r}.", next_step=f"Give a whole number from 1 to {_LARGEST[key]}.")
+            found[key] = int(typed)
         else:
             found[_FIELDS.get(key, key)] = named(known, typed, f"value of {key}") if known else typed
     return found

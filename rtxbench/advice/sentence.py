@@ -1,9 +1,10 @@
 """The answer in a sentence: which card, what it rests on, which others cannot be told from it, what would change it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rtxbench.advice.comparison import Judge, figure_ratio, throughput_ratio
-from rtxbench.advice.question import RANKINGS, Alternative, Option, Question, Ratio
+from rtxbench.advice.question import RANKINGS, Alternative, Option, Question, Ratio, split_memory_model
 from rtxbench.units import format_bytes, format_money, format_number
 from rtxbench.wording import name_of
 
@@ -54,12 +55,81 @@ def answer_sentence(ranked: Sequence[Option], question: Question, ranked_by: str
     if not ranked:
         return f"{condition}: no card can be named; the reasons are listed below."
     first = ranked[0]
+    if question.memory_model is not None and len(question.cards) == 1 and first.devices == 1:
+        return _one_card(first, question, unit)
+    if first.rank is None:
+        return f"{condition}: no card can be named; the reasons are listed below."
     of = f" of {name_of(question.workload)}" if question.memory_model is not None and unit != "tokens" else ""
     facts = [*_memory_facts(first), *_speed_facts(first, unit, of), *_money_facts(first, unit)]
     price = "" if first.price is None else f" at {format_money(first.price.amount, first.price.currency)}"
     if first.price is not None:
         price += ", its launch price" if first.price.is_launch_price else f", seen {first.price.date}"
-    return f"{condition}: {short_name(first.name)}{price}, {_MOST[ranked_by]} ({'; '.join(facts)})."
+    most = _MOST[ranked_by]
+    if _is_tight(first) != any(map(_is_tight, ranked)):
+        most = "the cheapest that surely fits" if ranked_by == "price" else f"{most} of the cards that surely hold it"
+    return f"{condition}: {short_name(first.name)}{price}, {most} ({'; '.join(facts)})."
+
+
+def _is_tight(option: Option) -> bool:
+    return option.memory is not None and option.memory.state == "tight"
+
+
+def _one_card(option: Option, question: Question, unit: str) -> str:
+    """Answer whether the one card that was asked about holds the model, and how fast it is then."""
+    facts, name = [*_speed_facts(option, unit, ""), *_money_facts(option, unit)], short_name(option.name)
+    told = f" ({'; '.join(facts)})" if unit == "tokens" and facts else ""
+    memory, model = option.memory, _fine_tuning(question)
+    if memory is None or memory.state is None or memory.card_bytes is None:
+        return f"{name}: nothing is known of the memory that {model} takes{told}."
+    if memory.state == "fits":
+        spare = format_bytes(memory.card_bytes - memory.high_bytes)
+        return f"Yes: {model} fits {name} with {spare} to spare at batch {memory.batch_size}{told}."
+    if memory.state == "no":
+        return (
+            f"No: {model} takes at least {format_bytes(memory.low_bytes)} at batch {memory.batch_size}, and {name} has "
+            f"{format_bytes(memory.card_bytes)}. A leaner setup may do: --setup framework=unsloth, fewer --tokens."
+        )
+    return (
+        f"Perhaps: {model} takes {format_bytes(memory.low_bytes)} to {format_bytes(memory.high_bytes)} at batch "
+        f"{memory.batch_size}, and {name} has {format_bytes(memory.card_bytes)}{told}. Try it on a rented one first."
+    )
+
+
+_METHODS: Mapping[str, str] = {
+    "full": "full fine-tuning",
+    "full-bf16": "full fine-tuning in bfloat16",
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "lora-embeddings": "LoRA and trained embeddings",
+    "int8-lora": "LoRA over an 8-bit base",
+    "qlora": "QLoRA",
+    "qdora": "QDoRA",
+}
+_FAMILIES: Mapping[str, str] = {"gpt": "gpt", "oss": "oss", "bert": "BERT", "flux.1": "FLUX.1", "flux.2": "FLUX.2"} | {
+    "sdxl": "SDXL",
+    "sd": "SD",
+    "gpt2": "GPT-2",
+    "vit": "ViT",
+    "deepseek": "DeepSeek",
+    "r1": "R1",
+    "mt0": "mT0",
+}
+
+
+def model_words(name: str) -> str:
+    """Write a model's id as people do: ``llama-3.1-8b`` as Llama 3.1 8B."""
+    words = []
+    for part in name.split("-"):
+        size = part[:-1].replace(".", "").replace("x", "").removeprefix("a").isdigit() and part.endswith("b")
+        words.append(part.upper() if size else _FAMILIES.get(part, part[:1].upper() + part[1:]))
+    return " ".join(words)
+
+
+def _fine_tuning(question: Question) -> str:
+    """Name the model that must fit and its method."""
+    name, method = split_memory_model(question.memory_model or "")
+    own = Path(name).parent.name or Path(name).stem
+    return f"{own if name.endswith('.json') else model_words(name)} with {_METHODS.get(method, method)}"
 
 
 def _condition(question: Question, currency: str) -> str:
@@ -67,13 +137,8 @@ def _condition(question: Question, currency: str) -> str:
         f"Under {format_money(question.budget, currency)}" if question.budget is not None else "With no budget given,"
     )
     if question.memory_model is not None:
-        return f"{head} for {question.memory_model.partition(':')[0].rpartition('/')[2]}{_method(question)}"
+        return f"{head} for {_fine_tuning(question)}"
     return f"{head} for training {name_of(question.workload)}"
-
-
-def _method(question: Question) -> str:
-    method = (question.memory_model or "").rpartition(":")[2] if ":" in (question.memory_model or "") else ""
-    return f" with {method}" if method else " with full fine-tuning"
 
 
 def _memory_facts(option: Option) -> list[str]:
@@ -123,6 +188,7 @@ def would_change(options: Sequence[Option], ranked_by: str, currency: str) -> tu
     if not ranked:
         return ()
     found = [*_budget_change(options, ranked[0], currency), *_price_change(ranked, ranked_by, currency)]
+    found += _unpriced_holder(options, ranked[0])
     memory = ranked[0].memory
     if memory is not None and memory.largest_batch and ranked[0].card is not None:
         found.append(
@@ -146,11 +212,21 @@ def _budget_change(options: Sequence[Option], first: Option, currency: str) -> l
     return [f"a budget from {budget} on ({short_name(cheapest.name)})"]
 
 
+def _unpriced_holder(options: Sequence[Option], first: Option) -> list[str]:
+    """Name the smallest cards that surely hold what the first may not, and have no known price."""
+    if not _is_tight(first):
+        return []
+    holders = [option for option in options if option.price is None and option.memory and option.memory.state == "fits"]
+    least = min((option.memory.card_bytes or 0 for option in holders if option.memory), default=0)
+    names = [short_name(o.name) for o in holders if o.memory and o.memory.card_bytes == least and o.devices == 1]
+    return [f"a price for {names[0]}, which surely holds it"] if names else []
+
+
 def _price_change(ranked: Sequence[Option], ranked_by: str, currency: str) -> list[str]:
     if ranked_by not in ("value", "price") or len(ranked) < 2:
         return []
     first, second = ranked[:2]
-    if first.price_amount is None or second.price_amount is None:
+    if first.price_amount is None or second.price_amount is None or _is_tight(first) != _is_tight(second):
         return []
     limit = second.price_amount
     if ranked_by == "value":
@@ -191,4 +267,5 @@ def _alternative_text(option: Option, first: Option, reason: str, judge: Judge) 
     price = "" if option.price is None else f" at {format_money(option.price.amount, option.price.currency)}"
     ratio = throughput_ratio(option, first, judge)
     speed = "" if ratio is None else f", {times(ratio)} the speed of {short_name(first.name)}"
-    return f"{short_name(option.name)}{price}: {reason}{speed}"
+    tight = ", but it may not fit" if _is_tight(option) and not _is_tight(first) else ""
+    return f"{short_name(option.name)}{price}: {reason}{speed}{tight}"

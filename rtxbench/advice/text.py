@@ -93,7 +93,7 @@ def _question_line(advice: Advice) -> str:
     question = advice.question
     budget = f", budget {format_money(question.budget, advice.currency)}" if question.budget is not None else ""
     trained = f"Training {question.workload} in {question.precision}{budget}"
-    if question.memory_model and advice.basis == DECODER_STACK:
+    if question.memory_model and advice.basis in (DECODER_STACK, None):
         trained = f"Fine-tuning {question.memory_model}{budget}"
     elif question.memory_model:
         trained += f", must hold {question.memory_model}"

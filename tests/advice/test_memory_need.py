@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtxbench.advice.memory.config_file import model_of_config
+from rtxbench.advice.memory.images import IMAGE_MODELS, image_need
 from rtxbench.advice.memory.lines import line_through
 from rtxbench.advice.memory.models import MODELS, NETWORKS, model_named
 from rtxbench.advice.memory.need import CONTEXT_BYTES, Setup, fit_state, largest_batch, network_need, training_need
@@ -33,8 +34,8 @@ def test_full_fine_tuning_costs_eighteen_bytes_a_parameter() -> None:
 
 
 def test_methods_need_less_in_their_known_order() -> None:
-    """Full > bf16 > LoRA with embeddings > LoRA > 8-bit LoRA > QLoRA, and the ends are what people report for 7B."""
-    order = ("full", "full-bf16", "lora-embeddings", "lora", "int8-lora", "qlora")
+    """Full > bf16 > LoRA with embeddings > DoRA > LoRA > 8-bit LoRA > QDoRA > QLoRA; the ends as reported for 7B."""
+    order = ("full", "full-bf16", "lora-embeddings", "dora", "lora", "int8-lora", "qdora", "qlora")
     assert set(order) == set(TUNING_METHODS)
     need = {m: training_need(MODELS["llama-2-7b"], Setup(tokens=512, method=m)).total_bytes for m in order}
     assert sorted(need, key=lambda method: -need[method]) == list(order)
@@ -53,6 +54,7 @@ def test_methods_need_less_in_their_known_order() -> None:
         ({"optimizer": "adam-8bit-paged"}, {"optimizer": "adam-8bit"}),
         ({"framework": "torchtune"}, {"framework": "transformers"}),
         ({"targets": "qv"}, {"targets": "all"}),
+        ({"fp8": False}, {"fp8": True}),
     ],
 )
 def test_each_switch_moves_the_need(less: dict[str, object], more: dict[str, object]) -> None:
@@ -88,6 +90,45 @@ def test_parts_add_up(tmp_path: Path) -> None:
             assert sum(need[:5]) == pytest.approx((need.low_bytes + need.high_bytes) / 2)
             assert need.range_ratio <= 0.20
     assert min(row.slot_bytes for row in OPTIMIZERS.values()) == 0
+
+
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_image_generators_need_what_their_switches_say(name: str) -> None:
+    """Recomputing, a small image, cached encoders, a quantised base and adapters instead of all weights need less."""
+    model, base = IMAGE_MODELS[name], Setup(method="lora", precision="mixed_bfloat16")
+    for less, more in (
+        ({"checkpointing": True}, {"checkpointing": False}),
+        ({"resolution": 512}, {"resolution": 1024}),
+        ({"batch_size": 1}, {"batch_size": 4}),
+        ({}, {"encoders_resident": True}),
+        ({"method": "qlora"}, {"method": "lora"}),
+        ({"method": "lora"}, {"method": "dora"}),
+        ({"method": "dora"}, {"method": "full-bf16"}),
+        ({"optimizer": "adam-8bit", "method": "full-bf16"}, {"method": "full-bf16"}),
+        ({"fp8": False}, {"fp8": True}),
+    ):
+        totals = [image_need(model, base._replace(**change)).total_bytes for change in (less, more)]
+        assert totals[0] < totals[1]
+    with pytest.raises(UsageError, match="has no lora-embeddings form"):
+        image_need(model, base._replace(method="lora-embeddings"))
+
+
+def test_image_generators_are_those_that_were_published() -> None:
+    """Parameters are the publishers' counts; adapters of rank 4 on FLUX's attention, and of rank 64 on klein, too."""
+    stated = {"sd-1.5": 0.8595e9, "sdxl": 2.567e9, "flux.1-dev": 11.90e9, "flux.2-klein-4b": 3_875_544_576}
+    assert {name: model.parameters for name, model in IMAGE_MODELS.items()} == pytest.approx(stated, rel=1e-3)
+    assert 4 * IMAGE_MODELS["flux.1-dev"].attention_widths == 4_669_440
+    outputs_left_out = 20 * (12288 + 3072)  # of the single blocks, which that run did not adapt
+    assert 64 * (IMAGE_MODELS["flux.2-klein-4b"].linear_widths - outputs_left_out) == 76_677_120
+
+
+def test_sdxl_fits_where_people_train_it() -> None:
+    """Adapters take less than 16 GB (diffusers' README) and all weights 24 GB (sd-scripts' guide), as published."""
+    sdxl = IMAGE_MODELS["sdxl"]
+    adapters = Setup(method="lora", optimizer="adam-8bit", rank=4, targets="attention", encoders_resident=True)
+    every = Setup(method="full-bf16", optimizer="adafactor")
+    assert image_need(sdxl, adapters).high_bytes < 16e9
+    assert image_need(sdxl, every).high_bytes < 24 * GIB
 
 
 def test_published_peaks_lie_in_the_range() -> None:

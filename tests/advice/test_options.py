@@ -193,7 +193,7 @@ def test_answer_comes_first(ask: Ask) -> None:
     """The first line names a card, its price and its range; three alternatives follow before the table."""
     advice = ask(budget=1200, memory_model="llama-3-8b:qlora")
     text = advice_text(advice)
-    assert text.startswith("Under 1,200 USD for llama-3-8b with qlora: ")
+    assert text.startswith("Under 1,200 USD for Llama 3 8B with QLoRA: ")
     first = next(option for option in advice.options if option.rank == 1)
     assert first.name.removeprefix("GeForce ") in advice.answer
     assert "to spare" in advice.answer
@@ -337,6 +337,30 @@ def test_practice_that_fits_is_said_to_fit(ask: Ask) -> None:
     assert memory.low_bytes < 18.9 * 2**30 + CONTEXT_BYTES < memory.high_bytes
 
 
+def test_what_surely_fits_comes_before_what_may(ask: Ask) -> None:
+    """The faster card for the money may not hold the model: the other is named, and the first says why it is behind."""
+    advice = ask("", cards=["4080", "3090"], memory_model="llama-3-8b:qlora", batch_size=4)
+    assert [option.name for option in advice.options] == ["GeForce RTX 3090", "GeForce RTX 4080"]
+    assert "of the cards that surely hold it" in advice.answer
+    assert "it may not fit" in advice.alternatives[0].text
+
+
+def test_one_card_is_answered_with_yes_perhaps_or_no(ask: Ask) -> None:
+    """Whoever asks about one card learns whether it holds the model, in words and without ids."""
+    told = [ask("", cards=[c], memory_model="qwen2.5-14b:qlora").answer for c in ("4090", "4080", "3060 12gb")]
+    assert told[0].startswith("Yes: Qwen2.5 14B with QLoRA fits RTX 4090 with ")
+    assert told[1].startswith("Perhaps: Qwen2.5 14B with QLoRA takes ")
+    assert told[2].startswith("No: Qwen2.5 14B with QLoRA takes at least ")
+
+
+def test_an_image_generator_is_ranked_by_price_among_those_that_hold_it(ask: Ask) -> None:
+    """No speed is shown where none is known, least of all another model's."""
+    advice = ask("", budget=900.0, memory_model="sdxl:lora")
+    assert advice.ranked_by == "price"
+    assert all(option.throughput_per_s is None for option in advice.options)
+    assert "SDXL with LoRA" in advice.answer
+
+
 def test_a_config_file_is_a_memory_model(ask: Ask, tmp_path: Path) -> None:
     """``--memory-model path/config.json:qlora`` answers for a model nobody listed."""
     path = tmp_path / "mine" / "config.json"
@@ -347,7 +371,7 @@ def test_a_config_file_is_a_memory_model(ask: Ask, tmp_path: Path) -> None:
     memory = named(advice, "GeForce RTX 4060").memory
     assert memory is not None
     assert memory.model.startswith("mine, qlora")
-    assert "for mine" in advice.answer or "config" in advice.answer
+    assert "mine with QLoRA fits" in advice.answer
 
 
 def test_two_cards_only_where_published(ask: Ask) -> None:

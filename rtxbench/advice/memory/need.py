@@ -21,6 +21,9 @@ from rtxbench.precision import precision_named
 
 __all__ = [
     "CONTEXT_BYTES",
+    "DORA_OUTPUT_BYTES",
+    "DORA_WEIGHT_BYTES",
+    "FP8_COPY_BYTES",
     "FitState",
     "Need",
     "Setup",
@@ -35,6 +38,13 @@ FitState: TypeAlias = Literal["fits", "tight", "no"]
 CONTEXT_BYTES = 0.65 * 2**30
 """CUDA context, cuBLAS and cuDNN handles of one process; 0.5-0.7 GiB on Ampere and newer, 1.3 GiB at worst."""
 
+FP8_COPY_BYTES = 2.0
+"""Per weight of the map at work: its 8-bit form, and that form transposed. torchao, which makes them anew in each pass,
+measured 47.8 GB against 47.7 in bfloat16 (Llama 3 8B; torchao/float8/README.md)."""
+DORA_OUTPUT_BYTES = 6.0
+"""Per output of an adapted map: the frozen map's in 16 bit and the adapter's in float32 (PEFT's layer)."""
+DORA_WEIGHT_BYTES = 12.0
+"""Per weight of the largest adapted map: adapters' product, sum and norm in float32."""
 _NETWORK_RANGE_RATIO = 0.20
 _NETWORK_ACTIVATION_RATIO = 1.22
 """Convolutional networks: cuDNN's workspace and the gradients of large maps."""
@@ -59,7 +69,13 @@ class Setup(NamedTuple):
     optimizer_in_backward: bool = False
     """Each weight is updated as soon as its gradient is there, so that only one layer's gradients live."""
     targets: str = "all"
-    """Maps LoRA adapts: ``all`` or ``qv``."""
+    """Maps LoRA adapts: ``all``, ``qv``, or ``attention`` of an image generator."""
+    fp8: bool = False
+    """Products in 8 bit: weights, gradients and what the backward pass keeps stay as they are."""
+    resolution: int | None = None
+    """Side of a square image in pixels; ``None`` takes the model's."""
+    encoders_resident: bool = False
+    """Text encoders and autoencoder stay on the card, where their outputs were not computed beforehand."""
 
 
 class Need(NamedTuple):
@@ -121,9 +137,10 @@ def training_need(model: Model, setup: Setup, framework: Framework | None = None
         adapter_slot = optimizer.slot_bytes if framework.adapter_bytes >= 8 else optimizer.half_slot_bytes
         slots = adapters * adapter_slot + embeddings * optimizer.half_slot_bytes
     activations = _activation_bytes(model, setup, method, 4 if single else 2) * framework.activation_ratio
-    activations += _logit_bytes(model, setup, framework)
+    activations += _logit_bytes(model, setup, framework) + _decomposed_bytes(model, setup, method)
     used = weights + gradients + slots + activations
     overhead = CONTEXT_BYTES + framework.fixed_bytes + _unpacked_bytes(model, method)
+    overhead += FP8_COPY_BYTES * _largest_matrix(model) if setup.fp8 else 0.0
     overhead += used * (framework.reserve_ratio - 1)
     return Need(weights, gradients, slots, activations, overhead, framework.range_ratio)
 
@@ -208,7 +225,22 @@ def _unpacked_bytes(model: Model, method: TuningMethod) -> float:
     """Count the bytes of the largest matrix, which a quantised base unpacks to 16 bit."""
     if method.base_bytes is None or method.base_bytes >= 2:
         return 0.0
-    return float(max(inputs * outputs for inputs, outputs in (*model.attention_shapes, *model.mlp_shapes)) * 2)
+    return 2.0 * _largest_matrix(model)
+
+
+def _largest_matrix(model: Model) -> float:
+    return float(max(inputs * outputs for inputs, outputs in (*model.attention_shapes, *model.mlp_shapes)))
+
+
+def _decomposed_bytes(model: Model, setup: Setup, method: TuningMethod) -> float:
+    """Count the bytes that DoRA adds to LoRA: outputs kept apart for the magnitude, one adapted weight made dense."""
+    if not method.decomposes:
+        return 0.0
+    shapes = model.adapted_shapes if setup.targets == "all" else model.attention_shapes[:3:2]
+    recomputed = method.checkpointing if setup.checkpointing is None else setup.checkpointing
+    tokens, layers = (setup.tokens or model.tokens) * setup.batch_size, 1 if recomputed else model.layers
+    kept = DORA_OUTPUT_BYTES * layers * tokens * sum(outputs for _, outputs in shapes)
+    return kept + DORA_WEIGHT_BYTES * max(inputs * outputs for inputs, outputs in shapes)
 
 
 def fit_state(low_bytes: float, high_bytes: float, memory_bytes: float) -> FitState:

@@ -51,9 +51,11 @@ TUNING_METHODS: Mapping[str, TuningMethod] = {
     "full": TuningMethod(None, False, False, False, "every weight trained; float32 master weights in mixed precision"),
     "full-bf16": TuningMethod(None, False, True, True, "every weight trained and kept in bfloat16 only"),
     "lora": TuningMethod(2, False, False, True, "16-bit frozen base, adapters on every linear map"),
+    "dora": TuningMethod(2, False, False, True, "lora with magnitudes apart (arXiv:2402.09353)", decomposes=True),
     "lora-embeddings": TuningMethod(2, True, False, True, "as lora, embedding and output matrix trained in 16 bit"),
     "int8-lora": TuningMethod(1, False, False, True, "8-bit frozen base (arXiv:2208.07339)"),
     "qlora": TuningMethod(4.127 / 8, False, False, True, "4-bit frozen base (arXiv:2305.14314, section 3)"),
+    "qdora": TuningMethod(4.127 / 8, False, False, True, "dora over a 4-bit frozen base", decomposes=True),
 }
 """Fine-tuning methods by name."""
 
@@ -87,6 +89,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "deepspeed": Framework(8, 2, 4, 8, 1.0, 1.0, 1.03, 4e9, 0.18, "DeepSpeed ZeRO on one card"),
     "torchtune": Framework(8, 2, 0, 8, 1 / 8, 0.8, 1.03, 0.1e9, 0.20, "torchtune, torch.compile, loss in chunks"),
     "litgpt": Framework(4, 2, 0, 8, 1.0, 1.15, 1.0, 0.1e9, 0.18, "LitGPT, adapters in 16 bit"),
+    "diffusers": Framework(8, 2, 2, 8, 1.0, 1.0, 1.03, 1.6e9, 0.20, "diffusers' scripts, PEFT: image generators"),
     "unsloth": Framework(8, 2, 0, 8, 1 / 8, 0.8, 1.03, 0.1e9, 0.20, "as torchtune: no peak with a stated setup found"),
 }
 """Frameworks by name. The constants were chosen on a grid: nine of ten published peaks of the framework lie nearest."""

@@ -23,7 +23,7 @@ from rtxbench.advice.prediction.decoder_speeds import Level, fit_level
 from rtxbench.advice.prediction.held_out import held_out_errors
 from rtxbench.advice.prediction.kernel_law import Constants, Programs, fit_constants, has_program, roofline_law
 from rtxbench.advice.prediction.points import Experiment, Floats, Points, points_of, training_points
-from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, anchor_counts, fit_ranges
+from rtxbench.advice.prediction.ranges import LARGEST_SPREAD, Ranges, fit_ranges, support_of, supports
 from rtxbench.advice.prediction.ratios import PairErrors, StackRatios, fit_pair_errors, fit_stack_ratios
 from rtxbench.advice.prediction.scaling_laws import CHOSEN_METHODS, METHODS, Law, anchored, first_that_speaks
 from rtxbench.catalog.cards import Card, load_cards
@@ -62,13 +62,13 @@ class Forecaster:
     def __init__(self, rows: Sequence[Published], cards: Mapping[str, Card], own: Programs | None = None) -> None:
         """Fit the laws; ``own`` are the kernels of models of one's own, which nobody published."""
         self.points = training_points(rows, cards)
-        errors, pairs = held_out_errors(self.points)
+        errors, across, pairs = held_out_errors(self.points)
         self._cards = cards
         self._own: Programs = own or {}
         self._laws = {name: METHODS[name].fit(self.points, settings) for name, settings in CHOSEN_METHODS}
         if self._own:
             self._laws = self._own_first(self._own)
-        self.ranges: Ranges = fit_ranges(self.points, errors, anchor_counts(self.points))
+        self.ranges: Ranges = fit_ranges(self.points, errors, across, supports(self.points))
         self.pairs: PairErrors = fit_pair_errors(pairs, self.ranges.spread)
         self._ratios: StackRatios = fit_stack_ratios(self.points)
         known = ~np.isnan(errors)
@@ -145,7 +145,10 @@ class Forecaster:
         query = points_of([(card, case, batch, 1.0)])
         log_value = float(anchored(anchors, query, self._law, crosses_classes=crosses)[0])
         names = tuple(sorted({str(name) for name in anchors.card}))
-        return _forecast(log_value, self.ranges.log_half_width(case.model, len(names)), batch, names, None)
+        own_class = {str(name) for name in anchors.card[anchors.card_class == card.card_class]}
+        support = support_of(len(own_class), len(set(names) - own_class))
+        half_width = self.ranges.log_half_width(case.model, case.stack, support)
+        return _forecast(log_value, half_width, batch, names, None)
 
     def tokens_per_s(self, card: Card, case: Experiment, batch: int, tokens: int) -> Forecast | NoForecast:
         """Predict the fine-tuning of a language model by its kernels, at the level of published speeds."""
@@ -170,7 +173,9 @@ class Forecaster:
         log_value = math.log(throughput_per_s) + float(
             (self._law(points_of([(card, case, wanted, 1.0)])) - self._law(points_of([(card, case, batch, 1.0)])))[0]
         )
-        return _forecast(log_value, self.ranges.log_half_width(case.model, 1), wanted, (card.name,), None)
+        return _forecast(
+            log_value, self.ranges.log_half_width(case.model, case.stack, "one"), wanted, (card.name,), None
+        )
 
     def pair_log_half_width(self, one: Card, other: Card, case: Experiment, batches: tuple[int, int]) -> float:
         """Half-width (log scale) of the ratio of two predictions of one case: their common anchors' errors cancel."""

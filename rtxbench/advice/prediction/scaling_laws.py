@@ -197,7 +197,9 @@ _OWN_CLASS_WEIGHT = 3.0
 """Weight of an anchor of the card's own class against one of another."""
 
 
-def anchored(train: Points, query: Points, law: Law, *, crosses_classes: bool = False) -> Floats:
+def anchored(
+    train: Points, query: Points, law: Law, *, crosses_classes: bool = False, own_class: bool = True
+) -> Floats:
     """Predicted log throughput of ``query`` (n), NaN where no point of ``train`` may anchor it.
 
     Args:
@@ -205,12 +207,15 @@ def anchored(train: Points, query: Points, law: Law, *, crosses_classes: bool = 
         query: what is asked.
         law: fitted to ``train``.
         crosses_classes: anchors of other card classes count, those of the card's own three times.
+        own_class: with False those of the card's own class do not count.
     """
     rest = train.log_throughput - law(train)
     count, total = _sums(train.group, query.group, rest)
     if crosses_classes:
         every, sums = _sums(train.case, query.case, rest)
-        count, total = every + (_OWN_CLASS_WEIGHT - 1) * count, sums + (_OWN_CLASS_WEIGHT - 1) * total
+        weight = _OWN_CLASS_WEIGHT - 1 if own_class else -1.0
+        count, total = every + weight * count, sums + weight * total
+        total = np.where(count > 0, total, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(total / count + law(query), dtype=np.float64)
 
@@ -224,7 +229,7 @@ def _sums(groups: Labels, wanted: Labels, values: Floats) -> tuple[Floats, Float
     return count[theirs], total[theirs]
 
 
-def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float]) -> Floats:
+def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float], *, own_class: bool = True) -> Floats:
     """Predicted log throughput of every point (n) from the other cards alone; NaN where no anchor is left.
 
     The held-out card is removed from every stack, so nothing fitted has seen it.
@@ -234,7 +239,9 @@ def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float
         out = points.card == card
         train = points.take(~out)
         law = row.fit(train, settings)
-        predicted[out] = anchored(train, points.take(out), law, crosses_classes=row.crosses_classes)
+        predicted[out] = anchored(
+            train, points.take(out), law, crosses_classes=row.crosses_classes, own_class=own_class
+        )
     return predicted
 
 
