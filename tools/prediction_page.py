@@ -222,7 +222,7 @@ def _strata(points: Points, folds: Folds, cards: Mapping[str, Card]) -> str:
 Of the strata of 20 figures or more these are covered outside 85 to 95 %: {", ".join(outside) or "none"}. The 40 GB, the
 anchors of other classes alone and TensorFlow are one card, the A100 PCIe 40GB: in two old tables it is the only one of
 its class, and is off there by half and more on AlexNet and VGG-16 of a TensorFlow of 2020 and on Transformer-XL. The
-10 GB are one card too."""
+10 GB are one card too, and the ranges of the 80 GB cards are wider than they need be."""
 
 
 def _anchor_classes(points: Points) -> Labels:

@@ -43,11 +43,11 @@ tables they are ({newer}). The worst tenth, {len(worst)} figures:
 {table(("by", "most of them", "next", "third"), shares)}
 
 The older table of the same publisher is where the tail lies. On the cards that are in both of his tables the ratios
-of the two agree within a few percent; the errors are of the cards that the older alone has (RTX A4000, RTX A5000, RTX
-3070, RTX 3080), whose small batches and recurrent models (WaveGlow, Tacotron 2, GNMT, Transformer-XL) wait for the
-host, and of the cards that are predicted from them. An RTX A5000 trains WaveGlow at half the speed of an RTX 3090 in
-TF32 and at two thirds in float16, where every other card is equally fast in both: nothing in the source says why, so
-the figures stay. A median in the place of the mean of the anchors was tried, and does not help: 23.1 % for 22.3 %.
+of the two agree within 7 % in nine of ten cases; the errors are of the cards that the older alone has (RTX A4000, RTX
+A5000, RTX 3070, RTX 3080), whose small batches and recurrent models (WaveGlow, Tacotron 2, GNMT, Transformer-XL) wait
+for the host, and of the cards that are predicted from them. An RTX A5000 trains WaveGlow at half the speed of an RTX
+3090 in TF32 and at two thirds in float16, where other cards differ by a tenth at most: nothing in the source says why,
+so the figures stay. A median in the place of the mean of the anchors was tried, and does not help: 23.1 % for 22.3 %.
 
 {table(("card", "stack", "model", "precision", "batch", "predicted ÷ published"), rows)}"""
 
