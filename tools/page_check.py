@@ -1,6 +1,7 @@
 """Open a report in headless Chromium: overflowing blocks, screens and words per view, contrast, screenshots.
 
     python -m tools.page_check report/report.html --out shots/
+    python -m tools.page_check report/report.html --pictures docs/images   (of `report results/MACHINE`)
 
 The page forbids scripts, so a copy without its policy is opened, with a probe in it. Widths below 500 px are set by an
 inline frame, because Chromium's window is not made narrower.
@@ -56,6 +57,13 @@ addEventListener("load", () => {
 """
 
 
+_PICTURES: Final = {
+    "answers": (r'id="(answers)"', 1080),
+    "verdict": (r'id="(verdict-cpu-matrix-unit-[a-z0-9-]+)"', 760),
+}
+"""Picture of the README → (its anchor on the page, its height in pixels)."""
+
+
 def find_browser() -> str | None:
     """Find a Chromium that can open local files: a snap may not read them, and Ubuntu's stub may be all there is."""
     for path in filter(None, map(shutil.which, _BROWSERS)):
@@ -109,17 +117,19 @@ def _darkened(page: str) -> str:
     return page.replace("(prefers-color-scheme: dark)", "screen").replace("light dark", "dark")
 
 
-def screenshot(browser: str, page: Path, view: str, width_px: int, out: Path, *, dark: bool = False) -> None:
-    """Save what a reader sees first of one view at a width, as PNG."""
+def screenshot(
+    browser: str, page: Path, view: str, width_px: int, out: Path, *, dark: bool = False, height_px: int = _SCREEN_PX
+) -> None:
+    """Save what a reader sees first of one view, or at one anchor, at a width, as PNG."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         text = page.read_text(encoding="utf-8")
         text = _darkened(text) if dark else text
         copy = Path(folder) / "page.html"
         copy.write_text(text, encoding="utf-8")
         wrapper = Path(folder) / "wrapper.html"
-        frame = f'<iframe style="border:0" width="{width_px}" height="{_SCREEN_PX}" src="page.html#{view}"></iframe>'
+        frame = f'<iframe style="border:0" width="{width_px}" height="{height_px}" src="page.html#{view}"></iframe>'
         wrapper.write_text(f"<!DOCTYPE html><body style='margin:0'>{frame}", encoding="utf-8")
-        size = f"--window-size={max(width_px, 500)},{_SCREEN_PX}"
+        size = f"--window-size={max(width_px, 500)},{height_px}"
         _run(browser, folder, size, "--hide-scrollbars", f"--screenshot={out.resolve()}", wrapper.as_uri())
 
 
@@ -150,11 +160,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--out", type=Path, help="folder for screenshots")
+    parser.add_argument("--pictures", type=Path, help="only save the README's pictures into this folder")
     parser.add_argument("--strict", action="store_true", help="exit code 1 if a block overflows or axe-core objects")
     options = parser.parse_args()
     browser = find_browser()
     if browser is None:
         raise SystemExit("no Chromium here; Debian: apt-get install chromium")
+    if options.pictures is not None:
+        for name, (pattern, height_px) in _PICTURES.items():
+            anchor = next(iter(re.findall(pattern, options.page.read_text(encoding="utf-8"))), "")
+            screenshot(browser, options.page, anchor, 1000, options.pictures / f"{name}.png", height_px=height_px)
+        return
     faults = _sizes(browser, options.page, options.out)
     print(f"{pages_in_print(browser, options.page)} pages in print")
     if AXE.exists():

@@ -5,7 +5,7 @@ No work is done here: a command reads its options, calls a room and prints.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -242,6 +242,31 @@ app.add_typer(selftest, name="selftest")
 app.add_typer(fleet, name="fleet")
 app.command(name="history")(history)
 app.command(name="plan")(plan)
+
+
+_IN_SHORT: Final = {
+    "report": "Write the report on this machine as one page.",
+    "claims": "List the claims, or judge them on results.",
+    "cards": "List the catalogue of cards, or one with its sources.",
+    "merge": "Bring results of several machines into one folder.",
+    "trace": "Record GPU and host while any command runs.",
+    "doctor": "Say what keeps training off the card, and what to do.",
+    "health": "Say whether this machine is as fast as it should be.",
+    "diff": "Say what differs between two runs or machines.",
+    "share": "Write one results file with nothing personal in it.",
+    "export": "Write results as Parquet.",
+    "site": "Write static pages for many machines.",
+    "gate": "Say whether a commit trains slower or needs more.",
+    "advise": "Say which card to buy.",
+    "history": "Show how step time moved over commits.",
+    "plan": "Say what a run would measure, and how long.",
+    "fleet": "Measure on many machines of a Ray cluster.",
+}
+"""Command → its line in the list of commands, where its own first sentence is too long for 80 columns."""
+
+for _command in app.registered_commands:
+    _name = _command.name or (_command.callback.__name__ if _command.callback else "")
+    _command.short_help = _IN_SHORT.get(_name)
 
 
 def main() -> None:

@@ -62,14 +62,14 @@ def _health_here() -> "tuple[HealthFinding, ...] | None":
 
 
 def _health_lines(health: "Sequence[HealthFinding] | None") -> list[str]:
-    """Write the sentence, and each low point with its cure."""
+    """Write each low point with its cure, or that there is none."""
     from rtxbench.diagnosis.health import health_sentence
 
     if health is None:
         return [_NO_RECORDS]
     low = [finding for finding in health if finding.state == "low"]
-    lines = [f"[{'warn' if low else ' ok '}] Speed: {health_sentence(health)}"]
+    lines = [] if low else [f"[ ok ] Speed: {health_sentence(health)}"]
     for finding in low:
-        lines.append(f"[warn] {finding.subject}: {finding.text}")
+        lines.append(f"[warn] Speed, {finding.subject}: {finding.text}")
         lines += [f"       → {finding.next_step}"] if finding.next_step else []
     return lines

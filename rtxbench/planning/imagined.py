@@ -1,5 +1,9 @@
 """The plan for a card one does not own: its groups, arms, memory and time."""
 
+import textwrap
+from collections.abc import Sequence
+from typing import Final
+
 from rtxbench.catalog.cards import Card, match_device
 from rtxbench.catalog.cards import load_cards as _load_cards
 from rtxbench.doctor.engine_checks import why_released_engine_cannot
@@ -11,6 +15,9 @@ from rtxbench.records import Case, Cpu, Environment, Gpu
 from rtxbench.units import format_bytes, format_duration
 
 __all__ = ["environment_with", "machine_of", "plan_text", "refused_engines"]
+
+_WIDTH: Final = 100
+"""Columns of the terminal that a list of cases is folded to."""
 
 
 def environment_with(card: Card, count: int, cpu: Cpu, memory_bytes: int | None = None) -> Environment:
@@ -55,19 +62,31 @@ def refused_engines(environment: Environment) -> dict[str, str]:
 
 
 def plan_text(groups: list[Group], environment: Environment, profile: Profile) -> str:
-    """Print a plan: one line per group, one per case that is set aside, and the time of it all. All is predicted."""
+    """Print a plan: one line per group, what is set aside by reason, and the time of it all. All is predicted."""
     machine = machine_of(environment)
     usable = None if machine.memory_bytes is None else machine.memory_bytes * USABLE_SHARE
     names = " + ".join(gpu.name for gpu in environment.gpus) or environment.cpu.name
     offered = "" if usable is None else f", {format_bytes(usable)} of device memory offered"
     lines = [f"profile {profile.name} on {names}{offered}; memory and time are predicted", ""]
     lines += [_line(group, machine, profile) for group in groups if group.cases]
-    aside = {(case.label, reason): None for group in groups for case, reason in group.skipped}
-    if aside:
-        lines += ["", "set aside:", *(f"  {label}: {reason}" for label, reason in aside)]
+    lines += _aside_lines(groups)
     least, most = plan_s(groups, machine, profile)
     lines += ["", f"about {format_duration(least)}, at most {format_duration(most)} with launches for open questions"]
     return "\n".join(lines)
+
+
+def _aside_lines(groups: Sequence[Group]) -> list[str]:
+    """Name what is set aside under each reason, the reason that keeps most away first."""
+    aside: dict[str, dict[str, None]] = {}
+    for group in groups:
+        for case, reason in group.skipped:
+            aside.setdefault(reason, {})[case.label] = None
+    lines = []
+    for reason, labels in sorted(aside.items(), key=lambda item: -len(item[1])):
+        head = f"set aside ({len(labels)}): {reason}"
+        lines += ["", head, *textwrap.wrap(", ".join(labels), _WIDTH, initial_indent="  ", subsequent_indent="  ",
+                                           break_long_words=False, break_on_hyphens=False)]  # fmt: skip
+    return lines
 
 
 def _line(group: Group, machine: Machine, profile: Profile) -> str:

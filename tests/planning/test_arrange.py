@@ -129,3 +129,6 @@ def test_the_plan_is_printed_with_memory_time_and_reasons() -> None:
     assert "7.20 GiB of device memory offered" in text.splitlines()[0]
     assert "tensor-cores/mlp " in text
     assert text.splitlines()[-1].startswith("about ")
+    reasons = [line for line in text.splitlines() if line.startswith("set aside (")]
+    assert reasons
+    assert len(reasons) == len({line.partition(": ")[2] for line in reasons})
