@@ -62,16 +62,20 @@ def refused_engines(environment: Environment) -> dict[str, str]:
 
 
 def plan_text(groups: list[Group], environment: Environment, profile: Profile) -> str:
-    """Print a plan: one line per group, what is set aside by reason, and the time of it all. All is predicted."""
+    """Print a plan: the time of it all, one line per group, what is set aside by reason. All is predicted."""
     machine = machine_of(environment)
     usable = None if machine.memory_bytes is None else machine.memory_bytes * USABLE_SHARE
     names = " + ".join(gpu.name for gpu in environment.gpus) or environment.cpu.name
     offered = "" if usable is None else f", {format_bytes(usable)} of device memory offered"
-    lines = [f"profile {profile.name} on {names}{offered}; memory and time are predicted", ""]
+    least, most = plan_s(groups, machine, profile)
+    open_questions = "" if most <= least else f", at most {format_duration(most)} with launches for open questions"
+    lines = [
+        f"About {format_duration(least)}{open_questions}: profile {profile.name} on {names}{offered}; memory and time "
+        "are predicted.",
+        "",
+    ]
     lines += [_line(group, machine, profile) for group in groups if group.cases]
     lines += _aside_lines(groups)
-    least, most = plan_s(groups, machine, profile)
-    lines += ["", f"about {format_duration(least)}, at most {format_duration(most)} with launches for open questions"]
     return "\n".join(lines)
 
 

@@ -122,13 +122,13 @@ def test_every_workload_has_a_predicted_memory() -> None:
 
 
 def test_the_plan_is_printed_with_memory_time_and_reasons() -> None:
-    """`rtxbench plan --card`: a line per group, what is set aside and why, and the time; all said to be predicted."""
+    """`rtxbench plan --card`: the time, a line per group, what is set aside and why; all said to be predicted."""
     where = machine_with("RTX 4070", memory_bytes=8 * GIB)
     text = plan_text(plan(Request(engine="jax"), where), where, profile_named("quick"))
     assert "predicted" in text.splitlines()[0]
     assert "7.20 GiB of device memory offered" in text.splitlines()[0]
     assert "tensor-cores/mlp " in text
-    assert text.splitlines()[-1].startswith("about ")
+    assert text.startswith("About ")
     reasons = [line for line in text.splitlines() if line.startswith("set aside (")]
     assert reasons
     assert len(reasons) == len({line.partition(": ")[2] for line in reasons})
