@@ -136,7 +136,7 @@ def agent(number: int) -> None:
     from rtxbench.nodes.agent import serve_ranks
     from rtxbench.nodes.launcher import Seat
 
-    serve_ranks(Seat(number - 1, NODES, address(1), PORT), TOKEN, f"namespace{number}", 60)
+    serve_ranks(Seat(number - 1, NODES, address(1), PORT), TOKEN, f"namespace{number}", 900)  # rank 0 trains alone first
 
 
 def solo(engine: str, batch_size: int, steps: int) -> None:
@@ -185,7 +185,7 @@ def lead(engine: str, batch_size: int, steps: int) -> None:
     alone = built(engine, batch_size, "cpu", 1)
     one = losses(alone, 5)
     del alone
-    with gathered(Seat(0, NODES, address(1), PORT), TOKEN, "namespace1", 60) as nodes:
+    with gathered(Seat(0, NODES, address(1), PORT), TOKEN, "namespace1", 120) as nodes:
         assert len(nodes.agents) == NODES - 1, nodes.absent
         together = built(engine, batch_size, PLACEMENT[engine], NODES)
         many = losses(together, 5)

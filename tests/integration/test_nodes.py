@@ -147,5 +147,5 @@ def test_a_rank_that_never_came_is_a_stored_failure(tmp_path: Path) -> None:
 
 
 def test_a_lost_rank_is_noticed_within_half_a_minute() -> None:
-    """The limits that decide it: a rank at work that says nothing for 20 s is lost; one that imports has longer."""
+    """The limits that decide it: a rank at work that says nothing for 15 s is lost; one that imports has longer."""
     assert SILENCE_LIMIT_S <= 25 < BUILD_SILENCE_LIMIT_S

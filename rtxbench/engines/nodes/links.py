@@ -17,7 +17,10 @@ from rtxbench.errors import UnavailableError
 
 __all__ = ["PEER_LIMIT_S", "Link", "accepted", "dialled"]
 
-PEER_LIMIT_S: Final = 20
+PEER_LIMIT_S: Final = 15
+_KEEPALIVE_S: Final = 3
+"""Between probes of an idle connection, of which three must go unanswered: it is gone before the limit."""
+_CONNECT_LIMIT_S: Final = 5.0
 _HANDSHAKE_LIMIT_S: Final = 10
 _LONGEST_MESSAGE_BYTES: Final = 1 << 20
 _NO_LIMIT: Final = struct.pack("ll", 0, 0)
@@ -63,7 +66,7 @@ class Link:
         self.connection.close()
 
 
-def dialled(host: str, port: int, token: str, limit_s: float = _HANDSHAKE_LIMIT_S) -> int:
+def dialled(host: str, port: int, token: str, limit_s: float = _CONNECT_LIMIT_S) -> int:
     """Connect to a listening node and prove the token, each to the other; return the socket's descriptor.
 
     Raises:
@@ -114,9 +117,9 @@ def _notice_a_lost_peer(connected: socket.socket) -> None:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = {
         "TCP_NODELAY": 1,
-        "TCP_KEEPIDLE": 5,
-        "TCP_KEEPINTVL": 5,
-        "TCP_KEEPCNT": PEER_LIMIT_S // 5 - 1,
+        "TCP_KEEPIDLE": _KEEPALIVE_S,
+        "TCP_KEEPINTVL": _KEEPALIVE_S,
+        "TCP_KEEPCNT": 3,
         "TCP_USER_TIMEOUT": PEER_LIMIT_S * 1000,
     }
     for name, value in options.items():
