@@ -1,6 +1,7 @@
 """What an engine cannot train truthfully is refused, and everything else passes."""
 
 import pytest
+from msgspec.structs import replace
 
 from rtxbench.engines.refusals import COMPILERS, REFUSALS, default_compiler, refuse
 from rtxbench.errors import UnavailableError
@@ -35,9 +36,25 @@ def test_every_known_broken_form_is_refused_with_its_reason(changes: dict[str, o
         refuse(case(**changes | {"placement": f"{changes['placement']}-logical"}))
 
 
+def test_a_model_of_ones_own_is_not_carried_to_other_nodes() -> None:
+    """Its file lies on one machine: refused on every placement over a network, and run on one machine."""
+    own = case(workload="model:train.build@1a2b3c4d", engine="torch")
+    refuse(own)
+    for placement in ("ddp-nodes", "ddp-nodes-cpu"):
+        with pytest.raises(UnavailableError, match="not carried to other nodes"):
+            refuse(replace(own, placement=placement, device_count=2))
+
+
+@pytest.mark.parametrize("placement", ["multi-worker", "multi-worker-cpu"])
+def test_what_one_mirrored_strategy_trains_wrongly_the_one_over_workers_does_too(placement: str) -> None:
+    """The same loop and the same strategy, over a network."""
+    with pytest.raises(UnavailableError, match="before the all-reduce"):
+        refuse(case(placement=placement, device_count=2, variant="global-clipnorm"))
+
+
 def test_every_row_of_the_table_is_tested_above() -> None:
     """A new refusal needs its case here."""
-    assert len(REFUSALS) == 8
+    assert len(REFUSALS) == 9
 
 
 @pytest.mark.parametrize("engine", COMPILERS)
