@@ -136,7 +136,8 @@ def agent(number: int) -> None:
     from rtxbench.nodes.agent import serve_ranks
     from rtxbench.nodes.launcher import Seat
 
-    serve_ranks(Seat(number - 1, NODES, address(1), PORT), TOKEN, f"namespace{number}", 900)  # rank 0 trains alone first
+    place = Seat(number - 1, NODES, address(1), PORT)
+    serve_ranks(place, TOKEN, f"namespace{number}", 900)  # rank 0 trains alone first
 
 
 def solo(engine: str, batch_size: int, steps: int) -> None:
