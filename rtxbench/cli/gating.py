@@ -40,6 +40,9 @@ def gate(
     history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
     recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
+    pool: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread launches over the equal machines of this Ray cluster.")
+    ] = None,
 ) -> None:
     """Is the candidate slower, or does it need more? Exit code 0 pass, 1 regression, 6 inconclusive."""
     from rtxbench.gate import runner
@@ -61,7 +64,10 @@ def gate(
         json_path=json,
         markdown_path=markdown,
         profile=gate_profile(profile),
+        pool=pool,
     )
+    if pool is not None:  # each machine of a pool holds its own lock, this one too if it is of it
+        raise typer.Exit(runner.gate(request))
     with measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait):
         outcome = runner.gate(request)
     raise typer.Exit(outcome)
@@ -102,7 +108,7 @@ def selftest_gate(
     from rtxbench.gate.runner import parse_plan
 
     if simulate is not None:
-        Console().print(tables.render_rules(simulate))
+        Console().print(tables.render_rules(simulate), tables.render_pool(simulate))
         return
     if replay:
         rows = module.replay_files(replay, replayed)

@@ -197,7 +197,7 @@ def _case_report(result: CaseResult) -> CaseReport:
                 name=name,
                 outcome=result.decision.quantities[name].outcome,
                 margin_ratio=result.margins[name],
-                ratio=as_ratio(anytime_estimate(values)) if values else None,
+                ratio=as_ratio(anytime_estimate(values, machines=result.machines)) if values else None,
                 log_ratios=values,
             )
             for name, values in result.log_ratios.items()

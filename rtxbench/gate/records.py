@@ -144,6 +144,7 @@ def launch_observation(run: Run, launch: GateLaunch, topic: str, labels: Mapping
         labels={
             "case": launch.case,
             "launch": str(launch.number),
+            **({"machine": launch.machine} if launch.machine else {}),
             "rounds": str(len(times)),
             "rounds_per_pair": " ".join(str(len(pair.baseline.blocks_ns) // 2) for pair in launch.pairs),
             "baseline_steps_per_block": str(launch.pairs[0].baseline.steps_per_block),
@@ -178,7 +179,7 @@ def case_observations(
             values=values,
             replicate="launch",
             finished_at=now(),
-            estimate=anytime_estimate(values),
+            estimate=anytime_estimate(values, machines=result.machines),
             labels={
                 "case": result.case,
                 "outcome": result.outcome,

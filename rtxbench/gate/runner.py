@@ -7,9 +7,9 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,9 @@ from rtxbench.measure.profiles import Profile
 from rtxbench.records import GATE_LAUNCH_TOPIC
 from rtxbench.results.store import RunWriter, disk_errors
 from rtxbench.units import format_change, format_duration
+
+if TYPE_CHECKING:
+    from rtxbench.gate.pool.machines import Pool
 
 __all__ = ["INTERRUPTED", "GateRequest", "gate", "parse_plan", "write_text"]
 
@@ -53,6 +56,8 @@ class GateRequest(NamedTuple):
     json_path: Path | None = None
     markdown_path: Path | None = None
     profile: Profile = GATE_PROFILES["standard"]
+    pool: str | None = None
+    """Address of a Ray cluster whose equal machines share the launches; this machine alone where ``None``."""
 
 
 def gate(request: GateRequest, folder: Path | None = None) -> int:
@@ -126,18 +131,20 @@ def _gate(request: GateRequest, folder: Path, began_s: float) -> int:
     with (
         trees.checked_out(request.baseline, folder, own) as baseline,
         trees.checked_out(request.candidate, folder, own) as new,
+        contextlib.ExitStack() as stack,
     ):
         settings, notes = settings_of(request.asked, baseline.path, new.path)
-        sources = _sources(request, baseline.path, new.path)
+        pool = None if request.pool is None else stack.enter_context(_pooled(request, baseline.path, new.path))
+        measuring = pool or _sources(request, baseline.path, new.path)
         _announce(baseline, new, settings, folder, own)
         for note in notes:
             _say(f"caution: {note}.")
-        environment = describe()
+        environment = pool.environment if pool else describe()
         labels = {"baseline": baseline.label, "candidate": new.label, "dirty": str(new.dirty).lower()}
         labels |= {"reference": baseline.commit or baseline.asked, "commit": new.commit or new.asked}
         with open_journal(request.results_dir / "gate", environment, "gate") as journal:
             labels["session"] = journal.run.run_id
-            results = _measure(request, settings, sources, journal, labels)
+            results = _measure(request, settings, measuring, journal, labels)
             trees.check_unchanged(baseline)
             trees.check_unchanged(new)
             for line in (line for result in results for line in case_observations(journal.run, result, labels)):
@@ -147,7 +154,7 @@ def _gate(request: GateRequest, folder: Path, began_s: float) -> int:
             baseline=baseline.label,
             candidate=new.label,
             margin_ratio=settings.margins["step time"],
-            machine=environment.machine,
+            machine=", ".join(pool.names) if pool else environment.machine,
             duration_s=time.monotonic() - began_s,
             records=str(journal.path),
             notes=notes,
@@ -161,7 +168,7 @@ def _gate(request: GateRequest, folder: Path, began_s: float) -> int:
 def _measure(
     request: GateRequest,
     settings: Settings,
-    sources: tuple[ArmSource, ArmSource],
+    measuring: "Pool | tuple[ArmSource, ArmSource]",
     journal: RunWriter,
     labels: dict[str, str],
 ) -> list[CaseResult]:
@@ -171,11 +178,48 @@ def _measure(
         journal.append(launch_observation(journal.run, launch, GATE_LAUNCH_TOPIC, labels))
         _say(_progress(launch, decision, time.monotonic() - began_s, settings.budget_s))
 
+    if not isinstance(measuring, tuple):
+        return run_session(settings, measuring.measure, done, machine_of=measuring.machine_of)
+    baseline, candidate = measuring
     trace_path = journal.path.with_suffix(".trace.jsonl") if request.record_hardware else None
     with watching(trace_path, journal.run.environment) as watch:
         return run_session(
-            settings, lambda case, number: measure_launch(*sources, request.profile, case, number), done, watch
+            settings,
+            lambda case, number: measure_launch(baseline, candidate, request.profile, case, number),
+            done,
+            watch,
         )
+
+
+@contextlib.contextmanager
+def _pooled(request: GateRequest, baseline: Path, candidate: Path) -> "Iterator[Pool]":
+    """Take the pool's machines; each runs the arms in interpreters of its own.
+
+    Raises:
+        UsageError: the arms ask for different dependencies, or environments were asked for.
+    """
+    from rtxbench.gate.pool.machines import pooled
+    from rtxbench.gate.pool.node import Asked as AskedLaunch
+    from rtxbench.gate.pool.parcel import packed
+
+    digests = {environments.dependencies(tree, request.extras).digest for tree in (baseline, candidate)}
+    named = request.baseline_python is not None and request.candidate_python is not None
+    if request.install or (len(digests) > 1 and request.install is None and not named):
+        raise UsageError(
+            "a pool builds no environments.",
+            next_step="Install what the arms need on every machine, and name the interpreters with --baseline-python "
+            "and --candidate-python; or gate on one machine.",
+        )
+    asked = AskedLaunch(
+        case="",
+        number=0,
+        profile=request.profile.name.removeprefix("gate-"),
+        baseline_python=request.baseline_python or "",
+        candidate_python=request.candidate_python or "",
+    )
+    with pooled(request.pool or "auto", packed(baseline, candidate), asked) as (pool, others):
+        _say(f"pool: {', '.join(pool.names)}" + (f"; unlike them and left out: {', '.join(others)}" if others else ""))
+        yield pool
 
 
 def _sources(request: GateRequest, baseline: Path, candidate: Path) -> tuple[ArmSource, ArmSource]:

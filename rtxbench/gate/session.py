@@ -65,6 +65,8 @@ class GateLaunch(NamedTuple):
     pairs: tuple[ProcessPair, ...]
     """At least one."""
     flags: tuple[Flag, ...] = ()
+    machine: str = ""
+    """Of a pool; empty where one machine measures."""
 
     @property
     def log_ratio(self) -> float:
@@ -104,10 +106,16 @@ class CaseResult(NamedTuple):
         """Quantity → its log-ratio in each launch."""
         return _values(self.launches)
 
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Machine of each launch of a pool; empty where one machine measures."""
+        return _machines(self.launches)
+
 
 LaunchDone = Callable[[GateLaunch, CaseDecision], None]
 Watch = Callable[[GateLaunch], tuple[Flag, ...]]
 MeasureLaunch = Callable[[str, int], Sequence[ProcessPair]]
+MachineOf = Callable[[int], str]
 
 
 def step_times_s(launch: Launch) -> NDArray[np.float64]:
@@ -122,6 +130,7 @@ def run_session(
     launch_done: LaunchDone = lambda _launch, _decision: None,
     watch: Watch = lambda _launch: (),
     clock: Callable[[], float] = time.monotonic,
+    machine_of: MachineOf = lambda _number: "",
 ) -> list[CaseResult]:
     """Measure the cases in turn, a launch each, until all are decided.
 
@@ -131,6 +140,7 @@ def run_session(
         launch_done: told of each finished launch and what follows from it.
         watch: the environment's flags of a launch; an invalid one is measured again, twice at most.
         clock: seconds.
+        machine_of: launch number → the machine of a pool that measures it.
 
     Raises:
         MeasurementError: an arm failed, or the environment stayed invalid.
@@ -145,7 +155,8 @@ def run_session(
                 results[case] = _result(settings, case, launches, "budget-spent")
                 continue
             started_s = clock()
-            launch = _valid_launch(case, len(launches[case]) + 1, measure, watch)
+            number = len(launches[case]) + 1
+            launch = _valid_launch(case, number, measure, watch)._replace(machine=machine_of(number))
             longest_s = max(longest_s, clock() - started_s)
             launches[case].append(launch)
             result = _result(settings, case, launches)
@@ -164,13 +175,18 @@ def _values(launches: Sequence[GateLaunch]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(row[name] for row in rows) for name in names}
 
 
+def _machines(launches: Sequence[GateLaunch]) -> tuple[str, ...]:
+    return tuple(launch.machine for launch in launches if launch.machine)
+
+
 def _result(
     settings: Settings, case: str, launches: Mapping[str, Sequence[GateLaunch]], out_of_time: str | None = None
 ) -> CaseResult:
     """Return one case's result as it stands among the others: e-BH looks at all of them."""
     values = {name: _values(found) for name, found in launches.items()}
     margins = {name: settings.margins_of(name) for name in launches}
-    decision = decide_cases(values, margins, settings.fail_evidence)[case]
+    machines = {name: _machines(found) for name, found in launches.items()}
+    decision = decide_cases(values, margins, settings.fail_evidence, machines)[case]
     outcome, reason = decision.outcome, decision.reason
     if outcome is None and out_of_time is not None:
         reason = out_of_time

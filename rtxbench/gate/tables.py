@@ -8,7 +8,7 @@ from rtxbench.errors import UsageError
 from rtxbench.gate.outcome import as_ratio, describe_change
 from rtxbench.gate.replay import SelftestRow
 from rtxbench.gate.series import Series, history_series
-from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table, rule_table
+from rtxbench.gate.statistics.operating_characteristics import coverage_table, gate_table, pool_table, rule_table
 from rtxbench.records import Estimate
 from rtxbench.results.store import load_results
 from rtxbench.units import format_change, format_count, format_percent
@@ -16,7 +16,7 @@ from rtxbench.units import format_change, format_count, format_percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["render_rows", "render_rules", "render_simulation", "share_text", "show_history"]
+__all__ = ["render_pool", "render_rows", "render_rules", "render_simulation", "share_text", "show_history"]
 
 _OWN_FOLDER: Final = Path(".rtxbench")
 
@@ -118,6 +118,20 @@ def render_rules(gates: int) -> "Table":
     for row in rule_table(gates):
         rates = (rate.text for rate in (row.former, row.present, row.slow_start))
         table.add_row(row.regime, format_percent(row.slowdown_ratio, 0), *rates)
+    return table
+
+
+def render_pool(gates: int) -> "Table":
+    """Draw gates over a pool, machines ignored and as a random effect."""
+    from rich.table import Table
+
+    title = f"simulated pools, {format_count(gates)} gates each: regression / pass / inconclusive %, launches"
+    table = Table(title=title, title_justify="left")
+    for heading in ("machines", "their own effect", "slow-down", "machines ignored", "random effect"):
+        table.add_column(heading, justify="right")
+    for row in pool_table(gates):
+        effect, planted = format_percent(row.machine_deviation), format_percent(row.slowdown_ratio, 0)
+        table.add_row(str(row.machines), effect, planted, row.ignored.text, row.random_effect.text)
     return table
 
 

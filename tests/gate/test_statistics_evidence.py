@@ -8,6 +8,7 @@ from scipy import integrate, stats
 
 from rtxbench.gate.statistics.decision import DEFAULT_MARGINS
 from rtxbench.gate.statistics.evidence import anytime_estimate, e_bh, log_e_value, look
+from rtxbench.gate.statistics.operating_characteristics import pool_table
 
 
 @pytest.mark.parametrize(("t", "launches"), [(-2.0, 4), (0.0, 4), (3.0, 6), (6.0, 4)])
@@ -63,3 +64,24 @@ def test_equal_counters_are_not_infinitely_sure() -> None:
     assert shown.low is not None
     assert shown.high is not None
     assert shown.high - shown.low > 1e-4
+
+
+def test_machines_of_a_pool_weigh_less_than_as_many_launches_of_one() -> None:
+    """Eight launches over two machines are worth four: 8 ÷ (1 + 4 · 0.25), so that the interval is wider."""
+    launches = [0.01, 0.012, 0.009, 0.011, 0.01, 0.012, 0.009, 0.011]
+    alone, pooled = look(launches, 0.05), look(launches, 0.05, ["a", "a", "b", "b"] * 2)
+    assert pooled.estimate == pytest.approx(alone.estimate)
+    assert pooled.slower < alone.slower
+    one = anytime_estimate(launches)
+    both = anytime_estimate(launches, machines=["a", "a", "b", "b"] * 2)
+    assert both.high is not None
+    assert one.high is not None
+    assert both.high > one.high
+
+
+def test_a_pool_s_machines_raise_no_false_alarm() -> None:
+    """Machines whose effect is as large as a launch's scatter: at most one alarm in a hundred, and 5 % is found."""
+    rows = pool_table(300, pools=(4,), deviations=(0.01,))
+    unchanged, slower = (row.random_effect for row in rows)
+    assert unchanged.regression <= 0.01
+    assert slower.regression >= 0.95

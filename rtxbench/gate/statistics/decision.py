@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from rtxbench.gate.statistics.evidence import Look, e_bh, look
+from rtxbench.gate.statistics.evidence import Look, Machines, e_bh, look
 
 __all__ = [
     "DEFAULT_MARGINS",
@@ -90,6 +90,7 @@ def decide_cases(
     cases: Mapping[str, Mapping[str, Sequence[float]]],
     margins: Mapping[str, Mapping[str, float]],
     fail_evidence: float = FAIL_EVIDENCE,
+    machines: Mapping[str, Machines] = {},
 ) -> dict[str, CaseDecision]:
     """Decide every case on its launches so far.
 
@@ -97,9 +98,10 @@ def decide_cases(
         cases: case → quantity → log-ratio of each launch, in the order measured.
         margins: case → quantity → the increase that must not go through, 0.05 for 5 %.
         fail_evidence: e-value that fails one case alone.
+        machines: case → machine of each launch, where a pool measured.
     """
     looks = {
-        case: {name: _look(values, margins[case][name]) for name, values in quantities.items()}
+        case: {name: _look(values, margins[case][name], machines.get(case, ())) for name, values in quantities.items()}
         for case, quantities in cases.items()
     }
     slower = _slower(looks, fail_evidence)
@@ -121,21 +123,29 @@ def combined_outcome(outcomes: Sequence[GateOutcome]) -> GateOutcome:
     return "pass"
 
 
-def replay(launches: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"]) -> tuple[CaseDecision, int]:
+def replay(
+    launches: Sequence[float], margin_ratio: float = DEFAULT_MARGINS["step time"], machines: Machines = ()
+) -> tuple[CaseDecision, int]:
     """Run one case's gate on step-time log-ratios given in order: the decision and how many launches it took.
+
+    Args:
+        launches: in the order measured.
+        margin_ratio: the slow-down that must not go through.
+        machines: of a pool, that of each launch.
 
     Raises:
         ValueError: fewer launches than the gate wanted (sixteen always suffice).
     """
     for count in range(LAUNCHES_LEAST, len(launches) + 1):
-        decision = decide(launches[:count], margin_ratio)
+        seen, own = {"": {"step time": launches[:count]}}, {"": machines[:count]}
+        decision = decide_cases(seen, {"": {"step time": margin_ratio}}, machines=own)[""]
         if decision.outcome is not None:
             return decision, count
     raise ValueError(f"the gate is undecided after all {len(launches)} launches")
 
 
-def _look(values: Sequence[float], margin_ratio: float) -> Look | None:
-    return look(values, margin_ratio) if len(values) >= LAUNCHES_LEAST else None
+def _look(values: Sequence[float], margin_ratio: float, machines: Machines) -> Look | None:
+    return look(values, margin_ratio, machines) if len(values) >= LAUNCHES_LEAST else None
 
 
 def _slower(looks: Mapping[str, Mapping[str, Look | None]], evidence: float) -> dict[str, set[str]]:

@@ -3,6 +3,7 @@
 Every figure here is *simulated* (see `.noise`); the real counterpart is ``rtxbench selftest gate``.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -24,6 +25,7 @@ from rtxbench.stats import lower_bound, student_t, upper_bound, wilson
 __all__ = [
     "Coverage",
     "GateRate",
+    "PoolRow",
     "RuleRate",
     "RuleRow",
     "compare_min_alarm",
@@ -32,6 +34,8 @@ __all__ = [
     "former_replay",
     "gate_rates",
     "gate_table",
+    "pool_table",
+    "pool_turn",
     "rule_table",
 ]
 
@@ -226,3 +230,53 @@ def _stored_baseline_alarms(logs: NDArray[np.float64]) -> int:
     stored = np.roll(blocks[:, :, 0, :], 1, axis=0).reshape(len(logs), -1).min(axis=1)
     now = blocks[:, :, 1, :].reshape(len(logs), -1).min(axis=1)
     return sum(compare_min_alarm(old, new) for old, new in zip(stored.tolist(), now.tolist(), strict=True))
+
+
+class PoolRow(NamedTuple):
+    """Gates over a pool of equal machines, each with an effect of its own on the ratio."""
+
+    machines: int
+    machine_deviation: float
+    """Of the machines' own effects, log units: 0.01 is 1 %."""
+    slowdown_ratio: float
+    ignored: RuleRate
+    """Launches counted as if one machine had made them."""
+    random_effect: RuleRate
+    """Machine as a random effect: the gate's rule."""
+
+
+def pool_turn(number: int, machines: int) -> int:
+    """Choose the machine of a launch: two in a row, so that either arm is started first on each."""
+    return (number - 1) // 2 % machines
+
+
+def pool_table(
+    gates: int = 1000,
+    pools: Sequence[int] = (2, 4, 8),
+    deviations: Sequence[float] = (0.0, 0.005, 0.01, 0.02),
+    slowdowns: Sequence[float] = (0.0, 0.05),
+    launch_deviation: float = 0.02,
+    seed: int = 29,
+) -> list[PoolRow]:
+    """False alarms and power of gates over a pool, machines ignored and as a random effect.
+
+    Args:
+        gates: simulated a row.
+        pools: numbers of machines.
+        deviations: standard deviation of a machine's own effect on the ratio, log units.
+        slowdowns: planted, 0.05 for 5 %.
+        launch_deviation: scatter of a launch's log-ratio within a machine.
+        seed: of the simulation; equal seeds give equal tables.
+    """
+    generator = np.random.default_rng(seed)
+    turns = {count: [pool_turn(number, count) for number in range(1, LAUNCHES_MOST + 1)] for count in pools}
+    rows = []
+    for count, deviation, slowdown in itertools.product(pools, deviations, slowdowns):
+        effects = generator.normal(0.0, deviation, (gates, count))[:, turns[count]]
+        launches = np.log1p(slowdown) + effects + generator.normal(0.0, launch_deviation, effects.shape)
+        names = [str(turn) for turn in turns[count]]
+        ends = [
+            (decision.outcome, used) for row in launches.tolist() for decision, used in [replay(row, machines=names)]
+        ]
+        rows.append(PoolRow(count, deviation, slowdown, _present(launches.tolist()), _rule_rate(ends)))
+    return rows
