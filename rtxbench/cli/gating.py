@@ -1,5 +1,6 @@
 """The gate's subcommands: ``rtxbench gate``, ``selftest`` and ``history``. Each imports what it needs when called."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,10 @@ _Margins = Annotated[
         metavar="[[CASE/]WHAT=]RATIO",
         help="Increase that must not go through: 5%, peak-memory=3%, train:bert/first-step=50%; repeatable.",
     ),
+]
+
+_Pool = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Spread launches over the equal machines of this Ray cluster.")
 ]
 
 
@@ -40,9 +45,7 @@ def gate(
     history: Annotated[bool, typer.Option(help="Add the outcome to this machine's history.")] = False,
     recorder: Annotated[bool, typer.Option(help="Watch the hardware while measuring.")] = True,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Refuse if another rtxbench measures here.")] = False,
-    pool: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Spread launches over the equal machines of this Ray cluster.")
-    ] = None,
+    pool: _Pool = None,
 ) -> None:
     """Is the candidate slower, or does it need more? Exit code 0 pass, 1 regression, 6 inconclusive."""
     from rtxbench.gate import runner
@@ -66,9 +69,8 @@ def gate(
         profile=gate_profile(profile),
         pool=pool,
     )
-    if pool is not None:  # each machine of a pool holds its own lock, this one too if it is of it
-        raise typer.Exit(runner.gate(request))
-    with measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait):
+    alone = measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait)
+    with nullcontext() if pool else alone:  # each machine of a pool holds its own lock, this one too if it is of it
         outcome = runner.gate(request)
     raise typer.Exit(outcome)
 
