@@ -16,6 +16,10 @@ _Margins = Annotated[
     ),
 ]
 
+_Cases = Annotated[
+    list[str] | None,
+    typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
+]
 _Pool = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Spread launches over the equal machines of this Ray cluster.")
 ]
@@ -24,10 +28,7 @@ _Pool = Annotated[
 def gate(
     baseline: Annotated[str, typer.Option(help="Revision, folder, or A...B for a merge base.")],
     candidate: Annotated[str, typer.Option(help="Revision or folder; '.' is the folder as it is.")] = ".",
-    cases: Annotated[
-        list[str] | None,
-        typer.Option(help="module:function that returns a step; repeatable (default: those in pyproject.toml)."),
-    ] = None,
+    cases: _Cases = None,
     margin: _Margins = None,
     evidence: Annotated[float | None, typer.Option(help="e-value that fails a case (default 100).")] = None,
     budget: Annotated[str | None, typer.Option(help="Time to spend at most (default 10m).")] = None,
@@ -69,10 +70,10 @@ def gate(
         profile=gate_profile(profile),
         pool=pool,
     )
+    # Each machine of a pool holds its own lock, this one too if it is of the pool.
     alone = measuring_alone(lambda text: typer.echo(f"rtxbench: {text}", err=True), wait=not no_wait)
-    with nullcontext() if pool else alone:  # each machine of a pool holds its own lock, this one too if it is of it
-        outcome = runner.gate(request)
-    raise typer.Exit(outcome)
+    with nullcontext() if pool else alone:
+        raise typer.Exit(runner.gate(request))
 
 
 selftest = typer.Typer(help="Does rtxbench itself keep its promises on this machine?", invoke_without_command=True)
