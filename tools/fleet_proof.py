@@ -105,7 +105,7 @@ def _inside(number: int, scratch: Path, *command: str) -> "subprocess.Popen[byte
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ADDRESS": f"10.78.3.1:{_PORT}",
         # Three nodes share two cores or so: what is slow is not dead. (A killed node's connections break at once.)
-        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_raylet_start_wait_time_s": "600",
         "RAY_health_check_failure_threshold": "30",
         "RAY_worker_niceness": "0",  # whoever starts the proof says how nice it is
     }
@@ -125,7 +125,7 @@ def _start_node(number: int, scratch: Path) -> None:
     here = ["--node-ip-address", f"10.78.3.{number}", "--num-cpus", "2", "--disable-usage-stats"]
     head = ["--head", "--port", str(_PORT), "--include-dashboard=false", "--temp-dir", str(scratch / "ray")]
     role = head if number == 1 else ["--address", f"10.78.3.1:{_PORT}"]
-    if _inside(number, scratch, ray, "start", *role, *here).wait(300):
+    if _inside(number, scratch, ray, "start", *role, *here).wait(900):
         raise SystemExit(f"Ray did not start in fl{number}; its words are in {scratch / f'log{number}'}.")
 
 

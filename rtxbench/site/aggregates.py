@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rtxbench.placement import PLACEMENTS, is_functional_check
-from rtxbench.site.machines import Machine
+from rtxbench.site.machines import LONGEST, Machine
 from rtxbench.site.rows import (
     Case,
     Comparison,
@@ -78,9 +78,10 @@ _VERSIONS: Final = """
 """
 _STANDING: Final = f"""
     create table standing as
-    select machine, {_ON_DEVICE.format(placement="placement", count="device_count")} as device, device_count, workload,
-        precision, engine, compiler, batch_size, placement, coalesce(variant, '') as variant,
-        coalesce(version, '') as version, left(finished_at, 7) as month,
+    select machine, {_ON_DEVICE.format(placement="placement", count="device_count")} as device, device_count,
+        left(workload, {LONGEST}) as workload, precision, left(engine, {LONGEST}) as engine,
+        left(compiler, {LONGEST}) as compiler, batch_size, placement, left(coalesce(variant, ''), {LONGEST}) as variant,
+        left(coalesce(version, ''), {LONGEST}) as version, left(finished_at, 7) as month,
         median(throughput_per_s) as speed, count(*) as records,
         arg_max(throughput_low_per_s, finished_at || record_id) as low,
         arg_max(throughput_high_per_s, finished_at || record_id) as high,
@@ -104,8 +105,9 @@ _BEST: Final = f"""
 """
 _PAIRED: Final = f"""
     create table paired as
-    select machine, {_ON_DEVICE.format(placement="split_part(candidate, '/', 3)", count="1")} as device, workload,
-        comparison, candidate, ratio, ratio_low, ratio_high
+    select machine, {_ON_DEVICE.format(placement="split_part(candidate, '/', 3)", count="1")} as device,
+        left(workload, {LONGEST}) as workload, left(comparison, {LONGEST}) as comparison,
+        left(candidate, {LONGEST}) as candidate, ratio, ratio_low, ratio_high
     from ratios join devices on slug = machine
     where purpose = 'result' and metric = 'throughput' and not invalid and ratio > 0 and ratio <= {_LARGEST}
     qualify row_number() over (

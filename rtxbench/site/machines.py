@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,7 +16,11 @@ from rtxbench.units import format_bytes, format_card_memory
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Machine", "machines_of"]
+__all__ = ["LONGEST", "Machine", "machines_of"]
+
+LONGEST: Final = 80
+"""Characters of a name that a page shows; a record may hold millions."""
+_MOST_FACTS: Final = 60
 
 
 class Machine(NamedTuple):
@@ -59,16 +64,20 @@ def machines_of(connection: duckdb.DuckDBPyConnection, tables: Path) -> Iterator
             names = [_card(environment, place, cards) for place in range(len(environment.gpus))]
             yield Machine(
                 slug=str(slug),
-                title=machine_title(environment),
+                title=_cut(machine_title(environment)),
                 card=names[0] if names else "",
-                cards=" + ".join(dict.fromkeys(names)) if len(set(names)) > 1 else "",
+                cards=_cut(" + ".join(dict.fromkeys(names))) if len(set(names)) > 1 else "",
                 processor=_processor(environment),
-                facts=tuple(_facts(environment)),
+                facts=tuple((_cut(what), _cut(value)) for what, value in islice(_facts(environment), _MOST_FACTS)),
                 records=int(records),
                 runs=int(runs),
                 first=str(first)[:10],
                 latest=str(latest)[:10],
             )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _card(environment: Environment, place: int, cards: Mapping[str, Card]) -> str:
@@ -77,13 +86,13 @@ def _card(environment: Environment, place: int, cards: Mapping[str, Card]) -> st
     if known is not None:
         return known.name
     memory = "memory unknown" if gpu.memory_bytes is None else format_card_memory(gpu.memory_bytes)
-    return f"{gpu.name} ({memory})"
+    return f"{_cut(gpu.name)} ({memory})"
 
 
 def _processor(environment: Environment) -> str:
     cpu = environment.cpu
     bound = f"{cpu.usable_cores} of " if cpu.bound else ""
-    return f"{device_title(environment, 'cpu', 1)} ({bound}{cpu.logical_cores} logical cores)"
+    return f"{_cut(device_title(environment, 'cpu', 1))} ({bound}{cpu.logical_cores} logical cores)"
 
 
 def _facts(environment: Environment) -> Iterator[tuple[str, str]]:

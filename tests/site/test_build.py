@@ -188,6 +188,19 @@ def test_code_in_any_text_of_a_submission_stays_text(tmp_path: Path) -> None:
     assert written > 0
 
 
+def test_a_name_of_a_megabyte_makes_no_heavy_page(tmp_path: Path) -> None:
+    """A stranger's names are cut, and a thousand libraries are listed as far as a page holds them."""
+    results = write_fleet(tmp_path / "results")
+    path = next(results.rglob("made-up-00000-000000.jsonl"))
+    lines = path.read_text(encoding="utf-8").replace("resnet50", "r" * 10**6).splitlines()
+    header = json.loads(lines[0])
+    header["environment"]["cpu"]["name"] = "c" * 10**6
+    header["environment"]["gpus"][0]["name"] = "g" * 10**6
+    header["environment"]["packages"] |= {f"{n}{'p' * 1000}": "v" * 1000 for n in range(1000)}
+    path.write_text("\n".join([json.dumps(header), *lines[1:]]) + "\n", encoding="utf-8")
+    assert built(results, tmp_path / "site").largest_bytes < LARGEST_PAGE_BYTES
+
+
 def test_a_mutated_submission_is_refused_or_shown(tmp_path: Path) -> None:
     """Twelve mutants of a real file: a site, or a deliberate error; never a crash."""
     for number in range(12):
