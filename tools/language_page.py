@@ -50,7 +50,9 @@ Cards against each other, on which one publisher ran one method; the worst of th
 {table(("source", "cards", "published ratio", "the law's"), pairs)}
 
 The two cards of torchtune ran with and without recomputation, and on one the optimizer's state lay in the host's
-memory; Exxact states neither batch nor length."""
+memory; Exxact states neither batch nor length. Torchtune's 4,699 tokens a second on an RTX A6000 ask for 141 TFLOP/s
+of products, 91 % of the paper rate, where measured ones reach 61 to 80 %: the figure stays, and the range has room
+for it."""
 
 
 def _group(check: SpeedCheck) -> tuple[str, str, str, str]:

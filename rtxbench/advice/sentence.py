@@ -112,17 +112,23 @@ _FAMILIES: Mapping[str, str] = {"gpt": "gpt", "oss": "oss", "bert": "BERT", "flu
     "vit": "ViT",
     "deepseek": "DeepSeek",
     "r1": "R1",
+    "dev": "dev",
+    "klein": "klein",
+    "tinyllama": "TinyLlama",
+    "stablelm": "StableLM",
     "mt0": "mT0",
 }
 
 
 def model_words(name: str) -> str:
     """Write a model's id as people do: ``llama-3.1-8b`` as Llama 3.1 8B."""
+    if name_of(name) != name:
+        return name_of(name)
     words = []
     for part in name.split("-"):
         size = part[:-1].replace(".", "").replace("x", "").removeprefix("a").isdigit() and part.endswith("b")
-        words.append(part.upper() if size else _FAMILIES.get(part, part[:1].upper() + part[1:]))
-    return " ".join(words)
+        words.append(f"{part[:-1]}B".replace("a", "A") if size else _FAMILIES.get(part, part[:1].upper() + part[1:]))
+    return " ".join(words).replace("gpt oss", "gpt-oss")
 
 
 def _fine_tuning(question: Question) -> str:
