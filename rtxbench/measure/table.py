@@ -3,6 +3,7 @@
 from pathlib import Path
 from shutil import get_terminal_size
 
+from rtxbench.placement import is_functional_check
 from rtxbench.records import CaseRecord, Estimate, Measurement, RatioRecord
 from rtxbench.results.store import load_run
 from rtxbench.units import format_duration, format_power, format_quantity, format_ratio
@@ -37,7 +38,11 @@ def summary_lines(path: Path) -> list[str]:
 
 def headline(path: Path) -> str:
     """Say what a run found, in the one sentence a reader quotes."""
-    return say_headline(load_run(path).of_kind(RatioRecord)) or "This run compared nothing with anything."
+    compared = load_run(path).of_kind(RatioRecord)
+    said = say_headline(ratio for ratio in compared if not is_functional_check(ratio.candidate.placement))
+    if said or not compared:
+        return said or "This run compared nothing with anything."
+    return "Nothing here has an interval: that takes more than one launch. Run it again with --profile quick or longer."
 
 
 def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:
@@ -49,10 +54,16 @@ def _row(record: CaseRecord, ratio: RatioRecord | None) -> tuple[str, ...]:
         name,
         _throughput(measurement),
         format_duration(measurement.step_time_s.value),
-        _interval(ratio.ratio) if ratio else "baseline",
+        _against_baseline(ratio),
         _watts(record),
         _notes(record),
     )
+
+
+def _against_baseline(ratio: RatioRecord | None) -> str:
+    if ratio is None:
+        return "baseline"
+    return "trains: a check" if is_functional_check(ratio.candidate.placement) else _interval(ratio.ratio)
 
 
 def _throughput(measurement: Measurement) -> str:

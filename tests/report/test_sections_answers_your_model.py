@@ -35,6 +35,14 @@ def test_a_gain_is_said_with_its_interval() -> None:
     assert "no difference" in said(*cases, ratio(PLAIN, HALF, 1.01))
 
 
+def test_logical_devices_of_one_processor_are_no_gain() -> None:
+    """That it trains is said, and no speed: nothing is faster on parts of one CPU."""
+    many = replace(PLAIN, placement="ddp-logical", device_count=2)
+    text = said(measured(PLAIN, 10.0), measured(many, 86.0), ratio(PLAIN, many, 8.6))
+    assert "it trains. All of them are one processor, so its speed says nothing." in text
+    assert "8.6" not in text
+
+
 def test_compiling_pays_after_so_many_steps() -> None:
     """The time it takes, over the time a step saves."""
     slow, fast = measured(PLAIN, 1.0), measured(COMPILED, 2.0)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rtxbench.diagnosis.facts import Diagnoser
 from rtxbench.diagnosis.rules import diagnose
 from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
+from rtxbench.placement import is_functional_check
 from rtxbench.records import Case, CaseRecord, Observation, RatioRecord
 from rtxbench.report.labels import plural, ratio_words
 from rtxbench.report.parts import Block, Cell, Code, Column, Context, Paragraph, Section, Subheading, Table
@@ -113,7 +114,10 @@ def findings(results: OwnResults, diagnoser: Diagnoser) -> list[str]:
 def _gain(ratio: RatioRecord, results: OwnResults) -> str:
     change = say_change(ratio.candidate, ratio.baseline)
     estimate = ratio.ratio
-    said = f"{change[:1].upper()}{change[1:]}: {ratio_words(estimate)}"
+    change = f"{change[:1].upper()}{change[1:]}"
+    if is_functional_check(ratio.candidate.placement):
+        return f"{change}: it trains. All of them are one processor, so its speed says nothing."
+    said = f"{change}: {ratio_words(estimate)}"
     if estimate.low is None or estimate.high is None:
         said += ", one launch, hence no interval."
     elif estimate.low > 1:
