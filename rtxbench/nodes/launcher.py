@@ -61,7 +61,13 @@ def token_of(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def forget_launcher(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Remove what the launcher left: frameworks would read it, also in the arms that train on one node."""
+    """Remove what the launcher left: frameworks would read it, also in the arms that train on one node.
+
+    That includes the one thread that torchrun gives each of several processes on a node.
+    """
+    by_torchrun = any(name.startswith("TORCHELASTIC_") for name in environ)
+    if by_torchrun and environ.get("OMP_NUM_THREADS") == "1":
+        del environ["OMP_NUM_THREADS"]
     for name in list(environ):
         if name in _LEFT or name.startswith(("TORCHELASTIC_", "SLURM_")):
             del environ[name]

@@ -66,6 +66,10 @@ def test_a_token_that_could_be_guessed_is_refused() -> None:
 
 def test_frameworks_see_nothing_of_the_launcher() -> None:
     """The arms that train on one node would otherwise wait for the others."""
-    environ = {**TORCHRUN, **SRUN, **TF_CONFIG, "TORCHELASTIC_RUN_ID": "x", "PATH": "/bin", "RTXBENCH_NODES_PORT": "7"}
+    left = {"TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1"}
+    environ = {**TORCHRUN, **SRUN, **TF_CONFIG, **left, "PATH": "/bin", "RTXBENCH_NODES_PORT": "7"}
     forget_launcher(environ)
     assert environ == {"PATH": "/bin", "RTXBENCH_NODES_PORT": "7"}
+    own = {**SRUN, "OMP_NUM_THREADS": "1"}
+    forget_launcher(own)
+    assert own == {"OMP_NUM_THREADS": "1"}  # the user's own choice
