@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
+    "MOST_VERSIONS",
+    "MOST_WORKLOADS",
     "comparisons",
     "figures",
     "months",
@@ -43,6 +45,10 @@ __all__ = [
 ]
 
 
+MOST_WORKLOADS: Final = 1_000
+"""Workloads with a page: those that most machines ran. One stranger's file may name a hundred thousand."""
+MOST_VERSIONS: Final = 500
+"""Engine versions with a page, likewise."""
 _CASE: Final = "device, device_count, workload, precision, engine, compiler, batch_size, placement, variant"
 _QUANTILES: Final = "[0, 0.1, 0.5, 0.9, 1]"
 _LARGEST: Final = "1e30"
@@ -55,7 +61,8 @@ def prepare(connection: duckdb.DuckDBPyConnection, machines: Sequence[Machine]) 
     unnested = ", ".join(f"unnest(${name}::varchar[]) as {name}" for name in columns)
     connection.execute(f"create table devices as select {unnested}", columns)
     checks = [name for name in PLACEMENTS if is_functional_check(name)]
-    connection.execute(_VERSIONS)
+    connection.execute(_POPULAR, {"workloads": MOST_WORKLOADS})
+    connection.execute(_VERSIONS, {"versions": MOST_VERSIONS})
     connection.execute(_STANDING, {"checks": checks})
     connection.execute(_BEST)
     connection.execute(_PAIRED)
@@ -64,17 +71,28 @@ def prepare(connection: duckdb.DuckDBPyConnection, machines: Sequence[Machine]) 
 _ON_DEVICE: Final = """
     case when {placement} = 'cpu' or card = '' then processor when {count} > 1 and cards <> '' then cards else card end
 """
+_POPULAR: Final = """
+    create table popular as
+    select workload from (
+        select workload, machine from cases where purpose = 'result'
+        union all select workload, machine from ratios where purpose = 'result'
+    ) group by workload order by count(distinct machine) desc, workload limit $workloads
+"""
 _VERSIONS: Final = """
     create table versions as
-    select run_id, engine, version from (
-        select run_id, unnest(['tensorflow', 'jax', 'torch']) as engine,
+    with every as (
+        select run_id, machine, unnest(['tensorflow', 'jax', 'torch']) as engine,
             unnest([
                 json_extract_string(record, '$.environment.packages.tensorflow'),
                 json_extract_string(record, '$.environment.packages.jax'),
                 json_extract_string(record, '$.environment.packages.torch')
             ]) as version
         from runs
-    ) where version is not null
+    ), popular_versions as (
+        select engine, version from every where version is not null
+        group by engine, version order by count(distinct machine) desc, engine, version limit $versions
+    )
+    select run_id, engine, version from every semi join popular_versions using (engine, version)
 """
 _STANDING: Final = f"""
     create table standing as
@@ -87,7 +105,8 @@ _STANDING: Final = f"""
         arg_max(throughput_high_per_s, finished_at || record_id) as high,
         arg_max(confidence_ratio, finished_at || record_id) as confidence,
         arg_max(launches, finished_at || record_id) as launches
-    from cases join devices on slug = machine left join versions using (run_id, engine)
+    from cases semi join popular using (workload) join devices on slug = machine
+        left join versions using (run_id, engine)
     where purpose = 'result' and status = 'measured' and not invalid and throughput_per_s > 0
         and throughput_per_s <= {_LARGEST} and placement not in (select unnest($checks::varchar[]))
     group by all
@@ -108,7 +127,7 @@ _PAIRED: Final = f"""
     select machine, {_ON_DEVICE.format(placement="split_part(candidate, '/', 3)", count="1")} as device,
         left(workload, {LONGEST}) as workload, left(comparison, {LONGEST}) as comparison,
         left(candidate, {LONGEST}) as candidate, ratio, ratio_low, ratio_high
-    from ratios join devices on slug = machine
+    from ratios semi join popular using (workload) join devices on slug = machine
     where purpose = 'result' and metric = 'throughput' and not invalid and ratio > 0 and ratio <= {_LARGEST}
     qualify row_number() over (
         partition by machine, candidate, baseline order by finished_at desc, run_id desc, record_id

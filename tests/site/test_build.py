@@ -16,7 +16,7 @@ from rtxbench.errors import RecordError, UsageError
 from rtxbench.results.tables import export
 from rtxbench.robustness.mutants import mutant
 from rtxbench.robustness.payloads import PAYLOADS, free_places, poisoned, sample_lines
-from rtxbench.site import search
+from rtxbench.site import aggregates, search
 from rtxbench.site.build import build_site
 from rtxbench.site.names import address
 from rtxbench.site.page import Page
@@ -186,6 +186,20 @@ def test_code_in_any_text_of_a_submission_stays_text(tmp_path: Path) -> None:
                 if "<" in payload:
                     assert payload.split("URL")[0] not in text, name
     assert written > 0
+
+
+def test_only_what_most_machines_ran_has_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workloads of one machine alone give way to those of twelve, and nothing leads to a page that is not there."""
+    results = write_fleet(tmp_path / "results")
+    path = next(results.rglob("made-up-00000-000000.jsonl"))
+    path.write_text(path.read_text(encoding="utf-8").replace("resnet50", "aaa"), encoding="utf-8")
+    monkeypatch.setattr(aggregates, "MOST_WORKLOADS", 6)
+    built(results, tmp_path / "site")
+    names = {path.name for path in (tmp_path / "site" / "workloads").iterdir()}
+    assert "resnet50.html" in names
+    assert "aaa.html" not in names
+    assert len(names) == 6
+    assert not any("workloads/aaa.html" in text for text in pages(tmp_path / "site").values())
 
 
 def test_a_name_of_a_megabyte_makes_no_heavy_page(tmp_path: Path) -> None:
