@@ -27,7 +27,7 @@ BENCH = Path(__file__).parent
 
 
 def legacy() -> WorkerSpec:
-    """How to start legacy Keras; skips with the cure where there is none."""
+    """Name the Python and the search path that legacy Keras is started with; skip with the cure where there is none."""
     python = os.environ.get("RTXBENCH_PYTHON_LEGACY", sys.executable)
     found = subprocess.run([python, "-c", "import tf_keras"], capture_output=True, check=False)
     if found.returncode:

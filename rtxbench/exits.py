@@ -39,6 +39,7 @@ def end_in_order(ending: Callable[[int], BaseException]) -> Iterator[None]:
     said_usually = sys.unraisablehook
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
+        """Raise the ending of a signal, once for signals that come in a burst."""
         nonlocal raised_at, raised
         if time.monotonic() - raised_at < _BURST_S:
             return
@@ -46,6 +47,7 @@ def end_in_order(ending: Callable[[int], BaseException]) -> Iterator[None]:
         raise ending(number)
 
     def lost(unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise an ending again that Python dropped; report anything else as usual."""
         nonlocal raised_at
         if raised and isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit):
             # Raised where Python lets nothing through, as in a finalizer: once more, when that is over.

@@ -25,8 +25,11 @@ from rtxbench.advice.prediction.scaling_laws import (
     CHOSEN_METHODS,
     METHODS,
     Choice,
+    Fit,
+    Law,
     anchored,
     first_that_speaks,
+    fit_law,
     leave_one_card_out,
 )
 from rtxbench.advice.several import COUNTS, efficiency_of, pairs_of
@@ -99,14 +102,14 @@ class Picked(NamedTuple):
     """The law that crosses classes has the smaller median where both speak."""
 
 
-def pick_methods(points: Points) -> Picked:
+def pick_methods(points: Points, fit: Fit = fit_law) -> Picked:
     """Pick by the median leave-one-card-out error on ``points``, absolute on the log scale.
 
     The law that crosses classes comes first, whatever its median: it alone speaks of a card without published
-    neighbours of its class. Behind it comes the best law of the whole model.
+    neighbours of its class. Behind it comes the best law of the whole model. ``fit`` as in `leave_one_card_out`.
     """
     errors = {
-        place: leave_one_card_out(points, *candidate) - points.log_throughput
+        place: leave_one_card_out(points, *candidate, fit) - points.log_throughput
         for place, candidate in enumerate(_candidates())
     }
 
@@ -118,7 +121,7 @@ def pick_methods(points: Points) -> Picked:
     both = ~np.isnan(errors[whole]) & ~np.isnan(errors[crossing])
     better = bool(np.median(np.abs(errors[crossing][both])) < np.median(np.abs(errors[whole][both])))
     choices = tuple(_candidates()[place] for place in (crossing, whole))
-    across = leave_one_card_out(points, *_candidates()[crossing], own_class=False) - points.log_throughput
+    across = leave_one_card_out(points, *_candidates()[crossing], fit, own_class=False) - points.log_throughput
     return Picked(choices, first_that_speaks([errors[crossing], errors[whole]]), across, better)
 
 
@@ -135,15 +138,27 @@ def predicted_by(choices: Sequence[Choice], train: Points, query: Points, anchor
     return first_that_speaks(found)
 
 
+def _remembering_fit() -> Fit:
+    """Make a `fit_law` for parts of the same points: what is left without A and B is left without B and A."""
+    laws: dict[tuple[str, tuple[tuple[str, float], ...], tuple[str, ...]], Law] = {}
+
+    def fit(train: Points, method: str, settings: Mapping[str, float]) -> Law:
+        """Look the law up by its method, its settings and the cards it has seen; fit it where it is new."""
+        key = method, tuple(settings.items()), tuple(str(card) for card in np.unique(train.card))
+        if key not in laws:
+            laws[key] = fit_law(train, method, settings)
+        return laws[key]
+
+    return fit
+
+
 def nested_card_folds(points: Points) -> Folds:
     """Leave one card out, with method, settings and range picked among the other cards."""
     predicted, half_width = np.full(len(points), np.nan), np.full(len(points), np.nan)
     refused, supported = np.zeros(len(points), dtype=bool), supports(points)
-    picked = {}
-    for card in np.unique(points.card):
-        out = points.card == card
-        train, query = points.take(~out), points.take(out)
-        found = pick_methods(train)
+    picked, fit = {}, _remembering_fit()
+    for out, train, query in points.card_splits:
+        found = pick_methods(train, fit)
         ranges = fit_ranges(train, found.log_errors, found.log_errors_across, supports(train))
         predicted[out] = predicted_by(found.choices, train, query)
         asked = zip(query.model, query.stack, supported[out], strict=True)
@@ -153,7 +168,7 @@ def nested_card_folds(points: Points) -> Folds:
         ]
         refused[out] = [ranges.spread(str(model)) > LARGEST_SPREAD for model in query.model]
         names = "; ".join(_named(*choice) for choice in found.choices)
-        picked[str(card)] = names if found.crossing_is_better else f"{names} {CONTESTED}"
+        picked[str(query.card[0])] = names if found.crossing_is_better else f"{names} {CONTESTED}"
     return Folds(np.where(refused, np.nan, predicted), half_width, picked, refused & ~np.isnan(predicted))
 
 

@@ -115,6 +115,7 @@ def _analytic(name: str, method: str, question: Question, asked_batch: int | Non
 
     @cache  # every card of one size asks for the same batches
     def need(batch: int) -> Need:
+        """Reckon the memory of a training step at this batch, with the question's optimiser, precision and method."""
         setup = Setup(
             batch_size=batch,
             tokens=question.tokens,

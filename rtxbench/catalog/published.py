@@ -148,6 +148,7 @@ def _has_everything(one: Published, other: Published, cards: Mapping[str, Card])
     """Tell whether ``one`` ran on a card of the other's architecture with at least all that it has, and its batch."""
 
     def figures(row: Published) -> tuple[float, ...]:
+        """Collect all that the laws read of a row and its card; a zero is a gap."""
         card = cards[row.card]
         cycles = (card.sm_count or 0) * (card.boost_clock_hz or 0)
         rate, power = card.peak_flop_per_s(row.precision) or 0.0, card.power_limit_w or 0.0

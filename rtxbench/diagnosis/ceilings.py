@@ -161,6 +161,7 @@ def _dispatch(budget_s: float, device: DeviceControls) -> Ceiling:
     from keras import ops
 
     def chain() -> Any:
+        """Apply an operation many times to one element, so that only its dispatch takes time."""
         x = seed
         for _ in range(_CHAIN_LENGTH):
             x = ops.sin(x)

@@ -162,6 +162,7 @@ def _kernels(engine: Engine, case: Case) -> KernelNames:
 
 def _answerer(engine: Engine) -> Callable[[EvidenceRequest], FiguresReply | KernelNames]:
     def answer(request: EvidenceRequest) -> FiguresReply | KernelNames:
+        """Measure what a request asks for: kernels of a case, its counts, or the ceilings of the device."""
         if isinstance(request, KernelRequest):
             return _kernels(engine, request.case)
         if isinstance(request, CaseRequest):

@@ -53,6 +53,7 @@ def _tensorflow_all_reduce(tf: Any, devices: list[str]) -> Callable[[int], None]
 
     @functools.cache
     def reduction(elements: int) -> Any:
+        """Build a function that sums this many float32 elements over all devices of the strategy."""
         with strategy.scope():
             held = tf.Variable(tf.ones((elements,)), trainable=False)
 
@@ -114,6 +115,7 @@ def _torch(engine: Engine, kind: str) -> DeviceControls:
             torch.cuda.synchronize()
 
     def scope() -> Any:
+        """Make Keras place what is created inside on the worker's device."""
         import keras
 
         # To Keras `cpu:0` is another device than `cpu`: it would copy every tensor before it is used.

@@ -16,6 +16,7 @@ def numpy_mlp() -> Callable[[], float]:
     output = (generator.normal(size=(512, 10)) * 0.05).astype(np.float32)
 
     def step() -> float:
+        """Train on the whole batch once, forward and back; returns the loss."""
         activation = np.maximum(images @ hidden, 0)
         logits = activation @ output
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -37,6 +38,7 @@ def numpy_whitening() -> Callable[[], float]:
     transform: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
 
     def step() -> float:
+        """Whiten some images; the transform is found in the first call, which takes long."""
         if not transform:
             variances, axes = np.linalg.eigh(images.T @ images / len(images))
             transform.append(axes / np.sqrt(variances))

@@ -46,6 +46,7 @@ def _translated(name: str, read: Callable[[], Reading]) -> Callable[[], Reading]
     """Turn the operating system's refusals into the sensor policy: no file is final, no permission may change."""
 
     def translated() -> Reading:
+        """Read the sensor; whatever the system answers becomes a `SensorError` with what to do about it."""
         try:
             return read()
         except PermissionError as error:

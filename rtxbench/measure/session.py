@@ -215,6 +215,7 @@ class Session:
             standings: dict[str, Standing] = {}
 
             def launched(run: GroupRun, left_s: float) -> None:
+                """Store the group after each of its launches, and report its standing."""
                 self._note_libraries(run)
                 edition = self._store(records[run.name], trace=None)
                 standings[run.name] = self._standing(run, edition.ratios)

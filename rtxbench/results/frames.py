@@ -114,6 +114,7 @@ def _timed_s(_run: LoadedRun, record: CaseRecord) -> float | None:
 
 def _gpu(metric: str, combine: Callable[[list[float]], float]) -> Callable[[LoadedRun, CaseRecord], float | None]:
     def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
+        """Combine the metric's means over the GPUs of a case measured alone; `None` where no sensor told."""
         alone = _on_gpu(record)
         devices = alone.hardware.devices if alone is not None and alone.hardware is not None else {}
         values = [metrics[metric].mean for key, metrics in devices.items() if key != "host" and metric in metrics]

@@ -65,6 +65,7 @@ def mutant(lines: Sequence[bytes], number: int, most_lines: int | None = None) -
 
 def _in_one_line(change: Callable[[bytes, random.Random], bytes]) -> _Mutation:
     def mutate(lines: list[bytes], draw: random.Random) -> list[bytes]:
+        """Change one line, drawn at random."""
         if not lines:
             return lines
         chosen = draw.randrange(len(lines))
@@ -108,6 +109,7 @@ def _with_json(change: Callable[[Any, Any, random.Random], None]) -> _Mutation:
     """Change one place of one line's document; a line that is no document stays as it is."""
 
     def mutate(line: bytes, draw: random.Random) -> bytes:
+        """Change one place, drawn at random, of a line that is JSON; other lines stay."""
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):

@@ -66,6 +66,16 @@ class _Expected(NamedTuple):
     probabilities: NDArray[np.float32]
 
 
+_CANNOT: Final = (
+    ImportError,  # a library of the format is missing, or does not fit the others
+    OSError,  # the file cannot be written
+    RuntimeError,  # a library refuses: TensorFlow Lite and ONNX Runtime; an operation that the format lacks
+    TypeError,  # Keras: a layer's configuration that JSON cannot hold, or that its constructor does not take
+    ValueError,  # Keras: a class that is not registered, safe mode
+)
+"""What saving, loading and running by foreign libraries raise; nothing of this project is called in between."""
+
+
 def _round_trip(model: Any, row: _Format, folder: Path, expected: _Expected) -> FormatResult:
     path = folder / f"model{row.suffix}"
     images, labels, before = expected
@@ -80,9 +90,10 @@ def _round_trip(model: Any, row: _Format, folder: Path, expected: _Expected) -> 
         after = np.concatenate([predict(images[i : i + 500]) for i in range(0, len(images), 500)])
     except UnavailableError as error:
         return FormatResult(reason=str(error))
-    except (ImportError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except _CANNOT as error:
         # What cannot be written or read back here is a result with its reason; the other formats go on.
-        return FormatResult(reason=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
+        said = (str(error).strip() or "without a message").splitlines()[0]
+        return FormatResult(reason=f"{type(error).__name__}: {said[:200]}")
     return FormatResult(
         size_bytes=_size_bytes(path),
         save_s=saved - start,

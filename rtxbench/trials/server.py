@@ -28,6 +28,7 @@ def _answerer(engine: Engine) -> Callable[[TrialRequest], TrialReply]:
     pool = training.ModelPool(engine)
 
     def answer(request: TrialRequest) -> TrialReply:
+        """Run the trial that a request asks for."""
         match request:
             case Train():
                 return training.run_training(request, pool)

@@ -76,6 +76,7 @@ class WorkerPool:
             free.put(worker)
 
         def answer(index: int) -> tuple[int, TrialReply]:
+            """Have a free worker answer one request; returns the request's place with its answer."""
             worker = free.get()
             try:
                 return index, answer_of(worker.result, requests[index])

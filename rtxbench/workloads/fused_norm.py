@@ -36,6 +36,7 @@ def with_fused_normalization(model: Any) -> Any:
     replaced: list[str] = []
 
     def swap(layer: Any) -> Any:
+        """Clone a layer; a normalisation over the last axis becomes the fused one."""
         if type(layer) is not keras.layers.BatchNormalization or layer.axis not in (-1, _CHANNELS_LAST):
             return layer.__class__.from_config(layer.get_config())
         replaced.append(layer.name)

@@ -32,16 +32,16 @@ def test_each_mutation_changes_something(name: str) -> None:
 
 
 def test_the_loader_answers_or_refuses() -> None:
-    """No mutant of 2,000 ends in anything but records or a deliberate error."""
-    outcome = send_mutants(range(2_000), ["load"], most_lines=4)
+    """No mutant of 800 ends in anything but records or a deliberate error (`rtxbench selftest hostile` sends more)."""
+    outcome = send_mutants(range(800), ["load"], most_lines=4)
     assert outcome.faults == ()
-    assert min(outcome.answered["load"], outcome.refused["load"]) > 200
+    assert min(outcome.answered["load"], outcome.refused["load"]) > 80
 
 
 def test_every_reader_answers_or_refuses() -> None:
     """Mutants that load reach judging, merging, history, replay, advice and the report; none of them breaks."""
-    assert send_mutants(range(40), [name for name in READERS if name != "report"], most_lines=25).faults == ()
-    assert send_mutants(range(12), ["report"]).faults == ()
+    assert send_mutants(range(25), [name for name in READERS if name != "report"], most_lines=25).faults == ()
+    assert send_mutants(range(6), ["report"]).faults == ()
 
 
 def test_a_planted_fault_is_found(monkeypatch) -> None:

@@ -43,6 +43,7 @@ def published_need(case: Experiment) -> Callable[[int], float] | None:
 
     @cache
     def need(batch: int) -> float:
+        """Return the upper bound of the bytes that a step at this batch needs."""
         setup = Setup(batch_size=batch, tokens=tokens, precision=case.precision)
         found: Need = (
             network_need(NETWORKS[workload], setup) if workload in NETWORKS else training_need(MODELS[workload], setup)

@@ -98,6 +98,7 @@ def roofline_law(constants: Constants, programs: Programs) -> Callable[[Points],
     """Log throughput up to a constant per case (n) of the models that ``programs`` has, NaN of others."""
 
     def law(points: Points) -> Floats:
+        """Predict log throughput (n) from batch and step time; NaN where no program is known."""
         result = np.full(len(points), np.nan)
         known = np.array(
             [(str(model), "full") in programs or (str(model), "half") in programs for model in points.model]

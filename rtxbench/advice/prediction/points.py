@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rtxbench.catalog.cards import Card
 from rtxbench.catalog.published import Published
 
-__all__ = ["Experiment", "Floats", "Labels", "Masks", "Points", "joined", "points_of", "training_points"]
+__all__ = ["CardSplit", "Experiment", "Floats", "Labels", "Masks", "Points", "joined", "points_of", "training_points"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.str_]
@@ -58,6 +58,12 @@ class Points:
         return Points(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
     @cached_property
+    def card_splits(self) -> "tuple[CardSplit, ...]":
+        """One split per card, in the order of their names; made once, since every law is tried on all of them."""
+        masks = [self.card == card for card in np.unique(self.card)]
+        return tuple(CardSplit(mask, self.take(~mask), self.take(mask)) for mask in masks)
+
+    @cached_property
     def group(self) -> Labels:
         """Points of one group may anchor each other: same stack, card class, model and precision."""
         return joined(self.stack, self.card_class, self.model, self.precision)
@@ -66,6 +72,15 @@ class Points:
     def case(self) -> Labels:
         """The same over all card classes."""
         return joined(self.stack, self.model, self.precision)
+
+
+class CardSplit(NamedTuple):
+    """Points without one card, and that card's own."""
+
+    left_out: Masks
+    """Points of the card (n)."""
+    train: Points
+    query: Points
 
 
 def training_points(rows: Sequence[Published], cards: Mapping[str, Card]) -> Points:

@@ -28,16 +28,22 @@ __all__ = [
     "CHOSEN_METHODS",
     "METHODS",
     "Choice",
+    "Fit",
     "Law",
     "Method",
     "anchored",
     "conformal_log_half_width",
     "first_that_speaks",
+    "fit_law",
     "leave_one_card_out",
 ]
 
 Law: TypeAlias = Callable[[Points], Floats]
 """h: points → log throughput up to a constant per group."""
+
+
+Fit: TypeAlias = Callable[[Points, str, Mapping[str, float]], Law]
+"""Fits the law of a named method, with settings, to points."""
 
 
 class Method(NamedTuple):
@@ -229,19 +235,29 @@ def _sums(groups: Labels, wanted: Labels, values: Floats) -> tuple[Floats, Float
     return count[theirs], total[theirs]
 
 
-def leave_one_card_out(points: Points, method: str, settings: Mapping[str, float], *, own_class: bool = True) -> Floats:
-    """Predicted log throughput of every point (n) from the other cards alone; NaN where no anchor is left.
+def fit_law(train: Points, method: str, settings: Mapping[str, float]) -> Law:
+    """Fit a method of `METHODS` to ``train``."""
+    return METHODS[method].fit(train, settings)
+
+
+def leave_one_card_out(
+    points: Points, method: str, settings: Mapping[str, float], fit: Fit = fit_law, *, own_class: bool = True
+) -> Floats:
+    """Predict the log throughput of every point (n) from the other cards alone; NaN where no anchor is left.
 
     The held-out card is removed from every stack, so nothing fitted has seen it.
+
+    Args:
+        points: published points.
+        method: key of `METHODS`.
+        settings: one of the method's grid.
+        fit: `fit_law`, or one that remembers what it has fitted.
+        own_class: as in `anchored`.
     """
-    predicted, row = np.full(len(points), np.nan), METHODS[method]
-    for card in np.unique(points.card):
-        out = points.card == card
-        train = points.take(~out)
-        law = row.fit(train, settings)
-        predicted[out] = anchored(
-            train, points.take(out), law, crosses_classes=row.crosses_classes, own_class=own_class
-        )
+    predicted, crosses = np.full(len(points), np.nan), METHODS[method].crosses_classes
+    for out, train, query in points.card_splits:
+        law = fit(train, method, settings)
+        predicted[out] = anchored(train, query, law, crosses_classes=crosses, own_class=own_class)
     return predicted
 
 

@@ -250,6 +250,7 @@ class _JaxEngine:
         """Against float64, dispatched as one operation under the case's precision switch."""
 
         def convolve(images: Any, kernel: Any) -> Any:
+            """Convolve in this precision; the output is float32."""
             operands = (jnp.asarray(images, dtype), jnp.asarray(kernel, dtype))
             layout = ("NHWC", "HWIO", "NHWC")
             output = self.jax.lax.conv_general_dilated(*operands, (1, 1), "VALID", dimension_numbers=layout)
@@ -303,12 +304,14 @@ def _training_step(jax: Any, parts: ModelParts) -> Callable[..., Any]:
     model, optimizer, loss_of = parts
 
     def scaled_loss(trainable: Any, fixed: Any, slots: Any, inputs: Any, labels: Any) -> Any:
+        """Return the loss as the optimiser scales it, with the plain one and the layers' other state."""
         outputs, fixed = model.stateless_call(trainable, fixed, inputs, training=True)
         loss = jax.numpy.mean(loss_of(labels, outputs))
         with keras.StatelessScope(state_mapping=list(zip(optimizer.variables, slots, strict=True))):
             return optimizer.scale_loss(loss), (loss, fixed)
 
     def step(state: Any, inputs: Any, labels: Any) -> Any:
+        """Take one training step; returns the new state and the loss before it."""
         trainable, fixed, slots = state
         gradient = jax.value_and_grad(scaled_loss, has_aux=True)
         (_, (loss, fixed)), gradients = gradient(trainable, fixed, slots, inputs, labels)

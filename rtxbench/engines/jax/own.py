@@ -75,6 +75,7 @@ def own_parts(jax: Any, case: Case, own: OwnModel) -> OwnParts:
         return loss_itself(_cast(jax, parameters, dtype), _cast(jax, batch, dtype)).astype("float32")
 
     def step(state: Any, batch: Any) -> Any:
+        """Take one training step; returns the new state and the loss before it."""
         parameters, slots = state
         loss, gradients = jax.value_and_grad(loss_of)(parameters, batch)
         updates, slots = update(gradients, slots, parameters)
@@ -128,6 +129,7 @@ def _adam(jax: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return jnp.zeros((), "int32"), zeros, jax.tree.map(jnp.zeros_like, parameters)
 
     def update(gradients: Any, slots: Any, _parameters: Any) -> Any:
+        """Turn gradients into changes of the weights by Adam with corrected moments (Kingma and Ba 2015)."""
         count, means, squares = slots
         count = count + 1
         means = jax.tree.map(lambda m, g: first * m + (1 - first) * g, means, gradients)

@@ -314,6 +314,7 @@ def _gradient_step(tf: Any, parts: ModelParts, *, replicas: int, jit: bool = Fal
     variables = model.trainable_variables
 
     def forward_backward(x: Any, y: Any) -> tuple[Any, Any]:
+        """Return a replica's share of the loss, and the gradients of the scaled one."""
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(loss_of(y, model(x, training=True))) / replicas
             scaled = optimizer.scale_loss(loss)
@@ -341,6 +342,7 @@ def split_batch(tf: Any, strategy: Any, whole: Any) -> Any:
     devices = strategy.extended.worker_devices
 
     def local(context: Any) -> Any:
+        """Put one replica's share of every array on its own device."""
         number = context.replica_id_in_sync_group
 
         def share(array: Any) -> Any:

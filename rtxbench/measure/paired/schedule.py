@@ -81,6 +81,7 @@ def in_rounds(
     end_s = clock() + limits.session_s
 
     def fits(track: _AnyTrack) -> bool:
+        """Tell whether another launch of the track ends within the time of its group and of all groups."""
         if track.over or track.launches >= limits.most:
             return False
         in_group = track.spent_s + track.longest_s <= limits.group_s

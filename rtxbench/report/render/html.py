@@ -143,6 +143,7 @@ def _heading_ids(views: Sequence[View]) -> Callable[[str], str]:
     taken = {section.id for view in views for section in view.sections}
 
     def id_of(text: str) -> str:
+        """Make an anchor of a heading's words that nothing else in the page has."""
         words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "part"
         name, number = f"h-{words}", 1
         while name in taken:

@@ -69,6 +69,7 @@ def _bimodal(persistence: float) -> _Draw:
     """Either arm's process is 15 % slower in half of its launches; the mode stays with this correlation."""
 
     def draw(generator: np.random.Generator, comparisons: int, launches: int) -> NDArray[np.float64]:
+        """Draw log-ratios (comparisons × launches) whose arms are each in a fast or a 15 % slower mode."""
         modes = generator.random((comparisons, launches, 2)) < 0.5
         stays = generator.random((comparisons, launches, 2)) < persistence
         for launch in range(1, launches):

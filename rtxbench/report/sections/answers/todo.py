@@ -146,6 +146,7 @@ def _one_change(field: str, text: str, target: str) -> Callable[[_Machine], Iter
     """Advice for a change in one field of the case: the best pair that clearly gains."""
 
     def rule(own: _Machine) -> Iterable[_Found]:
+        """Find the change of this field alone that gains most, beyond doubt, in one engine."""
         pairs = [r for r in own.ratios if _differ(r) == {field} and r.metric == "throughput" and _clear(r, gain=True)]
         pairs = [r for r in pairs if engine_name(r.candidate) == engine_name(r.baseline)]
         if pairs:
