@@ -38,6 +38,7 @@ class Model(NamedTuple):
 
 def _image(name: str, size: int = 224) -> Model:
     def make() -> torch.nn.Module:
+        """Build the network by its name in timm."""
         os.environ.setdefault("TIMM_FUSED_ATTN", "0")  # attention as the products that it is made of
         import timm
         from timm.models import swin_transformer
@@ -71,6 +72,7 @@ def _ssd() -> torch.nn.Module:
 
 def _bert(layers: int, width: int, tokens: int = 384) -> Model:
     def make() -> torch.nn.Module:
+        """Build the network of these sizes with plain attention."""
         from transformers import BertConfig, BertForQuestionAnswering
 
         sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width // 64}
@@ -80,6 +82,7 @@ def _bert(layers: int, width: int, tokens: int = 384) -> Model:
         return model
 
     def loss(model: Any, batch: int) -> torch.Tensor:
+        """Return the loss of made-up tokens and answers, whose values change no kernel."""
         ids, label = torch.ones(batch, tokens, dtype=torch.long), torch.zeros(batch, dtype=torch.long)
         result: torch.Tensor = model(
             input_ids=ids, attention_mask=ids, token_type_ids=ids - 1, start_positions=label, end_positions=label
@@ -134,6 +137,7 @@ def recorded_program(model: Model, width: str) -> Program:
             optimizer.step()  # makes its slots, which later steps find
 
             def step(network: Any = network, optimizer: Any = optimizer, batch: int = batch) -> None:
+                """Take one training step, its gradients freed before it."""
                 optimizer.zero_grad(set_to_none=True)
                 with autocast(width):
                     loss = model.loss(network, batch)

@@ -73,7 +73,7 @@ _CANNOT: Final = (
     TypeError,  # Keras: a layer's configuration that JSON cannot hold, or that its constructor does not take
     ValueError,  # Keras: a class that is not registered, safe mode
 )
-"""What saving, loading and running by foreign libraries raise; nothing of this project is called in between."""
+"""Errors of foreign libraries that save, load and run a model; nothing of this project is called in between."""
 
 
 def _round_trip(model: Any, row: _Format, folder: Path, expected: _Expected) -> FormatResult:
