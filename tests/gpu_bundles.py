@@ -3,7 +3,16 @@
 import msgspec
 import numpy as np
 
-from rtxbench.gpu_selftest.bundle import Bundle, CardSample, ClockRamp, Kernel, Part, Proof, StepKernels, TurnTaking
+from rtxbench.gpu_selftest.bundle import (
+    Bundle,
+    CardSample,
+    ClockRamp,
+    ObservedKernel,
+    Part,
+    Proof,
+    StepKernels,
+    TurnTaking,
+)
 from rtxbench.hardware.trace import TraceLine
 from rtxbench.records import Case, Cpu, Environment, Gpu
 
@@ -89,7 +98,7 @@ def good_bundle() -> Bundle:
         turns=turns(),
         proofs=proofs,
         kernels=tuple(
-            StepKernels(case=case, kernels=(Kernel(name=name, calls=5, busy_s=0.01),))
+            StepKernels(case=case, kernels=(ObservedKernel(name=name, calls=5, busy_s=0.01),))
             for case, name in _KERNELS.items()
         ),
         trace=trace_lines(),

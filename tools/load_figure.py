@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-from rtxbench.report.drawing.canvas import Mark, Sheet, legend_height_in, short_number
+from rtxbench.report.drawing.canvas import Marker, Sheet, legend_height_in, short_number
 from rtxbench.report.drawing.panel import Panel, log_scale
 from rtxbench.report.drawing.placing import Box
 from rtxbench.report.drawing.style import SERIES_COLORS, save_figure
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _load_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
-    legend = [(name, Mark(color)) for color, name in zip(SERIES_COLORS, _LINES.values(), strict=False)]
+    legend = [(name, Marker(color)) for color, name in zip(SERIES_COLORS, _LINES.values(), strict=False)]
     top = legend_height_in(legend) + 0.34
     sheet = Sheet(top + 2.9)
     sheet.legend(legend)
@@ -58,7 +58,7 @@ def _load_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
         for color, line in zip(SERIES_COLORS, lines, strict=False):
             if line:
                 panel.line(line, color)
-                panel.marks(line, Mark(color))
+                panel.marks(line, Marker(color))
     return sheet.figure
 
 

@@ -47,14 +47,14 @@ def selftest_gpu(
 
 def _tried(engines: list[str] | None) -> "Bundle":
     from rtxbench.engines import FRAMEWORKS
-    from rtxbench.gpu_selftest.request import SelftestRequest
-    from rtxbench.gpu_selftest.session import run_selftest
+    from rtxbench.gpu_selftest.request import GpuSelftestRequest
+    from rtxbench.gpu_selftest.session import run_gpu_selftest
     from rtxbench.lookup import named
 
     for name in engines or ():
         named(dict.fromkeys(FRAMEWORKS), name, "engine")
-    request = SelftestRequest(engines=tuple(engines or FRAMEWORKS))
-    return run_selftest(request, lambda line: typer.echo(line, err=True))
+    request = GpuSelftestRequest(engines=tuple(engines or FRAMEWORKS))
+    return run_gpu_selftest(request, lambda line: typer.echo(line, err=True))
 
 
 def _write_bundle(seen: "Bundle", out: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Show a sweep while it runs: what each machine measures, how far it is, and the time left."""
+"""Show a sweep while it runs: what each machine measures, its progress, and the time left."""
 
 import sys
 import time

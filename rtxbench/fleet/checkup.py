@@ -1,4 +1,4 @@
-"""Compare the machines of a cluster, and tell how far its sweeps are."""
+"""Compare the machines of a cluster, and tell the progress of its sweeps."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rtxbench.fleet.cluster import Cluster, Lost
-from rtxbench.fleet.jobs import Machine, Sweep
+from rtxbench.fleet.jobs import ClusterMachine, Sweep
 from rtxbench.fleet.ledger import ledger_counts
 from rtxbench.fleet.node import is_busy
 from rtxbench.fleet.sweep import machines_of
@@ -17,7 +17,7 @@ __all__ = ["checkup_lines", "status_lines"]
 
 
 def checkup_lines(cluster: Cluster) -> Iterator[str]:
-    """Describe each machine and how it differs from the first of its hardware, what matters first.
+    """Describe each machine and its differences from the first of its hardware, what matters first.
 
     Raises:
         UnavailableError: a node cannot run rtxbench, or has another version of it.
@@ -52,13 +52,13 @@ def status_lines(cluster: Cluster, results_dir: Path) -> Iterator[str]:
         yield f"sweep {digest}: {total} jobs home ({each})"
 
 
-def _by_hardware(machines: Sequence[Machine]) -> list[list[Machine]]:
-    groups: dict[str, list[Machine]] = {}
+def _by_hardware(machines: Sequence[ClusterMachine]) -> list[list[ClusterMachine]]:
+    groups: dict[str, list[ClusterMachine]] = {}
     for machine in machines:
         groups.setdefault(_hardware(machine), []).append(machine)
     return list(groups.values())
 
 
-def _hardware(machine: Machine) -> str:
+def _hardware(machine: ClusterMachine) -> str:
     environment = machine.answer.environment
     return " + ".join(gpu.name for gpu in environment.gpus) or environment.cpu.name

@@ -102,7 +102,7 @@ class Cluster:
         return answers
 
     def start(self, node: Node, function: Callable[..., Iterator[bytes]], *arguments: object) -> Stream:
-        """Run a generator function on a node that it then has to itself."""
+        """Run a generator function on a node that it then has alone."""
         remote = self._on(node, function, num_cpus=node.cpus, num_gpus=node.gpus, num_returns="streaming")
         return Stream(self._ray, remote.remote(*arguments))
 
@@ -115,7 +115,7 @@ class Cluster:
     def _on(self, node: Node, function: Callable[..., Any], **options: object) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # A process per call (max_calls); no second try of Ray's own: whether to measure again is the sweep's choice.
+        # A process per call (max_calls); no second try by Ray: the sweep chooses what is measured again.
         remote = self._ray.remote(max_calls=1, max_retries=0)(function)
         here = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
         return remote.options(scheduling_strategy=here, runtime_env=self._runtime or None, **options)
@@ -127,7 +127,7 @@ def connected(address: str, environment: Path | None = None) -> Iterator[Cluster
 
     Args:
         address: ``auto`` on one of its nodes, or ``HOST:PORT`` of its head.
-        environment: requirements that each node installs, with uv, into an environment of the sweep's own.
+        environment: requirements that each node installs, with uv, into an environment for the sweep alone.
 
     Raises:
         UnavailableError: Ray is not installed, or no cluster answers.

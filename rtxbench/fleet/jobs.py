@@ -9,7 +9,7 @@ import msgspec
 from rtxbench.machine import Environment
 from rtxbench.measure.groups import Request
 
-__all__ = ["Answer", "Finished", "Home", "Job", "Machine", "Progress", "Sweep", "with_unique_names"]
+__all__ = ["ClusterMachine", "Finished", "Home", "Job", "NodeDescription", "Progress", "Sweep", "with_unique_names"]
 
 
 class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +59,8 @@ class Job(_Frozen, frozen=True, kw_only=True):
         return f"{self.claim}/{self.workload}" if self.workload else self.claim
 
 
-class Answer(_Frozen, frozen=True, kw_only=True):
-    """A node's own description, and what the sweep comes to on it."""
+class NodeDescription(_Frozen, frozen=True, kw_only=True):
+    """The description a node gives of its machine, and what the sweep comes to on it."""
 
     environment: Environment
     version: str
@@ -68,7 +68,7 @@ class Answer(_Frozen, frozen=True, kw_only=True):
     jobs: tuple[Job, ...]
 
 
-class Machine(_Frozen, frozen=True, kw_only=True):
+class ClusterMachine(_Frozen, frozen=True, kw_only=True):
     """One node of the cluster as a sweep sees it."""
 
     node_id: str
@@ -77,11 +77,11 @@ class Machine(_Frozen, frozen=True, kw_only=True):
     """The folder under ``results/``: the hardware's fingerprint and the suffix."""
     suffix: str
     """Name that tells it from machines of equal hardware; empty where its GPUs' numbers do."""
-    answer: Answer
+    answer: NodeDescription
 
 
 class Progress(_Frozen, frozen=True, tag=True, kw_only=True):
-    """A line that the measuring process printed: which question stands how."""
+    """A line that the measuring process printed: a question and its standing."""
 
     text: str
 
@@ -103,7 +103,7 @@ class Finished(_Frozen, frozen=True, tag=True, kw_only=True):
     """The last line it printed, where it failed."""
 
 
-def with_unique_names(answers: Sequence[tuple[str, str, Answer]]) -> list[Machine]:
+def with_unique_names(answers: Sequence[tuple[str, str, NodeDescription]]) -> list[ClusterMachine]:
     """Name the machines of a fleet.
 
     A machine's fingerprint tells equal ones apart by the numbers of their GPUs. Without a GPU there is nothing to tell
@@ -117,5 +117,5 @@ def with_unique_names(answers: Sequence[tuple[str, str, Answer]]) -> list[Machin
         environment = answer.environment
         suffix = "" if environment.gpus else hashlib.sha256(address.encode()).hexdigest()[:4]
         name = "-".join(filter(None, (environment.machine, suffix)))
-        machines.append(Machine(node_id=node_id, name=name, suffix=suffix, answer=answer))
+        machines.append(ClusterMachine(node_id=node_id, name=name, suffix=suffix, answer=answer))
     return machines

@@ -21,7 +21,7 @@ import psutil
 
 from rtxbench import __version__
 from rtxbench.errors import UnavailableError
-from rtxbench.fleet.jobs import Answer, Finished, Home, Job, Progress, Sweep
+from rtxbench.fleet.jobs import Finished, Home, Job, NodeDescription, Progress, Sweep
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.machine_lock import measuring_alone
 from rtxbench.machine import Environment
@@ -42,12 +42,12 @@ _SET_BY_RAY: Final = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
 
 def answer(sweep_json: bytes) -> bytes:
-    """Describe this machine and list what the sweep comes to on it (an `Answer`, JSON)."""
+    """Describe this machine and list what the sweep comes to on it (a `NodeDescription`, JSON)."""
     as_started()
     sweep = msgspec.json.decode(sweep_json, type=Sweep)
     environment, refused = usable_gpus(describe(), (sweep.engine,))
     jobs = _jobs(sweep, environment, refused)
-    return msgspec.json.encode(Answer(environment=environment, version=__version__, jobs=jobs))
+    return msgspec.json.encode(NodeDescription(environment=environment, version=__version__, jobs=jobs))
 
 
 def as_started() -> None:
@@ -155,7 +155,7 @@ def _clear_up() -> None:
 
 
 def _node_variables() -> dict[str, str]:
-    """Return the environment this node was started with: that of Ray's own process on it, without what Ray adds."""
+    """Return the environment this node was started with: that of Ray's process on it, without what Ray adds."""
     try:
         return psutil.Process(int(os.environ["RAY_RAYLET_PID"])).environ()
     except (KeyError, psutil.Error):  # not under Ray, or another user's process

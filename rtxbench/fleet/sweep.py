@@ -18,7 +18,7 @@ from rtxbench import __version__
 from rtxbench.errors import MeasurementError, RecordError, UnavailableError
 from rtxbench.fleet.cluster import Cluster, Lost, Node, Stream
 from rtxbench.fleet.inbox import Inbox, forget_drafts
-from rtxbench.fleet.jobs import Answer, Finished, Home, Job, Machine, Progress, Sweep, with_unique_names
+from rtxbench.fleet.jobs import ClusterMachine, Finished, Home, Job, NodeDescription, Progress, Sweep, with_unique_names
 from rtxbench.fleet.ledger import Ledger
 from rtxbench.fleet.node import answer, measure
 
@@ -56,13 +56,13 @@ class Outcome(NamedTuple):
 
 class _Attempt(NamedTuple):
     node: Node
-    machine: Machine
+    machine: ClusterMachine
     job: Job
     stream: Stream
     inbox: Inbox
 
 
-def machines_of(cluster: Cluster, nodes: Sequence[Node], sweep: Sweep) -> list[Machine]:
+def machines_of(cluster: Cluster, nodes: Sequence[Node], sweep: Sweep) -> list[ClusterMachine]:
     """Ask every node what it is and what the sweep comes to on it.
 
     Raises:
@@ -75,7 +75,7 @@ def machines_of(cluster: Cluster, nodes: Sequence[Node], sweep: Sweep) -> list[M
                 f"node {node.address} cannot run rtxbench: {raw.reason}",
                 next_step="Install the same rtxbench on every node, or name what to install with --environment.",
             )
-        answers.append((node.node_id, node.address, msgspec.json.decode(raw, type=Answer)))
+        answers.append((node.node_id, node.address, msgspec.json.decode(raw, type=NodeDescription)))
     if not answers:
         raise UnavailableError("the cluster has no live node.", next_step="Start one: `ray start --address HOST:6379`.")
     others = {a.version for _, _, a in answers} - {__version__}
@@ -96,7 +96,7 @@ class Fleet:
         results_dir: where records come home to.
         resume: leave out what an earlier sweep of the same request brought home.
         share: machines of equal hardware share the jobs, instead of each measuring all.
-        patience_s: how long to wait for a lost machine to come back when nothing else is left.
+        patience_s: time to wait for a lost machine to come back when nothing else is left.
         look_s: time between two looks at which nodes are there.
         told: called with the state of all machines, at every change.
     """
@@ -117,7 +117,7 @@ class Fleet:
         self._share, self._patience_s, self._look_s, self._told = share, patience_s, look_s, told
         forget_drafts(results_dir)
         self._ledger = Ledger(results_dir, sweep, resume=resume)
-        self._machines: dict[str, Machine] = {}
+        self._machines: dict[str, ClusterMachine] = {}
         self._queues: dict[str, deque[Job]] = {}
         self._tries: dict[tuple[str, str], int] = {}
         self._running: dict[str, _Attempt] = {}
@@ -169,10 +169,10 @@ class Fleet:
                 self._queues[self._queue_name(machine)] = self._jobs_left(machine)
         self._tell()
 
-    def _queue_name(self, machine: Machine) -> str:
+    def _queue_name(self, machine: ClusterMachine) -> str:
         return machine.answer.environment.machine if self._share else machine.name
 
-    def _jobs_left(self, machine: Machine) -> deque[Job]:
+    def _jobs_left(self, machine: ClusterMachine) -> deque[Job]:
         done = self._ledger.done()
         if self._share:
             names = {job for name, job in done if name.startswith(machine.answer.environment.machine)}

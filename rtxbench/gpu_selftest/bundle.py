@@ -21,7 +21,7 @@ __all__ = [
     "Bundle",
     "CardSample",
     "ClockRamp",
-    "Kernel",
+    "ObservedKernel",
     "Part",
     "Proof",
     "StepKernels",
@@ -92,7 +92,7 @@ class Proof(_Struct, frozen=True, kw_only=True):
     missing: dict[str, _Text] = {}
 
 
-class Kernel(_Struct, frozen=True, kw_only=True):
+class ObservedKernel(_Struct, frozen=True, kw_only=True):
     """One kernel of a profiled step, by name: all its calls together."""
 
     name: _Text
@@ -104,7 +104,7 @@ class StepKernels(_Struct, frozen=True, kw_only=True):
     """The kernels of one case's step, the longest first, or the reason why there are none."""
 
     case: Case
-    kernels: tuple[Kernel, ...] = ()
+    kernels: tuple[ObservedKernel, ...] = ()
     reason: _Text | None = None
 
 

@@ -194,7 +194,7 @@ CHECKS: Final[dict[str, Callable[[Bundle], _Answer]]] = {
     "Tensor activity": _tensor_activity,
     "flags of a good run": _flags,
 }
-"""Assumption → how it is held against a bundle."""
+"""Assumption → the check that holds it against a bundle."""
 
 
 def checks_text(bundle: Bundle, checked: Sequence[Checked]) -> str:

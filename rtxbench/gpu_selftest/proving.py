@@ -6,8 +6,8 @@ from typing import NamedTuple
 from rtxbench.diagnosis.gather import evidence_spec
 from rtxbench.diagnosis.worker import EVIDENCE_REPLIES, KernelNames, KernelRequest
 from rtxbench.errors import RtxbenchError
-from rtxbench.gpu_selftest.bundle import Kernel, Proof, StepKernels
-from rtxbench.gpu_selftest.request import SelftestRequest
+from rtxbench.gpu_selftest.bundle import ObservedKernel, Proof, StepKernels
+from rtxbench.gpu_selftest.request import GpuSelftestRequest
 from rtxbench.measure.paired.arms import BUILD_LIMIT_S
 from rtxbench.planning.memory import step_memory
 from rtxbench.records import Case
@@ -28,11 +28,11 @@ class Proven(NamedTuple):
     kernels: tuple[StepKernels, ...]
 
 
-def prove(request: SelftestRequest, cases: Sequence[Case], limit_s: float) -> Proven:
+def prove(request: GpuSelftestRequest, cases: Sequence[Case], limit_s: float) -> Proven:
     """Prove each case in a process of its own, and name the kernels of each in one process per engine.
 
     Args:
-        request: how many processes at once.
+        request: says the number of processes at once.
         cases: of all engines and precisions.
         limit_s: seconds for all of it; what does not answer in time says so.
     """
@@ -84,5 +84,7 @@ def _kernels_of(worker: RestartingWorker, case: Case, limit_s: float) -> StepKer
         named = worker.ask(KernelRequest(case=case), KernelNames, limit_s)
     except RtxbenchError as error:
         return StepKernels(case=case, reason=str(error)[:2000])
-    kernels = tuple(Kernel(name=n[:_LONGEST_NAME], calls=c, busy_s=s) for n, c, s in named.kernels[:_MOST_KERNELS])
+    kernels = tuple(
+        ObservedKernel(name=n[:_LONGEST_NAME], calls=c, busy_s=s) for n, c, s in named.kernels[:_MOST_KERNELS]
+    )
     return StepKernels(case=case, kernels=kernels, reason=None if kernels else "the profiler saw no kernel")

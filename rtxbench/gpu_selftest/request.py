@@ -1,4 +1,4 @@
-"""The request for a GPU self-test: its cases, its pace, and how long it is planned to take."""
+"""The request for a GPU self-test: its cases, its pace, and its planned duration."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rtxbench.precision import PRECISIONS, reduced_precision_of, why_not
 from rtxbench.records import Case
 from rtxbench.workloads import workload_named
 
-__all__ = ["LIMIT_S", "Pace", "SelftestRequest", "planned_s"]
+__all__ = ["LIMIT_S", "GpuSelftestRequest", "Pace", "planned_s"]
 
 LIMIT_S: Final = 180.0
 """Of the whole self-test; a part that would begin later says that no time was left."""
@@ -35,11 +35,11 @@ class Pace(NamedTuple):
     """Processes on the card at once while precisions are proven; nothing is timed then."""
 
 
-class SelftestRequest(NamedTuple):
+class GpuSelftestRequest(NamedTuple):
     """The things to be tried."""
 
     kind: str = "gpu"
-    """Kind of device: gpu, or cpu to try the self-test itself."""
+    """Kind of device: gpu, or cpu to try the self-test."""
     engines: tuple[str, ...] = FRAMEWORKS
     only: tuple[str, ...] = tuple(PRECISIONS)
     """Precisions that are tried, where the device has them."""

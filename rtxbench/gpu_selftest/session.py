@@ -21,7 +21,7 @@ from rtxbench.doctor.installation import inspect_installation
 from rtxbench.errors import RtxbenchError, UnavailableError
 from rtxbench.gpu_selftest.bundle import Bundle, ClockRamp, Part, TurnTaking
 from rtxbench.gpu_selftest.proving import Proven, prove
-from rtxbench.gpu_selftest.request import SelftestRequest
+from rtxbench.gpu_selftest.request import GpuSelftestRequest
 from rtxbench.gpu_selftest.watching import card_sensors, ramp_of, turns_of, two_arms
 from rtxbench.hardware.environment import describe
 from rtxbench.hardware.recorder import Recorder
@@ -32,19 +32,19 @@ from rtxbench.results.store import now
 from rtxbench.units import format_duration
 from rtxbench.workers.interpreters import why_engine_missing
 
-__all__ = ["run_selftest"]
+__all__ = ["run_gpu_selftest"]
 
 _Result = TypeVar("_Result")
 _Ask = Callable[[str], int | str]
 
 
-def run_selftest(request: SelftestRequest, say: Callable[[str], None], ask: _Ask | None = None) -> Bundle:
+def run_gpu_selftest(request: GpuSelftestRequest, say: Callable[[str], None], ask: _Ask | None = None) -> Bundle:
     """Try every part, within the request's time.
 
     Args:
         request: what is tried.
         say: takes a line of progress.
-        ask: how many GPUs an engine sees, or why none; by default its worker is asked.
+        ask: returns the number of GPUs an engine sees, or why there is none; by default its worker is asked.
 
     Returns:
         What was seen; what could not be tried stands among its parts with the reason.
@@ -85,7 +85,7 @@ def run_selftest(request: SelftestRequest, say: Callable[[str], None], ask: _Ask
 
 
 class _Clock:
-    """Runs parts while there is time, and keeps how each ended."""
+    """Runs parts while there is time, and keeps the end of each."""
 
     def __init__(self, limit_s: float, say: Callable[[str], None]) -> None:
         self._limit_s, self._say, self._began = limit_s, say, time.monotonic()
@@ -119,7 +119,7 @@ class _Clock:
         self.parts.append(Part(name=name, status=status, took_s=time.monotonic() - begun, reason=reason))
 
 
-def _able_engines(request: SelftestRequest, environment: Environment, seen: dict[str, str], ask: _Ask) -> list[str]:
+def _able_engines(request: GpuSelftestRequest, environment: Environment, seen: dict[str, str], ask: _Ask) -> list[str]:
     """Engines that can compute on the device; fills in what each sees.
 
     Raises:
@@ -147,7 +147,7 @@ def _on_cpu(_engine: str) -> int:
 
 
 def _watched(
-    request: SelftestRequest, environment: Environment, able: Sequence[str], recorder: Recorder, clock: _Clock
+    request: GpuSelftestRequest, environment: Environment, able: Sequence[str], recorder: Recorder, clock: _Clock
 ) -> tuple[ClockRamp | None, list[TurnTaking]]:
     """Record the ramp and the turns, on the first engine that can.
 
@@ -178,7 +178,7 @@ def _first(engines: Sequence[str]) -> str:
     raise UnavailableError("no engine can compute on it.", next_step="See the part `engines`.")
 
 
-def _cases(request: SelftestRequest, environment: Environment, able: Sequence[str]) -> list[Case]:
+def _cases(request: GpuSelftestRequest, environment: Environment, able: Sequence[str]) -> list[Case]:
     capability = environment.gpus[0].compute_capability if environment.gpus else None
     known = None if capability is None else float(capability)
     return [request.case(engine, name) for engine in able for name in request.precisions(engine, known)]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rtxbench.errors import MeasurementError
 from rtxbench.gpu_selftest.bundle import CardSample, ClockRamp, TurnTaking
-from rtxbench.gpu_selftest.request import SelftestRequest
+from rtxbench.gpu_selftest.request import GpuSelftestRequest
 from rtxbench.hardware.nvml import Nvml
 from rtxbench.hardware.recorder import Recorder
 from rtxbench.hardware.sensors import Sensor, SensorError
@@ -46,7 +46,7 @@ def card_sensors(uuid: str) -> Iterator[list[Sensor]]:
 
 
 class TwoArms:
-    """A worker with two arms built, and how long a step of each takes."""
+    """A worker with two arms built, and the step time of each."""
 
     def __init__(self, worker: WorkerProcess, cases: Sequence[Case]) -> None:
         self.cases = tuple(cases)
@@ -69,7 +69,7 @@ class TwoArms:
 
 
 @contextmanager
-def two_arms(request: SelftestRequest, engine: str, recorder: Recorder) -> Iterator[TwoArms]:
+def two_arms(request: GpuSelftestRequest, engine: str, recorder: Recorder) -> Iterator[TwoArms]:
     """Start a worker with both arms, watched by the recorder, and end it afterwards.
 
     Raises:
@@ -83,7 +83,7 @@ def two_arms(request: SelftestRequest, engine: str, recorder: Recorder) -> Itera
         worker.kill()
 
 
-def ramp_of(arms: TwoArms, device: str, sensors: Sequence[Sensor], request: SelftestRequest) -> ClockRamp:
+def ramp_of(arms: TwoArms, device: str, sensors: Sequence[Sensor], request: GpuSelftestRequest) -> ClockRamp:
     """Leave the card idle, make it work, leave it idle again, and read it all along.
 
     Raises:
@@ -101,7 +101,7 @@ def ramp_of(arms: TwoArms, device: str, sensors: Sequence[Sensor], request: Self
     return ClockRamp(case=case, device=device, start_ns=timed.start_ns, end_ns=timed.end_ns, samples=tuple(samples))
 
 
-def turns_of(arms: TwoArms, device: str, request: SelftestRequest) -> list[TurnTaking]:
+def turns_of(arms: TwoArms, device: str, request: GpuSelftestRequest) -> list[TurnTaking]:
     """Run each arm alone, then both in turns as a launch does."""
     pace = request.pace
     alone = [(arms.block(case, arms.steps(case, pace.alone_s)),) for case in arms.cases]

@@ -19,7 +19,7 @@ from rtxbench.precision import PRECISIONS, reduced_precision_of
 from rtxbench.records import Case, Environment
 from rtxbench.workloads.own import own_name
 
-__all__ = ["CLAIM", "Target", "plain_case", "plan_own_model", "short_name", "target_of"]
+__all__ = ["CLAIM", "Target", "case_slug", "plain_case", "plan_own_model", "target_of"]
 
 CLAIM: Final = "your-model"
 """First part of the groups' names, where the suite's groups have a claim's."""
@@ -37,14 +37,14 @@ _ENGINE_OF_IMPORT: Final[Mapping[str, str]] = {
 
 
 class Target(NamedTuple):
-    """A function of a file, and how it is to be trained."""
+    """A function of a file, and the settings it is to be trained with."""
 
     path: Path
     function: str
     engine: str
     batch_size: int
     keras: bool = False
-    """True for a file that imports Keras: its models have no switches of the engine's own."""
+    """True for a file that imports Keras: its models have none of the engine's switches."""
 
     @property
     def source(self) -> str:
@@ -157,7 +157,7 @@ def plan_own_model(
         UsageError: the engine has no such compiler.
     """
     plain = plain_case(target, environment)
-    name = short_name(plain)
+    name = case_slug(plain)
     groups = [_group("precision", name, plain, [replace(plain, precision=p) for p in PRECISIONS], environment)]
     for compiler in _compilers_beside(plain, compilers):
         precisions = ("float32", reduced_precision_of(plain.placement).name)
@@ -174,13 +174,13 @@ def plan_own_model(
     return groups
 
 
-def short_name(case: Case) -> str:
+def case_slug(case: Case) -> str:
     """File, function and version of a case's model: ``train.build``."""
     return case.workload.partition("@")[0].partition(":")[2]
 
 
 def _compilers_beside(plain: Case, wanted: Sequence[str]) -> list[str]:
-    """List the compilers to hold against the plain case's own."""
+    """List the compilers to hold against that of the plain case."""
     there = COMPILERS[plain.engine]
     for compiler in wanted:
         if compiler not in there:

@@ -19,9 +19,9 @@ from rtxbench.measure.profiles import Profile, ShortWarmUp
 from rtxbench.measure.session import Session
 from rtxbench.own.extras import NO_MEMORY, own_observation, step_records
 from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
-from rtxbench.own.plan import CLAIM, short_name
+from rtxbench.own.plan import CLAIM, case_slug
 from rtxbench.own.race import launches_of_exhaustive_search, race
-from rtxbench.own.space import Option, asides, combinations, in_less_memory, memory_switches, options
+from rtxbench.own.space import SearchOption, asides, combinations, in_less_memory, memory_switches, options
 from rtxbench.records import Case, Environment, Observation, RatioRecord
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_percent
@@ -33,7 +33,7 @@ __all__ = ["Earlier", "Search", "confirmation", "earlier_of"]
 _ROUNDS: Final = 6
 """Rounds of a launch in a race."""
 Told = Callable[[str, int, int], object]
-"""Told what is being done, and how much of it is done and still to come."""
+"""Told what is being done, the part that is done and the part still to come."""
 
 
 class Earlier(NamedTuple):
@@ -116,7 +116,7 @@ class Search:
             left = [case for case in left if case not in faster and case not in found.failed]
             seen = found.seen
 
-    def _screened(self, able: Sequence[Option]) -> list[Option]:
+    def _screened(self, able: Sequence[SearchOption]) -> list[SearchOption]:
         self._steps(self.plain)
         allowed = []
         for number, option in enumerate(able):
@@ -170,7 +170,7 @@ class Search:
     def _launch(self, settings: Sequence[Case]) -> dict[Case, float | str]:
         """Make one launch of the plain case and some settings; what it showed is stored."""
         self._race_groups += 1
-        name = f"{CLAIM}-race/{short_name(self.plain)}-{self._race_groups}"
+        name = f"{CLAIM}-race/{case_slug(self.plain)}-{self._race_groups}"
         arms = [Arm(case=case, spec=worker_spec(case.engine)) for case in (self.plain, *settings)]
         with self.session.for_a_time(race_profile(self.session.profile)):
             outcome = self.session.measure_arms({name: arms}, purpose="race")[name]
@@ -224,5 +224,5 @@ def race_profile(profile: Profile) -> Profile:
 
 def confirmation(plain: Case, winner: Case, beside: Sequence[Case]) -> Group:
     """Make the group whose fresh launches say what the winner gains, and what its forms cost and free."""
-    name = f"{CLAIM}/{short_name(plain)}-search"
+    name = f"{CLAIM}/{case_slug(plain)}-search"
     return Group(name, CLAIM, plain.workload, plain, (winner, *beside))

@@ -12,7 +12,7 @@ from rtxbench.precision import PRECISIONS
 from rtxbench.records import Case, Environment
 from rtxbench.workloads.switches import joined, switches_of
 
-__all__ = ["Option", "asides", "combinations", "in_less_memory", "memory_switches", "options"]
+__all__ = ["SearchOption", "asides", "combinations", "in_less_memory", "memory_switches", "options"]
 
 _BATCH_FACTORS: Final = (2, 4)
 _SWITCHES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
@@ -33,7 +33,7 @@ _ASIDE: Final = "memory"
 It races where a larger batch trains only with it (`in_less_memory`)."""
 
 
-class Option(NamedTuple):
+class SearchOption(NamedTuple):
     """One change of the plain case."""
 
     axis: str
@@ -59,7 +59,7 @@ class Option(NamedTuple):
 
 def options(
     plain: Case, environment: Environment, *, keras: bool, compilers: Sequence[str] = ()
-) -> tuple[list[Option], list[tuple[Case, str]]]:
+) -> tuple[list[SearchOption], list[tuple[Case, str]]]:
     """List the changes that the engine has, and those this machine cannot make, with the reason.
 
     Args:
@@ -68,20 +68,20 @@ def options(
         keras: whether the model is a Keras model, which has no switches of its engine's.
         compilers: that were asked for; none for all that the engine has.
     """
-    found = [Option("precision", name) for name in PRECISIONS if name != plain.precision]
+    found = [SearchOption("precision", name) for name in PRECISIONS if name != plain.precision]
     if plain.compiler == "none":
         there = compilers or COMPILERS[plain.engine]
-        found += [Option("compiler", name) for name in there if name != plain.compiler]
+        found += [SearchOption("compiler", name) for name in there if name != plain.compiler]
     if not keras:
-        found += [Option(axis, name) for axis, name in _SWITCHES.get(plain.engine, ())]
-    found += [Option("batch", str(factor)) for factor in _BATCH_FACTORS]
+        found += [SearchOption(axis, name) for axis, name in _SWITCHES.get(plain.engine, ())]
+    found += [SearchOption("batch", str(factor)) for factor in _BATCH_FACTORS]
     able, skipped = split_runnable([option.of(plain) for option in found], environment, plain.placement)
     return [option for option in found if option.of(plain) in able], skipped
 
 
-def combinations(plain: Case, allowed: Iterable[Option]) -> list[Case]:
-    """List every combination of what was allowed, one option an axis at most, without the plain case itself."""
-    axes: dict[str, list[Option]] = {}
+def combinations(plain: Case, allowed: Iterable[SearchOption]) -> list[Case]:
+    """List every combination of what was allowed, one option an axis at most, without the plain case."""
+    axes: dict[str, list[SearchOption]] = {}
     for option in allowed:
         if option.axis != _ASIDE:
             axes.setdefault(option.axis, []).append(option)
@@ -94,13 +94,13 @@ def combinations(plain: Case, allowed: Iterable[Option]) -> list[Case]:
     return found[1:]
 
 
-def asides(winner: Case, allowed: Iterable[Option]) -> list[Case]:
+def asides(winner: Case, allowed: Iterable[SearchOption]) -> list[Case]:
     """List the winner with each switch that frees memory and costs time, and that it does not have already."""
     found = [option.of(winner) for option in allowed if option.axis == _ASIDE]
     return [case for case in found if case != winner]
 
 
-def in_less_memory(option: Option, allowed: Iterable[Option]) -> list[Option]:
+def in_less_memory(option: SearchOption, allowed: Iterable[SearchOption]) -> list[SearchOption]:
     """List the forms of a larger batch that need less memory: with each switch that was allowed and frees some."""
     if option.axis != "batch":
         return []

@@ -19,13 +19,13 @@ from rtxbench.results.tables import TABLES, export, is_tables, library_or_refuse
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["MOST_MEMORY", "Answer", "ask", "database_errors", "opened"]
+__all__ = ["MOST_MEMORY", "QueryAnswer", "ask", "database_errors", "opened"]
 
 MOST_MEMORY: Final = "1GiB"
 """DuckDB's share; beyond it, it spills to a temporary folder."""
 
 
-class Answer(NamedTuple):
+class QueryAnswer(NamedTuple):
     """Rows of a query, and the names of their columns."""
 
     columns: tuple[str, ...]
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     """Rows were left out beyond the asked-for number."""
 
 
-def ask(sql: str, paths: Sequence[Path], most_rows: int | None = None) -> Answer:
+def ask(sql: str, paths: Sequence[Path], most_rows: int | None = None) -> QueryAnswer:
     """Answer one ``SELECT`` over the results under ``paths``.
 
     Args:
@@ -59,7 +59,7 @@ def ask(sql: str, paths: Sequence[Path], most_rows: int | None = None) -> Answer
             ) from error
         names = tuple(str(column[0]) for column in cursor.description or ())
     more = most_rows is not None and len(rows) > most_rows
-    return Answer(names, rows[:most_rows] if more else rows, more)
+    return QueryAnswer(names, rows[:most_rows] if more else rows, more)
 
 
 @contextmanager

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 from rtxbench.printable import printable
-from rtxbench.results.query import Answer
+from rtxbench.results.query import QueryAnswer
 
 __all__ = ["as_csv_text", "as_json_text", "as_table_text"]
 
 _WIDEST = 60
 
 
-def as_table_text(answer: Answer) -> str:
+def as_table_text(answer: QueryAnswer) -> str:
     """Columns of equal width, numbers to four digits, text cut at 60 characters; it says where rows were left out."""
     body = [[_shown(value) for value in row] for row in answer.rows]
     widths = [max([len(name), *(len(row[i]) for row in body)]) for i, name in enumerate(answer.columns)]
@@ -25,7 +25,7 @@ def as_table_text(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def as_csv_text(answer: Answer) -> str:
+def as_csv_text(answer: QueryAnswer) -> str:
     """RFC 4180; a text that a spreadsheet would take for a formula gets an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -34,7 +34,7 @@ def as_csv_text(answer: Answer) -> str:
     return stream.getvalue()
 
 
-def as_json_text(answer: Answer) -> str:
+def as_json_text(answer: QueryAnswer) -> str:
     """Write a list of objects, one a row; of two columns of one name the last counts."""
     rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     return msgspec.json.encode(rows, enc_hook=str).decode()

@@ -84,7 +84,7 @@ def kill_trials(numbers: Iterable[int], scenarios: Iterable[str] = tuple(SCENARI
 
     Args:
         numbers: of the trials.
-        scenarios: rows of `SCENARIOS` to draw from. Each is first run unharmed, which shows how long it takes here.
+        scenarios: rows of `SCENARIOS` to draw from. Each is first run unharmed, which shows the time it takes here.
     """
     chosen, lasts_s = tuple(scenarios), dict[str, float]()
     for number in numbers:
@@ -198,7 +198,7 @@ def _heed_signals() -> None:
 
 
 def _traceback(screen: Terminal) -> list[str]:
-    """Name a traceback, unless an interrupt met Python's or pytest's own start: there no line of rtxbench runs yet."""
+    """Name a traceback, unless an interrupt met the start of Python or pytest: there no line of rtxbench runs yet."""
     _, _, trace = screen.printed().partition("Traceback (most recent call")
     frames = [f"{path}:{line}" for path, line in re.findall(r'File "([^"]*)", line (\d+)', trace)]
     early = "KeyboardInterrupt" in trace and not any("/rtxbench/" in frame for frame in frames)

@@ -113,7 +113,7 @@ def made_up_runs(machines: int, runs: int, cards: Sequence[Card] = ()) -> Iterat
 
 
 def write_made_up(folder: Path, records: int, machines: int = 4, cards: Sequence[Card] = ()) -> int:
-    """Write at least ``records`` records of ``machines`` machines under ``folder``; return how many."""
+    """Write at least ``records`` records of ``machines`` machines under ``folder``; return their number."""
     runs = math.ceil(records / RECORDS_PER_RUN / machines)
     for slug, run_id, text in made_up_runs(machines, runs, cards):
         path = folder / slug / f"{run_id}.jsonl"

@@ -52,7 +52,7 @@ def mutant(lines: Sequence[bytes], number: int, most_lines: int | None = None) -
     Args:
         lines: of the healthy file, header first.
         number: which mutant; the same number gives the same bytes.
-        most_lines: how many of the records to keep, drawn at random; all where ``None``.
+        most_lines: number of records to keep, drawn at random; all where ``None``.
     """
     draw = random.Random(number)
     kept = list(lines)
@@ -170,4 +170,4 @@ MUTATIONS: Final[dict[str, _Mutation]] = {
     "key renamed": _with_json(_rename),
     "value emptied": _with_json(_empty),
 }
-"""Name → how a file is changed; add a row to look for another kind of fault."""
+"""Name → the change of a file; add a row to look for another kind of fault."""

@@ -100,7 +100,7 @@ def free_places(lines: Sequence[bytes]) -> list[tuple[int, int]]:
 
 
 def poisoned(lines: Sequence[bytes], free: Sequence[tuple[int, int]], number: int, address: str) -> tuple[bytes, int]:
-    """Return the ``number``-th poisoned file, and how many payloads it holds.
+    """Return the ``number``-th poisoned file, and the number of its payloads.
 
     Args:
         lines: of the healthy file.

@@ -22,7 +22,7 @@ class Held(NamedTuple):
 
 
 class Promise(NamedTuple):
-    """Something rtxbench promises, how it is tried, and the command of the long form."""
+    """A promise of rtxbench, its trial, and the command of the long form."""
 
     title: str
     ask: Callable[[], Held]

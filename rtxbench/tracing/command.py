@@ -59,7 +59,7 @@ class CommandReport(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[Flag, ...]
     sampling_jitter_s: Summary | None
     recorder_cpu_ratio: float | None
-    """Share of one core that the recorder itself used."""
+    """Share of one core that the recorder used."""
     complete: bool
     """False when the recorder ended before the command did."""
     cause: str | None = None
@@ -136,7 +136,7 @@ def _run(command: Sequence[str], recorder: Recorder, more: Mapping[str, str]) ->
 
 @contextmanager
 def _signals_to(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Let the command decide what a signal means: Ctrl-C reaches it by itself, others are passed on."""
+    """Let the command decide what a signal means: Ctrl-C reaches it anyway, others are passed on."""
 
     def pass_on(number: int, _frame: object) -> None:
         process.send_signal(number)

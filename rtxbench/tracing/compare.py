@@ -14,7 +14,7 @@ from rtxbench.tracing.profile import ProgramProfile, load_profile, profile_diagn
 from rtxbench.tracing.table import GPU_ROWS, HOST_ROWS, Row, text_of
 from rtxbench.units import format_duration, format_percent
 
-__all__ = ["Comparison", "Difference", "compare_traces", "comparison_text"]
+__all__ = ["RecordingComparison", "RecordingDifference", "compare_traces", "comparison_text"]
 
 _TOLD: Final = 0.1
 """Means that lie closer, relative to the larger, are not told of: two runs of one program differ by as much."""
@@ -30,7 +30,7 @@ _SHARES: Final = (
 )
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingDifference(msgspec.Struct, frozen=True, kw_only=True):
     """One figure that differs."""
 
     device: str
@@ -41,13 +41,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     after: float
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingComparison(msgspec.Struct, frozen=True, kw_only=True):
     """Two recordings of a command, before and after a change; ``rtxbench trace compare --json`` prints it."""
 
     before: str
     after: str
     duration_s: tuple[float, float]
-    differences: tuple[Difference, ...]
+    differences: tuple[RecordingDifference, ...]
     cause: tuple[str | None, str | None]
     """The likely cause that held each back."""
 
@@ -66,7 +66,7 @@ def command_window(trace: Trace) -> tuple[int, int]:
     return marks.get("command started", first), marks.get("command ended", last)
 
 
-def compare_traces(before: Path, after: Path) -> Comparison:
+def compare_traces(before: Path, after: Path) -> RecordingComparison:
     """Hold the second recording against the first.
 
     Raises:
@@ -78,7 +78,7 @@ def compare_traces(before: Path, after: Path) -> Comparison:
     profiles = load_profile(before), load_profile(after)
     causes = [profile_diagnosis(p) or recording_diagnosis(h) for p, h in zip(profiles, hardware, strict=True)]
     first, second = ((end - begin) / 1e9 for begin, end in windows)
-    return Comparison(
+    return RecordingComparison(
         before=str(before),
         after=str(after),
         duration_s=(first, second),
@@ -87,7 +87,7 @@ def compare_traces(before: Path, after: Path) -> Comparison:
     )
 
 
-def _differences(before: HardwareSummary, after: HardwareSummary) -> Iterator[Difference]:
+def _differences(before: HardwareSummary, after: HardwareSummary) -> Iterator[RecordingDifference]:
     for device in dict.fromkeys((*before.devices, *after.devices)):
         rows: Sequence[Row] = HOST_ROWS if device == HOST else GPU_ROWS
         for row in rows:
@@ -99,7 +99,7 @@ def _differences(before: HardwareSummary, after: HardwareSummary) -> Iterator[Di
                 yield _difference(device, row, a, b)
 
 
-def _of_profiles(before: ProgramProfile | None, after: ProgramProfile | None) -> Iterator[Difference]:
+def _of_profiles(before: ProgramProfile | None, after: ProgramProfile | None) -> Iterator[RecordingDifference]:
     for row in _SHARES:
         a, b = getattr(before, row.metric, None), getattr(after, row.metric, None)
         if a is not None and b is not None and _differ(a, b, row.unit):
@@ -110,12 +110,14 @@ def _differ(before: float, after: float, unit: str) -> bool:
     return abs(after - before) > max(_TOLD * max(abs(before), abs(after)), _LEAST.get(unit, 0.0))
 
 
-def _difference(device: str, row: Row, before: float, after: float) -> Difference:
-    return Difference(device=device, metric=row.metric, title=row.title, unit=row.unit, before=before, after=after)
+def _difference(device: str, row: Row, before: float, after: float) -> RecordingDifference:
+    return RecordingDifference(
+        device=device, metric=row.metric, title=row.title, unit=row.unit, before=before, after=after
+    )
 
 
-def comparison_text(found: Comparison) -> str:
-    """Say for a terminal how long each ran, what differs, and what held each back."""
+def comparison_text(found: RecordingComparison) -> str:
+    """Say for a terminal the duration of each, what differs, and what held each back."""
     first, second = found.duration_s
     change = second / first - 1 if first > 0 else 0.0
     word = "longer" if change > 0 else "shorter"

@@ -1,4 +1,4 @@
-"""Lines a traced program writes about itself: one a phase, into a pipe that an environment variable names.
+"""Lines that a traced program writes, one a phase, into a pipe that an environment variable names.
 
 ::
 

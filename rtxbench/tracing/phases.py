@@ -107,7 +107,7 @@ def _mean(series: Samples | None, stretch_ns: tuple[int, int]) -> float | None:
 
 
 def phase_lines(phases: Sequence[Phase]) -> list[str]:
-    """List the phases for a terminal; of many, the first ones and how the others compare."""
+    """List the phases for a terminal; of many, the first ones and the range of the others."""
     if not phases:
         return []
     head = (

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from rtxbench import __version__
 from rtxbench.fleet.cluster import Lost, Node
-from rtxbench.fleet.jobs import Answer, Finished, Home, Job, Progress
+from rtxbench.fleet.jobs import Finished, Home, Job, NodeDescription, Progress
 from rtxbench.machine import Cpu, Environment
 from rtxbench.records import SCHEMA_VERSION, Case, CaseRecord, Run
 
@@ -66,7 +66,8 @@ class FakeCluster:
 
     def ask_all(self, nodes: Sequence[Node], function: object, *arguments: object) -> list[bytes | Lost]:
         return [
-            msgspec.json.encode(Answer(environment=ENVIRONMENT, version=__version__, jobs=self.jobs)) for _ in nodes
+            msgspec.json.encode(NodeDescription(environment=ENVIRONMENT, version=__version__, jobs=self.jobs))
+            for _ in nodes
         ]
 
     def start(self, node: Node, function: object, sweep: bytes, job: bytes, suffix: str) -> FakeStream:

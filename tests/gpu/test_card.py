@@ -9,8 +9,8 @@ import pytest
 
 from rtxbench.gpu_selftest.bundle import Bundle, load_bundle
 from rtxbench.gpu_selftest.checks import CHECKS, check_bundle, checks_text
-from rtxbench.gpu_selftest.request import SelftestRequest
-from rtxbench.gpu_selftest.session import run_selftest
+from rtxbench.gpu_selftest.request import GpuSelftestRequest
+from rtxbench.gpu_selftest.session import run_gpu_selftest
 from rtxbench.hardware.environment import gpus
 
 BUNDLES = sorted(Path(__file__).parent.glob("*.json"))
@@ -22,7 +22,7 @@ def seen() -> Bundle:
     missing: dict[str, str] = {}
     if not gpus(missing):
         pytest.skip(f"no NVIDIA GPU: {missing.get('gpus')}")
-    bundle = run_selftest(SelftestRequest(), print)
+    bundle = run_gpu_selftest(GpuSelftestRequest(), print)
     print(checks_text(bundle, check_bundle(bundle)))
     return bundle
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from rtxbench.gpu_selftest.bundle import Bundle, Kernel, Part, StepKernels
+from rtxbench.gpu_selftest.bundle import Bundle, ObservedKernel, Part, StepKernels
 from rtxbench.gpu_selftest.checks import CHECKS, check_bundle, checks_text
 from tests.gpu_bundles import BFLOAT16, FLOAT32, good_bundle, ramp
 
@@ -42,7 +42,7 @@ def _hot(bundle: Bundle) -> Bundle:
 
 def _kernels(bundle: Bundle, case: object, name: str) -> Bundle:
     steps = [
-        StepKernels(case=s.case, kernels=(Kernel(name=name, calls=1, busy_s=1.0),)) if s.case == case else s
+        StepKernels(case=s.case, kernels=(ObservedKernel(name=name, calls=1, busy_s=1.0),)) if s.case == case else s
         for s in bundle.kernels
     ]
     return replace(bundle, kernels=tuple(steps))

@@ -17,15 +17,15 @@ RUN = """
 import sys
 from pathlib import Path
 from rtxbench.cli.shared_file import anonymous_json
-from rtxbench.gpu_selftest.request import Pace, SelftestRequest
-from rtxbench.gpu_selftest.session import run_selftest
+from rtxbench.gpu_selftest.request import Pace, GpuSelftestRequest
+from rtxbench.gpu_selftest.session import run_gpu_selftest
 
-request = SelftestRequest(
+request = GpuSelftestRequest(
     kind="cpu", engines=("tensorflow", "jax"), only=("float32",), workload="mlp", batch_size=64,
     limit_s=float(sys.argv[2]), pace=Pace(idle_s=0.2, busy_s=0.3, alone_s=0.6, turn_s=0.3, turns=3),
 )
 ask = lambda engine: 1 if engine == "tensorflow" else "jax sees no GPU in its process."
-Path(sys.argv[1]).write_bytes(anonymous_json(run_selftest(request, print, ask)))
+Path(sys.argv[1]).write_bytes(anonymous_json(run_gpu_selftest(request, print, ask)))
 """
 
 

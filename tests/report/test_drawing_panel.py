@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.text import Text
 
-from rtxbench.report.drawing.canvas import Mark, Sheet, text_width_in
+from rtxbench.report.drawing.canvas import Marker, Sheet, text_width_in
 from rtxbench.report.drawing.panel import Panel, chart, linear_scale, log_scale, name_scale, names_width_in
 from rtxbench.report.drawing.placing import Box
 from rtxbench.report.drawing.style import PAGE_WIDTH_IN, theme
@@ -34,7 +34,7 @@ def test_a_chart_keeps_every_word_on_the_sheet() -> None:
     with theme():
         panel = chart(
             1.0, linear_scale(0, 1), name_scale(["short", long], downwards=True), "x", title="a title", axis="unit, %",
-            legend=[(f"entry {number}", Mark("#0072b2")) for number in range(14)],
+            legend=[(f"entry {number}", Marker("#0072b2")) for number in range(14)],
         )  # fmt: skip
         texts = {text.get_text() for text in panel.sheet.figure.findobj(Text)}
     assert {"short", "a title", "unit, %", "entry 13"} <= texts

@@ -17,7 +17,7 @@ from rtxbench.report.drawing.style import FONT, GRID_PT, INK, LINE_PT, MARK_IN, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Mark", "Shape", "Sheet", "legend_height_in", "short_number", "text_width_in"]
+__all__ = ["Marker", "Shape", "Sheet", "legend_height_in", "short_number", "text_width_in"]
 
 _PREFIXES: Final = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 _LEGEND_ROW_IN: Final = 0.2
@@ -37,7 +37,7 @@ _CORNERS: Final[dict[Shape, tuple[tuple[float, float], ...]]] = {
 """Shapes other than the circle, in radii of a mark, y downwards."""
 
 
-class Mark(NamedTuple):
+class Marker(NamedTuple):
     """The sign of one value, and its sample in the legend."""
 
     color: str
@@ -77,7 +77,7 @@ class Sheet:
         weight = "bold" if bold else "normal"
         self.figure.text(x, self.height_in - y, shown, size=TEXT_PT, color=color, weight=weight, **place)
 
-    def mark(self, x: float, y: float, mark: Mark) -> None:
+    def mark(self, x: float, y: float, mark: Marker) -> None:
         """Draw a mark centred on (``x``, ``y``)."""
         from matplotlib.patches import Circle
 
@@ -88,7 +88,7 @@ class Sheet:
             corners = [(x + MARK_IN * right, y + MARK_IN * down) for right, down in _CORNERS[mark.shape]]
             self.area(corners, **_filling(mark))
 
-    def cell(self, box: Box, mark: Mark) -> None:
+    def cell(self, box: Box, mark: Marker) -> None:
         """Draw a rectangle in the colour of a mark, filled or hollow as it is."""
         corners = [(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)]
         self.area(corners, **_filling(mark))
@@ -127,7 +127,7 @@ class Sheet:
         corners = [(x, self.height_in - y) for x, y in points]
         self.figure.add_artist(Polygon(corners, **self._look(facecolor=facecolor, **style)))
 
-    def legend(self, entries: Sequence[tuple[str, Mark]], top: float = 0.06) -> None:
+    def legend(self, entries: Sequence[tuple[str, Marker]], top: float = 0.06) -> None:
         """Draw marks with their words in a row from the left, in as many rows as `legend_height_in` says."""
         for number, row in enumerate(_legend_rows(entries)):
             middle = top + (number + 0.5) * _LEGEND_ROW_IN
@@ -144,21 +144,21 @@ class Sheet:
 _DASHES: Final[dict[bool, Any]] = {False: "-", True: (0, (4, 2))}
 
 
-def _filling(mark: Mark) -> dict[str, Any]:
+def _filling(mark: Marker) -> dict[str, Any]:
     """Properties of a mark's patch: a hollow one has an edge of its colour, a filled one a fine edge of paper."""
     if mark.hollow:
         return {"facecolor": PAPER, "edgecolor": mark.color, "linewidth": 0.8 * LINE_PT}
     return {"facecolor": mark.color, "edgecolor": PAPER, "linewidth": 0.5}
 
 
-def legend_height_in(entries: Sequence[tuple[str, Mark]]) -> float:
+def legend_height_in(entries: Sequence[tuple[str, Marker]]) -> float:
     """Room that a legend needs, inches, with what keeps it from the drawing; 0 without entries."""
     return len(_legend_rows(entries)) * _LEGEND_ROW_IN + 0.1 if entries else 0.0
 
 
-def _legend_rows(entries: Sequence[tuple[str, Mark]]) -> list[list[tuple[float, str, Mark]]]:
+def _legend_rows(entries: Sequence[tuple[str, Marker]]) -> list[list[tuple[float, str, Marker]]]:
     """Entries with their distance from the left edge, in as many rows as the page's width asks for."""
-    rows: list[list[tuple[float, str, Mark]]] = [[]]
+    rows: list[list[tuple[float, str, Marker]]] = [[]]
     x = 0.08
     for words, mark in entries:
         needs = _LEGEND_MARK_IN + text_width_in(words)

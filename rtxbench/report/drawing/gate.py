@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from rtxbench.gate.replay import SelftestRow
 from rtxbench.gate.series import Point, Series, levels
-from rtxbench.report.drawing.canvas import Mark
+from rtxbench.report.drawing.canvas import Marker
 from rtxbench.report.drawing.panel import Panel, Scale, chart, linear_scale, name_scale
 from rtxbench.report.drawing.style import INK, LINE_PT, SERIES_COLORS, save_figure
 from rtxbench.units import format_change
@@ -28,7 +28,7 @@ class _Rate(NamedTuple):
     label: str
     field: str
     """Of `SelftestRow`."""
-    mark: Mark
+    mark: Marker
     offset: float
     """On the axis, so that the three do not cover each other."""
     text_side: Literal["left", "center", "right"]
@@ -36,9 +36,11 @@ class _Rate(NamedTuple):
 
 
 _RATES: Final = (
-    _Rate("gates run", "regression", Mark(SERIES_COLORS[0]), -0.2, "right"),
-    _Rate("gates replayed on their launches", "replayed_regression", Mark(SERIES_COLORS[4], "diamond"), 0.0, "center"),
-    _Rate("stored baseline, min:5%", "stored_baseline", Mark(SERIES_COLORS[5], "square"), 0.2, "left"),
+    _Rate("gates run", "regression", Marker(SERIES_COLORS[0]), -0.2, "right"),
+    _Rate(
+        "gates replayed on their launches", "replayed_regression", Marker(SERIES_COLORS[4], "diamond"), 0.0, "center"
+    ),
+    _Rate("stored baseline, min:5%", "stored_baseline", Marker(SERIES_COLORS[5], "square"), 0.2, "left"),
 )
 
 
@@ -94,7 +96,7 @@ def history_figure(series: Series) -> Figure:
     )
     panel.reference(y=0)
     panel.intervals([(place, a, place, b) for place, (a, b) in enumerate(bounds)], SERIES_COLORS[0])
-    panel.marks(enumerate(changes), Mark(SERIES_COLORS[0]))
+    panel.marks(enumerate(changes), Marker(SERIES_COLORS[0]))
     panel.lines(
         [(start - 0.4, _percent(level), end - 0.6, _percent(level)) for start, end, level in _levels(series)], INK
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from rtxbench.report.drawing.canvas import Mark
+from rtxbench.report.drawing.canvas import Marker
 from rtxbench.report.drawing.panel import chart, linear_scale, name_scale
 from rtxbench.report.drawing.style import SERIES_COLORS
 
@@ -34,5 +34,5 @@ def months_figure(months: Sequence[str], ranges: Sequence[tuple[float, float, fl
     panel.intervals([(place, one[0], place, one[2]) for place, one in enumerate(ranges)], color)
     middles = [(float(place), one[1]) for place, one in enumerate(ranges)]
     panel.line(middles, color)
-    panel.marks(middles, Mark(color))
+    panel.marks(middles, Marker(color))
     return panel.sheet.figure

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from rtxbench.report.drawing.canvas import Mark, Sheet, legend_height_in, text_width_in
+from rtxbench.report.drawing.canvas import Marker, Sheet, legend_height_in, text_width_in
 from rtxbench.report.drawing.placing import Box
 from rtxbench.report.drawing.style import GRID, GRID_PT, INK, INTERVAL_PT, LINE_PT, MUTED, PAGE_WIDTH_IN
 
@@ -116,7 +116,7 @@ class Panel:
         sheet.text((box.left + box.right) / 2, box.bottom + 0.32, axis, align="center", color=MUTED)
         sheet.text(box.left, box.top - 0.16, title, bold=True)
 
-    def marks(self, places: Iterable[tuple[float, float]], mark: Mark) -> None:
+    def marks(self, places: Iterable[tuple[float, float]], mark: Marker) -> None:
         """Draw the same mark at each (x, y)."""
         for x, y in places:
             self.sheet.mark(*self.at(x, y), mark)
@@ -173,7 +173,7 @@ def chart(
     *,
     title: str = "",
     axis: str = "",
-    legend: Sequence[tuple[str, Mark]] = (),
+    legend: Sequence[tuple[str, Marker]] = (),
     right_in: float = 0.2,
 ) -> Panel:
     """Make a sheet with one framed panel, as wide as the page leaves beside the names of its rows.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.records import Origin
-from rtxbench.report.drawing.canvas import Mark, Sheet, legend_height_in
+from rtxbench.report.drawing.canvas import Marker, Sheet, legend_height_in
 from rtxbench.report.drawing.panel import Panel, chart, linear_scale, log_scale, name_scale, names_width_in
 from rtxbench.report.drawing.placing import Box
 from rtxbench.report.drawing.style import GRID, INK, MUTED, PAGE_WIDTH_IN, PAPER, SERIES_COLORS
@@ -31,16 +31,16 @@ _ORIGINS: Final[Mapping[Origin, str]] = {
     "published": "published",
     "predicted": "predicted, 90 % range",
 }
-_ORIGIN_MARKS: Final[Mapping[Origin, Mark]] = {
-    "measured": Mark(INK, "diamond"),
-    "published": Mark(INK),
-    "predicted": Mark(INK, hollow=True),
+_ORIGIN_MARKS: Final[Mapping[Origin, Marker]] = {
+    "measured": Marker(INK, "diamond"),
+    "published": Marker(INK),
+    "predicted": Marker(INK, hollow=True),
 }
 """Told apart by shape and filling; the colour is the generation's."""
-_FIT_MARKS: Final[Mapping[str, Mark]] = {
-    "fits": Mark(SERIES_COLORS[2], "bar"),
-    "tight": Mark(SERIES_COLORS[1], "bar", hollow=True),
-    "no": Mark(GRID, "bar"),
+_FIT_MARKS: Final[Mapping[str, Marker]] = {
+    "fits": Marker(SERIES_COLORS[2], "bar"),
+    "tight": Marker(SERIES_COLORS[1], "bar", hollow=True),
+    "no": Marker(GRID, "bar"),
 }
 _FIT_INK: Final[Mapping[str, str]] = {"fits": PAPER, "tight": INK, "no": MUTED}
 _FIT_LEGEND: Final[Mapping[str, str]] = {
@@ -121,12 +121,12 @@ def _draw_dots(panel: Panel, rows: Sequence[tuple[str, str]], column: DotColumn)
                 panel.marks([(dot.value, place)], _ORIGIN_MARKS[dot.origin]._replace(color=color))
 
 
-def _dot_legend(rows: Sequence[tuple[str, str]], columns: Sequence[DotColumn]) -> list[tuple[str, Mark]]:
+def _dot_legend(rows: Sequence[tuple[str, str]], columns: Sequence[DotColumn]) -> list[tuple[str, Marker]]:
     """Legend of the groups and origins that occur."""
     shown = {dot.origin for column in columns for dot in column.dots if dot.value is not None}
     groups = {group for _, group in rows}
     return [
-        *((name, Mark(color, "bar")) for name, color in GROUP_COLORS.items() if name in groups),
+        *((name, Marker(color, "bar")) for name, color in GROUP_COLORS.items() if name in groups),
         *((words, _ORIGIN_MARKS[origin]) for origin, words in _ORIGINS.items() if origin in shown),
     ]
 

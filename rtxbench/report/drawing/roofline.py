@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rtxbench.report.drawing.canvas import Mark, Shape, text_width_in
+from rtxbench.report.drawing.canvas import Marker, Shape, text_width_in
 from rtxbench.report.drawing.panel import Panel, chart, log_scale
 from rtxbench.report.drawing.placing import Box, place_labels
 from rtxbench.report.drawing.style import MARK_IN, MUTED, TEXT_PT, precision_color
@@ -59,7 +59,7 @@ def draw_roofline(
     shapes = {precision: _SHAPES[n % len(_SHAPES)] for n, precision in enumerate(gemm_flop_per_s)}
     _name_points(panel, points, obstacles)
     for point in points:
-        mark = Mark(precision_color(point.precision), shapes.get(point.precision, "square"))
+        mark = Marker(precision_color(point.precision), shapes.get(point.precision, "square"))
         panel.marks([(point.intensity_flop_per_byte, point.flop_per_s)], mark)
     return panel.sheet.figure
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rtxbench.hardware.trace import Samples
-from rtxbench.report.drawing.canvas import Mark, Sheet, legend_height_in, short_number, text_width_in
+from rtxbench.report.drawing.canvas import Marker, Sheet, legend_height_in, short_number, text_width_in
 from rtxbench.report.drawing.panel import Panel, Scale, linear_scale
 from rtxbench.report.drawing.placing import Box
 from rtxbench.report.drawing.style import MUTED, PAGE_WIDTH_IN, SERIES_COLORS, precision_color
@@ -14,7 +14,7 @@ from rtxbench.report.drawing.style import MUTED, PAGE_WIDTH_IN, SERIES_COLORS, p
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Lane", "Track", "draw_timeline"]
+__all__ = ["Channel", "Lane", "draw_timeline"]
 
 _BINS: Final = 420
 """Points a line is drawn with; a longer trace is shown as the mean and the range of each stretch of time."""
@@ -33,7 +33,7 @@ class Lane(NamedTuple):
     blocks_ns: tuple[tuple[int, int], ...]
 
 
-class Track(NamedTuple):
+class Channel(NamedTuple):
     """One quantity over time; one line per device."""
 
     title: str
@@ -43,7 +43,7 @@ class Track(NamedTuple):
     lines: tuple[tuple[str, Samples], ...]
 
 
-def draw_timeline(tracks: Sequence[Track], lanes: Sequence[Lane]) -> Figure:
+def draw_timeline(tracks: Sequence[Channel], lanes: Sequence[Lane]) -> Figure:
     """Draw the lanes' blocks and every track on one axis that starts with the recording."""
     start = min(int(series.times_ns[0]) for track in tracks for _, series in track.lines)
     end = max(int(series.times_ns[-1]) for track in tracks for _, series in track.lines)
@@ -68,10 +68,10 @@ def _box(top: float, height: float) -> Box:
     return Box(_LEFT_IN, top, PAGE_WIDTH_IN - _RIGHT_IN, top + height)
 
 
-def _device_legend(track: Track) -> list[tuple[str, Mark]]:
+def _device_legend(track: Channel) -> list[tuple[str, Marker]]:
     """Name the devices of the track that has the most; nothing where no track has two."""
     names = [name for name, _ in track.lines]
-    marks = [(name, Mark(color, "line")) for color, name in zip(SERIES_COLORS, names, strict=False)]
+    marks = [(name, Marker(color, "line")) for color, name in zip(SERIES_COLORS, names, strict=False)]
     return marks if len(marks) > 1 else []
 
 
@@ -94,7 +94,7 @@ def _draw_lanes(panel: Panel, lanes: Sequence[Lane], start_ns: int) -> None:
             named, free_from = workload, at(begin) + text_width_in(workload) + 0.1
 
 
-def _draw_track(panel: Panel, track: Track, levels: Scale, start_ns: int) -> None:
+def _draw_track(panel: Panel, track: Channel, levels: Scale, start_ns: int) -> None:
     """Draw a line per device, its range as a shade; the quantity is named on the left, its levels on the right."""
     sheet, box = panel.sheet, panel.box
     sheet.text(box.left - 0.1, (box.top + box.bottom) / 2, track.title, align="right")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rtxbench.report.drawing.canvas import Mark
+from rtxbench.report.drawing.canvas import Marker
 from rtxbench.report.drawing.panel import chart, linear_scale, log_scale, name_scale
 from rtxbench.report.drawing.style import INK, MUTED, SERIES_COLORS
 from rtxbench.stats import launch_estimate
@@ -51,10 +51,10 @@ def dots(rows: Sequence[DotRow], axis: str, scale: float = 1.0) -> Figure:
         axis=axis,
     )
     for place, (row, mean) in enumerate(zip(rows, means, strict=True)):
-        panel.marks([(scale * value, place - 0.14) for value in row.values], Mark(row.color))
+        panel.marks([(scale * value, place - 0.14) for value in row.values], Marker(row.color))
         if mean.low is not None and mean.high is not None:
             panel.intervals([(mean.low, place + 0.22, mean.high, place + 0.22)], row.color)
-        panel.marks([(mean.value, place + 0.22)], Mark(INK, "tick"))
+        panel.marks([(mean.value, place + 0.22)], Marker(INK, "tick"))
     return panel.sheet.figure
 
 
@@ -67,11 +67,11 @@ def latency(series: Sequence[LatencySeries]) -> Figure:
         name_scale([row.label for row in series], downwards=True),
         "x",
         axis="latency of one request, ms (logarithmic)",
-        legend=(("median", Mark(MUTED)), ("99th percentile", Mark(MUTED, hollow=True))),
+        legend=(("median", Marker(MUTED)), ("99th percentile", Marker(MUTED, hollow=True))),
     )
     for place, row in enumerate(series):
-        panel.marks([(1e3 * value, place) for value in row.p99_s], Mark(row.color, hollow=True))
-        panel.marks([(1e3 * value, place) for value in row.p50_s], Mark(row.color))
+        panel.marks([(1e3 * value, place) for value in row.p99_s], Marker(row.color, hollow=True))
+        panel.marks([(1e3 * value, place) for value in row.p50_s], Marker(row.color))
     return panel.sheet.figure
 
 
@@ -91,5 +91,5 @@ def batch_curve(points: Sequence[tuple[int, float]], largest: float) -> Figure:
     panel.text(
         largest, 0, f"largest that fits: {format_count(largest)}", right=-0.08, down=-0.12, align="right", color=MUTED
     )
-    panel.marks(points, Mark(SERIES_COLORS[0]))
+    panel.marks(points, Marker(SERIES_COLORS[0]))
     return panel.sheet.figure

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from rtxbench.errors import RecordError
 from rtxbench.hardware.trace import HOST, Samples, Trace, load_trace, sampling_jitter_s
 from rtxbench.records import CaseRecord, Environment
-from rtxbench.report.drawing.timeline import Lane, Track, draw_timeline
+from rtxbench.report.drawing.timeline import Channel, Lane, draw_timeline
 from rtxbench.report.labels import anchor, machine_headings
 from rtxbench.report.parts import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.titles import machine_title
@@ -85,7 +85,7 @@ def _recording(environment: Environment, loaded: LoadedRun, path: Path) -> list[
 
 
 def _figure(
-    environment: Environment, loaded: LoadedRun, trace: Trace, tracks: Sequence[Track], lanes: Sequence[Lane]
+    environment: Environment, loaded: LoadedRun, trace: Trace, tracks: Sequence[Channel], lanes: Sequence[Lane]
 ) -> Figure:
     title = machine_title(environment)
     names = ", ".join(f"{track.title} ({track.unit})" for track in tracks)
@@ -110,7 +110,7 @@ def _recorder_cost(trace: Trace) -> str:
     return ", ".join(parts) + "."
 
 
-def tracks_of(trace: Trace, environment: Environment) -> list[Track]:
+def tracks_of(trace: Trace, environment: Environment) -> list[Channel]:
     """Quantities with at least two samples, GPUs' first; one line per GPU."""
     names = {gpu.uuid: f"GPU {gpu.index}" for gpu in environment.gpus}
     gpus = {device: names.get(device, device) for device in trace.series if device != HOST}
@@ -119,13 +119,13 @@ def tracks_of(trace: Trace, environment: Environment) -> list[Track]:
     return [track for track in tracks if track.lines]
 
 
-def _track(trace: Trace, quantity: _Quantity, devices: dict[str, str]) -> Track:
+def _track(trace: Trace, quantity: _Quantity, devices: dict[str, str]) -> Channel:
     lines = []
     for device, name in devices.items():
         series = trace.get(device, quantity.metric)
         if series is not None and series.times_ns.size > 1:
             lines.append((name, Samples(series.times_ns, series.values * quantity.scale)))
-    return Track(quantity.title, quantity.unit, quantity.full, tuple(lines))
+    return Channel(quantity.title, quantity.unit, quantity.full, tuple(lines))
 
 
 def _lanes(loaded: LoadedRun) -> list[Lane]:
