@@ -19,7 +19,7 @@ from rtxbench.precision import PRECISIONS, reduced_precision_of
 from rtxbench.records import Case, Environment
 from rtxbench.workloads.own import own_name
 
-__all__ = ["CLAIM", "Target", "case_slug", "plain_case", "plan_own_model", "target_of"]
+__all__ = ["CLAIM", "Target", "plain_case", "plan_own_model", "target_name", "target_of"]
 
 CLAIM: Final = "your-model"
 """First part of the groups' names, where the suite's groups have a claim's."""
@@ -157,7 +157,7 @@ def plan_own_model(
         UsageError: the engine has no such compiler.
     """
     plain = plain_case(target, environment)
-    name = case_slug(plain)
+    name = target_name(plain)
     groups = [_group("precision", name, plain, [replace(plain, precision=p) for p in PRECISIONS], environment)]
     for compiler in _compilers_beside(plain, compilers):
         precisions = ("float32", reduced_precision_of(plain.placement).name)
@@ -174,7 +174,7 @@ def plan_own_model(
     return groups
 
 
-def case_slug(case: Case) -> str:
+def target_name(case: Case) -> str:
     """File, function and version of a case's model: ``train.build``."""
     return case.workload.partition("@")[0].partition(":")[2]
 

@@ -19,7 +19,7 @@ from rtxbench.measure.profiles import Profile, ShortWarmUp
 from rtxbench.measure.session import Session
 from rtxbench.own.extras import NO_MEMORY, own_observation, step_records
 from rtxbench.own.first_steps import SAME_LOSS_RATIO, largest_difference
-from rtxbench.own.plan import CLAIM, case_slug
+from rtxbench.own.plan import CLAIM, target_name
 from rtxbench.own.race import launches_of_exhaustive_search, race
 from rtxbench.own.space import SearchOption, asides, combinations, in_less_memory, memory_switches, options
 from rtxbench.records import Case, Environment, Observation, RatioRecord
@@ -170,7 +170,7 @@ class Search:
     def _launch(self, settings: Sequence[Case]) -> dict[Case, float | str]:
         """Make one launch of the plain case and some settings; what it showed is stored."""
         self._race_groups += 1
-        name = f"{CLAIM}-race/{case_slug(self.plain)}-{self._race_groups}"
+        name = f"{CLAIM}-race/{target_name(self.plain)}-{self._race_groups}"
         arms = [Arm(case=case, spec=worker_spec(case.engine)) for case in (self.plain, *settings)]
         with self.session.for_a_time(race_profile(self.session.profile)):
             outcome = self.session.measure_arms({name: arms}, purpose="race")[name]
@@ -224,5 +224,5 @@ def race_profile(profile: Profile) -> Profile:
 
 def confirmation(plain: Case, winner: Case, beside: Sequence[Case]) -> Group:
     """Make the group whose fresh launches say what the winner gains, and what its forms cost and free."""
-    name = f"{CLAIM}/{case_slug(plain)}-search"
+    name = f"{CLAIM}/{target_name(plain)}-search"
     return Group(name, CLAIM, plain.workload, plain, (winner, *beside))
