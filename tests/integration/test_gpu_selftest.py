@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from rtxbench.cli import app
 from rtxbench.gpu_selftest.bundle import load_bundle
 from rtxbench.gpu_selftest.checks import check_bundle
 from tests.integration.test_selftest import rtxbench
@@ -71,4 +73,4 @@ def test_a_machine_without_a_gpu_gets_a_bundle_that_says_so(tmp_path: Path) -> N
         pytest.skip("this machine has a GPU")
     assert done.returncode == 3, done.stderr
     assert "NVML" in done.stdout
-    assert rtxbench("selftest", "gpu", "--read", str(path)).stdout == done.stdout
+    assert CliRunner().invoke(app, ["selftest", "gpu", "--read", str(path)]).stdout == done.stdout

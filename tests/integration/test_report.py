@@ -180,26 +180,19 @@ def test_a_run_without_finished_record_is_nothing_to_report(tmp_path: Path) -> N
         load_runs([tmp_path])
 
 
-def test_a_killed_runs_file_is_used_and_mentioned(tmp_path: Path) -> None:
-    """An unfinished last line costs that line only, and the reader is told, on the page and in the terminal."""
+def test_a_cut_or_bad_file_does_not_hide_the_good_ones(tmp_path: Path) -> None:
+    """An unfinished last line costs that line, a bad file no other; page and terminal say so, exit code 5."""
     path = next(write_results(tmp_path / "results", (CPU_ONLY,), traces=False).rglob("*.jsonl"))
     whole = len(path.read_bytes().splitlines())
     path.write_bytes(path.read_bytes()[:-30])
-    done = report_command("results", "--out", "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "results" / "bad.jsonl").write_text("no results\n", encoding="utf-8")
+    done = report_command("results", cwd=tmp_path)
+    assert done.returncode == 5, done.stderr
     assert "cut short" in done.stderr
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert f"{whole - 2} complete records" in page
-
-
-def test_a_bad_file_does_not_hide_the_good_ones(tmp_path: Path) -> None:
-    """The report is made of the rest, names the bad file on the page and in the terminal, and ends with 5."""
-    folder = write_results(tmp_path / "results", (CPU_ONLY,), traces=False)
-    (folder / "bad.jsonl").write_text("no results\n", encoding="utf-8")
-    done = report_command(str(folder), cwd=tmp_path)
-    assert done.returncode == 5
     assert "bad.jsonl, line 1" in done.stderr
-    assert "bad.jsonl, line 1" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert f"{whole - 2} complete records" in page
+    assert "bad.jsonl, line 1" in page
 
 
 def test_strict_writes_nothing_beside_a_bad_file(tmp_path: Path) -> None:
