@@ -12,8 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from rtxbench.placement import PLACEMENTS
-from rtxbench.records import Case, CaseRecord, Environment, Launch, Observation, RatioRecord, Sustained
+from rtxbench.records import Case, CaseRecord, Environment, Observation, RatioRecord
+from rtxbench.results.case_values import (
+    flop_per_s,
+    missing_text,
+    of_estimate,
+    of_gpus,
+    of_host,
+    of_launches,
+    of_numerics,
+    of_sustained,
+    of_sustained_on_gpu,
+    pairs_text,
+    timed_s,
+    tokens_per_s,
+)
 from rtxbench.results.store import LoadedRun
 
 if TYPE_CHECKING:
@@ -58,97 +71,11 @@ def _measured(field: str) -> Callable[[LoadedRun, CaseRecord], object]:
     return lambda _run, record: record.measurement and getattr(record.measurement, field)
 
 
-def _estimate(field: str, part: str) -> Callable[[LoadedRun, CaseRecord], object]:
-    return lambda _run, record: record.measurement and getattr(getattr(record.measurement, field), part)
-
-
-def _launch_mean(field: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
-        launches: Iterable[Launch] = record.measurement.launches if record.measurement else ()
-        values = [value for launch in launches if (value := getattr(launch, field)) is not None]
-        return fmean(values) if values else None
-
-    return extract
-
-
-def _host(metric: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    """Take the host's mean over the timed blocks of all arms of the group, between which it cannot tell."""
-
-    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
-        found = record.hardware.devices.get("host", {}).get(metric) if record.hardware else None
-        return None if found is None else found.mean
-
-    return extract
-
-
-def _sustained(record: CaseRecord) -> Sustained | None:
-    return record.measurement.sustained if record.measurement else None
-
-
-def _on_gpu(record: CaseRecord) -> Sustained | None:
-    """Take the long run alone of a case on a GPU: of interleaved blocks, sensors show a mixture of the arms."""
-    placement = PLACEMENTS.get(record.case.placement)
-    return _sustained(record) if placement is not None and placement.device_kind == "gpu" else None
-
-
-def _tokens_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
-    measured = record.measurement
-    if measured is None or measured.tokens_per_example is None:
-        return None
-    return measured.tokens_per_example * measured.throughput_per_s.value
-
-
-def _flop_per_s(_run: LoadedRun, record: CaseRecord) -> float | None:
-    measured = record.measurement
-    if measured is None or measured.flops_per_step is None or measured.step_time_s.value <= 0:
-        return None
-    return measured.flops_per_step / measured.step_time_s.value
-
-
-def _timed_s(_run: LoadedRun, record: CaseRecord) -> float | None:
-    if record.measurement is None:
-        return None
-    blocks = [block for launch in record.measurement.launches for block in launch.blocks_ns]
-    return sum(end - start for start, end in blocks) / 1e9
-
-
-def _gpu(metric: str, combine: Callable[[list[float]], float]) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    def extract(_run: LoadedRun, record: CaseRecord) -> float | None:
-        """Combine the metric's means over the GPUs of a case measured alone; `None` where no sensor told."""
-        alone = _on_gpu(record)
-        devices = alone.hardware.devices if alone is not None and alone.hardware is not None else {}
-        values = [metrics[metric].mean for key, metrics in devices.items() if key != "host" and metric in metrics]
-        return combine(values) if values else None
-
-    return extract
-
-
-def _alone(field: str) -> Callable[[LoadedRun, CaseRecord], object]:
-    return lambda _run, record: getattr(_sustained(record), field, None)
-
-
-def _alone_on_gpu(field: str) -> Callable[[LoadedRun, CaseRecord], object]:
-    return lambda _run, record: getattr(_on_gpu(record), field, None)
-
-
-def _case_missing(_run: LoadedRun, record: CaseRecord) -> str | None:
-    alone = _sustained(record)
-    return _pairs({**record.missing, **({f"sustained_{k}": v for k, v in alone.missing.items()} if alone else {})})
-
-
-def _numerics(name: str) -> Callable[[LoadedRun, CaseRecord], float | None]:
-    return lambda _run, record: record.measurement.numerics.get(name) if record.measurement else None
-
-
 def _gpu_names(environment: Environment) -> str | None:
     names = [gpu.name for gpu in environment.gpus]
     return " + ".join(
         f"{names.count(name)}× {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
     )
-
-
-def _pairs(values: dict[str, str]) -> str | None:
-    return "; ".join(f"{key}={value}" for key, value in values.items()) or None
 
 
 def _flag_codes(_run: LoadedRun, record: Any) -> str | None:
@@ -207,77 +134,85 @@ CASE_COLUMNS: Final[tuple[FrameColumn, ...]] = (
         "Float64",
         "examples/s",
         "Common state: blocks interleaved with the other arms', total over total per launch",
-        _estimate("throughput_per_s", "value"),
-    ),
-    FrameColumn("throughput_low_per_s", "Float64", "examples/s", "Interval, low", _estimate("throughput_per_s", "low")),
-    FrameColumn(
-        "throughput_high_per_s", "Float64", "examples/s", "Interval, high", _estimate("throughput_per_s", "high")
+        of_estimate("throughput_per_s", "value"),
     ),
     FrameColumn(
-        "confidence_ratio", "Float64", "ratio", "Of the intervals", _estimate("throughput_per_s", "confidence")
+        "throughput_low_per_s", "Float64", "examples/s", "Interval, low", of_estimate("throughput_per_s", "low")
+    ),
+    FrameColumn(
+        "throughput_high_per_s", "Float64", "examples/s", "Interval, high", of_estimate("throughput_per_s", "high")
+    ),
+    FrameColumn(
+        "confidence_ratio", "Float64", "ratio", "Of the intervals", of_estimate("throughput_per_s", "confidence")
     ),
     FrameColumn(
         "sustained_throughput_per_s",
         "Float64",
         "examples/s",
         "The arm alone for a long stretch, its first half discarded",
-        _alone("throughput_per_s"),
+        of_sustained("throughput_per_s"),
     ),
-    FrameColumn("launches", "Int64", "", "Independent worker processes", _estimate("throughput_per_s", "n")),
-    FrameColumn("step_time_s", "Float64", "s", "Time of one training step", _estimate("step_time_s", "value")),
-    FrameColumn("step_time_low_s", "Float64", "s", "Interval, low", _estimate("step_time_s", "low")),
-    FrameColumn("step_time_high_s", "Float64", "s", "Interval, high", _estimate("step_time_s", "high")),
-    FrameColumn("tokens_per_s", "Float64", "tokens/s", "Throughput × sequence length (language models)", _tokens_per_s),
+    FrameColumn("launches", "Int64", "", "Independent worker processes", of_estimate("throughput_per_s", "n")),
+    FrameColumn("step_time_s", "Float64", "s", "Time of one training step", of_estimate("step_time_s", "value")),
+    FrameColumn("step_time_low_s", "Float64", "s", "Interval, low", of_estimate("step_time_s", "low")),
+    FrameColumn("step_time_high_s", "Float64", "s", "Interval, high", of_estimate("step_time_s", "high")),
+    FrameColumn("tokens_per_s", "Float64", "tokens/s", "Throughput × sequence length (language models)", tokens_per_s),
     FrameColumn("flops_per_step", "Float64", "FLOP", "Forward, backward and update", _measured("flops_per_step")),
     FrameColumn("flops_method", "string", "", "How the FLOPs were counted", _measured("flops_method")),
-    FrameColumn("flop_per_s", "Float64", "FLOP/s", "Achieved: FLOPs ÷ step time", _flop_per_s),
-    FrameColumn("timed_s", "Float64", "s", "All timed blocks together", _timed_s),
+    FrameColumn("flop_per_s", "Float64", "FLOP/s", "Achieved: FLOPs ÷ step time", flop_per_s),
+    FrameColumn("timed_s", "Float64", "s", "All timed blocks together", timed_s),
     FrameColumn("warmup_ok", "boolean", "", "Steady before timing, in every launch", _measured("warmup_ok")),
-    FrameColumn("warmup_s", "Float64", "s", "Warm-up, mean over launches", _launch_mean("warmup_s")),
+    FrameColumn("warmup_s", "Float64", "s", "Warm-up, mean over launches", of_launches("warmup_s")),
     FrameColumn(
         "build_s",
         "Float64",
         "s",
         "Model construction, mean over launches; in quick, on a CPU, beside the next launch's",
-        _launch_mean("build_s"),
+        of_launches("build_s"),
     ),
     FrameColumn(
         "first_step_s",
         "Float64",
         "s",
         "Tracing, compilation and one step, mean; as `build_s`",
-        _launch_mean("first_step_s"),
+        of_launches("first_step_s"),
     ),
-    FrameColumn("loss", "Float64", "", "Loss after the last block, mean over launches", _launch_mean("loss")),
-    FrameColumn("solo_ratio", "Float64", "ratio", "Step time alone ÷ interleaved, mean", _launch_mean("solo_ratio")),
+    FrameColumn("loss", "Float64", "", "Loss after the last block, mean over launches", of_launches("loss")),
+    FrameColumn("solo_ratio", "Float64", "ratio", "Step time alone ÷ interleaved, mean", of_launches("solo_ratio")),
     FrameColumn(
         "matmul_error_ratio",
         "Float64",
         "ratio",
         "Relative error against float64: proves the precision",
-        _numerics("matmul_relative_error"),
+        of_numerics("matmul_relative_error"),
     ),
     FrameColumn("peak_memory_bytes", "Int64", "B", "What the arm needs alone", _measured("peak_memory_bytes")),
     FrameColumn("peak_memory_method", "string", "", "How the peak was obtained", _measured("peak_memory_method")),
     FrameColumn(
-        "gpu_utilization_ratio", "Float64", "ratio", "Sustained, mean of its GPUs", _gpu("gpu_utilization_ratio", fmean)
+        "gpu_utilization_ratio",
+        "Float64",
+        "ratio",
+        "Sustained, mean of its GPUs",
+        of_gpus("gpu_utilization_ratio", fmean),
     ),
-    FrameColumn("gpu_power_w", "Float64", "W", "Sustained, sum of its GPUs, board sensor", _alone_on_gpu("power_w")),
-    FrameColumn("gpu_temperature_c", "Float64", "°C", "Sustained, of its hottest GPU", _gpu("temperature_c", max)),
-    FrameColumn("sm_clock_hz", "Float64", "Hz", "Sustained, mean of its GPUs", _gpu("sm_clock_hz", fmean)),
+    FrameColumn(
+        "gpu_power_w", "Float64", "W", "Sustained, sum of its GPUs, board sensor", of_sustained_on_gpu("power_w")
+    ),
+    FrameColumn("gpu_temperature_c", "Float64", "°C", "Sustained, of its hottest GPU", of_gpus("temperature_c", max)),
+    FrameColumn("sm_clock_hz", "Float64", "Hz", "Sustained, mean of its GPUs", of_gpus("sm_clock_hz", fmean)),
     FrameColumn(
         "gpu_energy_per_example_j",
         "Float64",
         "J",
         "Sustained: GPU power ÷ throughput; the sensor is good to ±8 %",
-        _alone_on_gpu("energy_per_example_j"),
+        of_sustained_on_gpu("energy_per_example_j"),
     ),
-    FrameColumn("cpu_utilization_ratio", "Float64", "ratio", "Of all cores", _host("cpu_utilization_ratio")),
-    FrameColumn("rss_bytes", "Float64", "B", "Resident memory of the worker", _host("rss_bytes")),
-    FrameColumn("steal_ratio", "Float64", "ratio", "CPU time taken by other guests", _host("steal_ratio")),
+    FrameColumn("cpu_utilization_ratio", "Float64", "ratio", "Of all cores", of_host("cpu_utilization_ratio")),
+    FrameColumn("rss_bytes", "Float64", "B", "Resident memory of the worker", of_host("rss_bytes")),
+    FrameColumn("steal_ratio", "Float64", "ratio", "CPU time taken by other guests", of_host("steal_ratio")),
     FrameColumn("flags", "string", "", "Codes of facts that weaken the figure", _flag_codes),
     FrameColumn("invalid", "boolean", "", "A flag voids the figure", _invalid),
-    FrameColumn("missing", "string", "", "Fields without a value, and why", _case_missing),
+    FrameColumn("missing", "string", "", "Fields without a value, and why", missing_text),
 )
 """One row per `CaseRecord`."""
 
@@ -306,7 +241,7 @@ RATIO_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("flags", "string", "", "Codes of facts that weaken the figure", _flag_codes),
     FrameColumn("invalid", "boolean", "", "A flag voids the figure", _invalid),
     FrameColumn(
-        "missing", "string", "", "Fields without a value, and why", lambda _run, record: _pairs(record.missing)
+        "missing", "string", "", "Fields without a value, and why", lambda _run, record: pairs_text(record.missing)
     ),
 )
 """One row per `RatioRecord`."""
@@ -316,7 +251,7 @@ OBSERVATION_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("topic", "string", "", "Claim or tool that measured it", _field("topic")),
     FrameColumn("metric", "string", "", "The quantity; its name ends in its unit", _field("metric")),
     FrameColumn("case", "string", "", "The case it belongs to, if any", lambda _, r: r.case and r.case.label),
-    FrameColumn("labels", "string", "", "What it is of", lambda _run, record: _pairs(record.labels)),
+    FrameColumn("labels", "string", "", "What it is of", lambda _run, record: pairs_text(record.labels)),
     FrameColumn("value", "Float64", "the metric's", "Estimate", lambda _, r: r.estimate and r.estimate.value),
     FrameColumn("value_low", "Float64", "the metric's", "Interval, low", lambda _, r: r.estimate and r.estimate.low),
     FrameColumn("value_high", "Float64", "the metric's", "Interval, high", lambda _, r: r.estimate and r.estimate.high),
@@ -333,7 +268,7 @@ OBSERVATION_COLUMNS: Final[tuple[FrameColumn, ...]] = (
     FrameColumn("flags", "string", "", "Codes of facts that weaken the figure", _flag_codes),
     FrameColumn("invalid", "boolean", "", "A flag voids the figure", _invalid),
     FrameColumn(
-        "missing", "string", "", "Fields without a value, and why", lambda _run, record: _pairs(record.missing)
+        "missing", "string", "", "Fields without a value, and why", lambda _run, record: pairs_text(record.missing)
     ),
 )
 """One row per `Observation`."""
