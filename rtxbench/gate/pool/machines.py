@@ -12,7 +12,7 @@ import msgspec
 from rtxbench import __version__
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.fleet.cluster import Cluster, Lost, Node, Stream, connected
-from rtxbench.fleet.jobs import Answer, Machine, with_unique_names
+from rtxbench.fleet.jobs import ClusterMachine, NodeDescription, with_unique_names
 from rtxbench.gate.pool.node import Asked, Failed, Measured, answer, launch
 from rtxbench.gate.session import ProcessPair
 from rtxbench.gate.statistics.decision import LAUNCHES_MOST
@@ -22,7 +22,7 @@ from rtxbench.machine import Environment
 __all__ = ["Pool", "equal_machines", "pooled"]
 
 
-def equal_machines(cluster: Cluster) -> tuple[list[tuple[Node, Machine]], list[str]]:
+def equal_machines(cluster: Cluster) -> tuple[list[tuple[Node, ClusterMachine]], list[str]]:
     """Choose the largest set of equal machines, by their hardware's fingerprint.
 
     Returns:
@@ -33,14 +33,16 @@ def equal_machines(cluster: Cluster) -> tuple[list[tuple[Node, Machine]], list[s
     """
     nodes = cluster.nodes()
     replies = zip(nodes, cluster.ask_all(nodes, answer), strict=True)
-    answers = [(node, msgspec.json.decode(raw, type=Answer)) for node, raw in replies if not isinstance(raw, Lost)]
+    answers = [
+        (node, msgspec.json.decode(raw, type=NodeDescription)) for node, raw in replies if not isinstance(raw, Lost)
+    ]
     versions = {reply.version for _, reply in answers} - {__version__}
     if versions:
         raise UnavailableError(
             f"machines of the pool have rtxbench {', '.join(sorted(versions))}, this one {__version__}.",
             next_step="Install one version everywhere.",
         )
-    kinds: dict[str, list[tuple[Node, Answer]]] = {}
+    kinds: dict[str, list[tuple[Node, NodeDescription]]] = {}
     for node, reply in answers:
         kinds.setdefault(_kind(reply.environment), []).append((node, reply))
     chosen = max(kinds.values(), key=len, default=[])
@@ -71,7 +73,9 @@ class Pool:
         asked: what every launch has in common; case and number are filled in.
     """
 
-    def __init__(self, cluster: Cluster, machines: Sequence[tuple[Node, Machine]], parcel: bytes, asked: Asked) -> None:
+    def __init__(
+        self, cluster: Cluster, machines: Sequence[tuple[Node, ClusterMachine]], parcel: bytes, asked: Asked
+    ) -> None:
         self._cluster, self._machines, self._parcel, self._asked = cluster, list(machines), parcel, asked
         self._running: dict[tuple[str, int], Stream] = {}
         self._done: dict[tuple[str, int], tuple[ProcessPair, ...]] = {}

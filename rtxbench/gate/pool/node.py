@@ -9,7 +9,7 @@ import msgspec
 
 from rtxbench import __version__
 from rtxbench.errors import RtxbenchError
-from rtxbench.fleet.jobs import Answer
+from rtxbench.fleet.jobs import NodeDescription
 from rtxbench.fleet.node import as_started
 from rtxbench.gate.environments import search_path
 from rtxbench.gate.launching import ArmSource, gate_profile, measure_launch
@@ -47,9 +47,9 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 def answer() -> bytes:
-    """Describe this machine (an `Answer` without jobs, JSON)."""
+    """Describe this machine (an `NodeDescription` without jobs, JSON)."""
     as_started()
-    return msgspec.json.encode(Answer(environment=describe(), version=__version__, jobs=()))
+    return msgspec.json.encode(NodeDescription(environment=describe(), version=__version__, jobs=()))
 
 
 def launch(parcel: bytes, asked_json: bytes) -> Iterator[bytes]:
