@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rtxbench import __version__
 from rtxbench.errors import MeasurementError, UnavailableError
 from rtxbench.fleet.cluster import Lost, Node
-from rtxbench.fleet.jobs import Answer
+from rtxbench.fleet.jobs import NodeDescription
 from rtxbench.gate.pool.machines import Pool, equal_machines
 from rtxbench.gate.pool.node import Asked, Failed, Measured, launch
 from rtxbench.gate.pool.parcel import packed, unpacked
@@ -49,7 +49,7 @@ class FakeCluster:
         return [Node(f"id{n}", f"10.0.0.{n}", 2.0, 0.0) for n in range(len(self.environments))]
 
     def ask_all(self, nodes: Sequence[Node], function: object) -> list[bytes | Lost]:
-        answers = [Answer(environment=one, version=self.version, jobs=()) for one in self.environments]
+        answers = [NodeDescription(environment=one, version=self.version, jobs=()) for one in self.environments]
         return [msgspec.json.encode(one) for one in answers]
 
     def start(self, node: Node, function: object, parcel: bytes, asked: bytes) -> FakeStream:

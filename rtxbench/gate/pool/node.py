@@ -47,7 +47,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 def answer() -> bytes:
-    """Describe this machine (an `NodeDescription` without jobs, JSON)."""
+    """Describe this machine (a `NodeDescription` without jobs, JSON)."""
     as_started()
     return msgspec.json.encode(NodeDescription(environment=describe(), version=__version__, jobs=()))
 
