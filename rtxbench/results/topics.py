@@ -22,6 +22,8 @@ class Needs(NamedTuple):
     """Present and not empty."""
     numbers: tuple[str, ...] = ()
     """Labels that are finite numbers, of zero or more; they may be absent unless they are among ``labels``."""
+    positive: bool = False
+    """Its values are more than nothing: they are drawn on a logarithmic axis."""
     launch: bool = False
     """Its values are the blocks of one launch of two arms (two rounds of two each), with an estimate beside them."""
 
@@ -29,6 +31,7 @@ class Needs(NamedTuple):
 _ARM: Final = Needs(("arm",))
 _PIPELINE: Final = Needs(("pipeline",))
 _FORMAT: Final = Needs(("format",))
+_POSITIVE: Final = Needs(positive=True)
 
 NEEDS: Final[Mapping[str, Mapping[str, Needs]]] = {
     "equal-quality": dict.fromkeys(
@@ -54,7 +57,10 @@ NEEDS: Final[Mapping[str, Mapping[str, Needs]]] = {
         ),
     },
     "tuning": {"time_to_accuracy_s": _ARM, "epochs": _ARM, "largest_batch_size": Needs(("limit", "tries"))},
-    "deployment": dict.fromkeys(("probability_difference", "size_bytes", "save_s", "load_s"), _FORMAT),
+    "deployment": {
+        **dict.fromkeys(("probability_difference", "size_bytes", "save_s", "load_s"), _FORMAT),
+        **dict.fromkeys(("latency_p50_s", "latency_p99_s"), _POSITIVE),
+    },
     "step-evidence": {"link_all_reduce_s": Needs(("bytes",), ("bytes",))},
     GATE_TOPIC: {"log_ratio": Needs(("case", "reference", "commit", "outcome"), ("margin_ratio",))},
     GATE_SELFTEST_TOPIC: {
@@ -77,6 +83,8 @@ def topic_problem(record: Observation) -> str | None:
     odd = [name for name in needs.numbers if not _is_amount(record.labels.get(name, "0"))]
     if odd:
         return f"{what} with {odd[0]} of {record.labels[odd[0]][:_LONGEST_NUMBER]!r}"
+    if needs.positive and record.values and not _all_positive(record):
+        return f"{what} of nothing or less"
     if needs.launch and (record.estimate is None or len(record.values) % 4 or not _all_positive(record)):
         return f"{what} whose values are no launch of two arms"
     return None

@@ -1,9 +1,12 @@
 """The quick form of every self-test: ``rtxbench selftest`` asks them all and says in a few lines what holds here."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from rtxbench.units import format_percent
+from rtxbench.errors import UnavailableError
+from rtxbench.units import format_bytes, format_percent
 
 __all__ = ["PROMISES", "Held", "Promise"]
 
@@ -12,12 +15,17 @@ _READ_MUTANTS: Final = 25
 _KILLS: Final = 6
 _VERDICTS: Final = 400
 _GATES: Final = 150
+_POISONED: Final = 2
+_SIZES: Final = (1_000, 8_000)
+_MOST_GROWTH: Final = 1.5
+"""Of the time per record, where it should not grow at all: the quick form is short and the machine perhaps busy."""
 
 
 class Held(NamedTuple):
     """Answer to a promise: does it hold here, and the figures in a sentence."""
 
-    holds: bool
+    holds: bool | None
+    """``None`` where it could not be tried here."""
     sentence: str
 
 
@@ -55,6 +63,33 @@ def _kills() -> Held:
     return Held(not bad, f"{hit} commands killed: {bad[0] if bad else 'nothing lost, nobody left behind'}")
 
 
+def _browser() -> Held:
+    from rtxbench.robustness.payloads import find_browser, open_poisoned
+    from rtxbench.robustness.readers import write_page
+
+    try:
+        browser = find_browser()
+    except UnavailableError as error:
+        return Held(None, f"not tried: {error.message}")
+    opened = open_poisoned(range(_POISONED), write_page, browser)
+    return Held(
+        not opened.executed, f"{opened.payloads} payloads in {opened.pages} pages: {len(opened.executed)} executed"
+    )
+
+
+def _load() -> Held:
+    from rtxbench.robustness.load import load_curve
+
+    with tempfile.TemporaryDirectory(prefix="rtxbench-load-") as folder:
+        small, large = load_curve(_SIZES, ["claims"], Path(folder))
+    growth = large.cpu_s / small.cpu_s / (large.records / small.records)
+    sentence = (
+        f"judging {small.records:,} and {large.records:,} made-up records took {small.cpu_s:.1f} s and "
+        f"{large.cpu_s:.1f} s of processor time, {format_bytes(large.peak_bytes)} at most"
+    )
+    return Held(growth <= _MOST_GROWTH, sentence)
+
+
 def _verdicts() -> Held:
     import numpy as np
 
@@ -84,9 +119,15 @@ def _gate() -> Held:
 
 
 PROMISES: Final = (
-    Promise("A stranger's file is read or refused", _loader, "rtxbench selftest hostile --mutants 1000000 --lines 4"),
+    Promise(
+        "A stranger's file is read or refused",
+        _loader,
+        "rtxbench selftest hostile --reader load --mutants 1000000 --lines 4",
+    ),
     Promise("No reader breaks on what it reads", _readers, "rtxbench selftest hostile --mutants 5000"),
     Promise("A killed command loses nothing", _kills, "rtxbench selftest kills --kills 1000"),
+    Promise("Nothing that a stranger wrote runs in a browser", _browser, "rtxbench selftest payloads --files 300"),
+    Promise("Load grows in proportion to the records", _load, "rtxbench selftest load"),
     Promise("Verdicts are rarely false", _verdicts, "rtxbench selftest statistics"),
     Promise("The gate finds 5 % and cries no wolf", _gate, "rtxbench selftest gate"),
 )

@@ -354,15 +354,19 @@ def test_daemons_of_a_step_end_with_the_launch(repository: Path) -> None:
     marker = repository.parent / "daemons"
     source = (
         "import subprocess\nfor new in (False, True):\n"
-        "    child = subprocess.Popen(['sleep', '600'], start_new_session=new)\n"
+        "    child = subprocess.Popen(['sleep', '86400'], start_new_session=new)\n"
         f"    open({str(marker)!r}, 'a').write(f'{{child.pid}}\\n')\n"
     )
     commit(repository, source + SLEEPING.format(step_s=0.002))
     assert runner.gate(request(repository, "HEAD", budget=SPENT), repository) == 6
     pids = [int(line) for line in marker.read_text().split()]
     assert len(pids) == 4
-    for pid in pids:
-        wait_until(lambda pid=pid: gone(pid), "the end of the daemons")
+    try:
+        wait_until(lambda: all(map(gone, pids)), "the end of the daemons")
+    finally:
+        for pid in pids:
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_module_of_the_tree_does_not_shadow_the_worker_s_own(repository: Path) -> None:

@@ -135,7 +135,7 @@ def test_any_locale_and_a_narrow_terminal(variables: dict[str, str], folder: Pat
     assert ran(CLAIMS, folder, **variables).returncode == 0
 
 
-@pytest.fixture(params=[40, 80, 120])
+@pytest.fixture(params=[60, 95])
 def little_memory(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A group of processes that may hold so many MiB together; the kernel kills the largest of them beyond that."""
     first, _, limit = next((rule for rule in MEMORY_RULES if (Path(rule[0]) / "cgroup.procs").exists()), ("", "", ""))

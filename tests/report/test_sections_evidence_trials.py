@@ -41,6 +41,20 @@ def test_every_trial_is_shown_under_its_claim(topic: str) -> None:
     assert shown or topic == "model-parallel"
 
 
+@pytest.mark.parametrize("topic", sorted(TRIALS))
+def test_a_trial_that_lacks_a_metric_is_shown_as_far_as_it_came(topic: str) -> None:
+    """Whichever quantity a stopped trial or a stranger's lacks, the section is made and its figures draw."""
+    found = context(answer)
+    TRIALS[topic](found)
+    for metric in {record.metric for record in found.records if isinstance(record, Observation)}:
+        kept = [one for one in found.records if not isinstance(one, Observation) or one.metric != metric]
+        section = claims_section(build_context([loaded_run(kept, environment())], load_claims()))
+        for block in section.blocks if section else ():
+            if isinstance(block, Figure):
+                with theme():
+                    block.build()
+
+
 def test_a_missing_figure_has_its_reason_on_the_page() -> None:
     """What a trial could not measure is said, not left out."""
     section = section_of("deployment", "augmentation", "equal-quality")

@@ -49,6 +49,12 @@ def test_a_number_in_a_label_is_an_amount(topic: str, metric: str, odd: str) -> 
         assert topic_problem(msgspec.structs.replace(whole, labels=whole.labels | {name: odd})) is not None
 
 
+def test_a_latency_of_nothing_is_refused() -> None:
+    """It would be drawn on a logarithmic axis."""
+    for values in ((0.0,), (1.0, -1.0)):
+        assert "of nothing or less" in str(topic_problem(observation("deployment", "latency_p50_s", values=values)))
+
+
 @pytest.mark.parametrize(
     "changes", [{"values": (1.0, 2.0, 3.0)}, {"values": (1.0, 2.0, 3.0, 0.0)}, {"values": ()}, {"estimate": None}]
 )

@@ -19,13 +19,14 @@ def test_a_broken_promise_ends_with_a_fault_and_the_long_form(monkeypatch: pytes
     """One line a promise; the command that looks closer stands under a broken one; the exit code is no success."""
     kept = Promise("Kept", lambda: Held(True, "all well"), "long kept")
     broken = Promise("Broken", lambda: Held(False, "2 faults"), "long broken")
-    monkeypatch.setattr(promises, "PROMISES", (kept, broken))
+    untried = Promise("Untried", lambda: Held(None, "no browser"), "long untried")
+    monkeypatch.setattr(promises, "PROMISES", (kept, broken, untried))
     shown = CliRunner().invoke(app, ["selftest"])
     assert shown.exit_code == FAULT
     assert "holds   Kept: all well" in shown.output
     assert "BROKEN  Broken: 2 faults" in shown.output
     assert ("long broken" in shown.output, "long kept" in shown.output) == (True, False)
-    assert "1 of 2 promises hold" in shown.output
+    assert "1 of 3 promises hold here, 1 could not be tried" in shown.output
 
 
 def test_every_long_form_is_a_command() -> None:

@@ -123,7 +123,7 @@ def _quality(topic: _Topic) -> list[Block]:
         f"Time to target: to a validation accuracy of {data.get('target', '')}, training alone."
     )
     return [
-        _dots(topic, "quality", rows, "final validation accuracy, %", 100.0),
+        *_dots(topic, "quality", rows, "final validation accuracy, %", 100.0),
         _table(caption, columns, body),
     ]
 
@@ -154,18 +154,19 @@ def _augmentation(topic: _Topic) -> list[Block]:
                     SERIES_COLORS[number % len(SERIES_COLORS)],
                 )
             )
-    figure = _dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0)
     corrupted = any(row.label.endswith("corrupted") for row in rows)
     said = " Corrupted: blurred, noisy, faint or partly covered." if corrupted else ""
-    return [replace(figure, caption=figure.caption + said), _pipelines(topic)]
+    figures = _dots(topic, "augmentation", rows, "accuracy on test images, %", 100.0)
+    return [*(replace(figure, caption=figure.caption + said) for figure in figures), _pipelines(topic)]
 
 
 def _architecture(topic: _Topic) -> list[Block]:
+    named = [record for record in topic.of("test_accuracy_ratio") if "arm" in record.labels]
     rows = [
-        DotRow(name_of(record.labels["arm"]), record.values, SERIES_COLORS[number])
-        for number, record in enumerate(topic.of("test_accuracy_ratio"))
+        DotRow(name_of(record.labels["arm"]), record.values, SERIES_COLORS[number % len(SERIES_COLORS)])
+        for number, record in enumerate(named)
     ]
-    return [_dots(topic, "architecture", rows, "accuracy on test images, %", 100.0)]
+    return [*_dots(topic, "architecture", rows, "accuracy on test images, %", 100.0)]
 
 
 def _pipelines(topic: _Topic) -> Table:
@@ -221,9 +222,10 @@ def _tuning(topic: _Topic) -> list[Block]:
 
 
 def _batch_figure(topic: _Topic) -> list[Figure]:
-    probes = [(o.case.batch_size, o.values[0]) for o in topic.of("probe_throughput_per_s") if o.case is not None]
+    tried = [(o.case.batch_size, o.values[0]) for o in topic.of("probe_throughput_per_s") if o.case is not None]
+    probes = [(size, rate) for size, rate in tried if size > 0 and rate > 0]
     largest = topic.first("largest_batch_size")
-    if not probes or largest is None:
+    if not probes or largest is None or largest.values[0] <= 0:
         return []
     limit = largest.labels["limit"]
     words = f"{format_bytes(int(amount[1]))} of host memory" if (amount := _BYTES.match(limit)) else limit
@@ -331,14 +333,19 @@ _PARTS: Final[dict[str, Callable[[_Topic], list[Block]]]] = {
 """Claim → how its observations are shown."""
 
 
-def _dots(topic: _Topic, name: str, rows: Sequence[DotRow], axis: str, scale: float) -> Figure:
+def _dots(topic: _Topic, name: str, rows: Sequence[DotRow], axis: str, scale: float) -> list[Figure]:
+    """Draw the seeds; nothing where the trial was stopped before any had a figure."""
+    if not rows:
+        return []
     spoken = "; ".join(f"{row.label} {scale * sum(row.values) / len(row.values):.3g}" for row in rows)
-    return Figure(
-        name=anchor(f"trial-{name}-{topic.machine}"),
-        build=partial(dots, tuple(rows), axis, scale),
-        alt=f"{axis} by arm on {topic.title}, means: {spoken}.",
-        caption=f"{axis[0].upper()}{axis[1:]}, on {topic.title}. Dot: one seed; bar: 95 % interval of the mean.",
-    )
+    return [
+        Figure(
+            name=anchor(f"trial-{name}-{topic.machine}"),
+            build=partial(dots, tuple(rows), axis, scale),
+            alt=f"{axis} by arm on {topic.title}, means: {spoken}.",
+            caption=f"{axis[0].upper()}{axis[1:]}, on {topic.title}. Dot: one seed; bar: 95 % interval of the mean.",
+        )
+    ]
 
 
 def _mean(record: Observation | None, text: Callable[[float], str]) -> Cell | str:
