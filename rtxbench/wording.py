@@ -119,6 +119,7 @@ _FLAGS: Final[Mapping[str, str]] = {
     "gpu-refused": "the driver would not open a GPU",
     "sensor-hung": "a sensor stopped answering",
     "read-hung": "a sensor stopped answering",
+    "suspended": "the machine was asleep for a while",
     "not-recorded": "the hardware was not recorded meanwhile",
     "temperature-drift": "the GPU's temperature drifted",
     "clock-variation": "the GPU's clock varied",

@@ -14,11 +14,11 @@ def selftest_promises(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from rtxbench.exits import FAULT
-    from rtxbench.robustness.promises import PROMISES
+    from rtxbench.robustness.promises import PROMISES, ask
 
     answers = []
     for promise in PROMISES:
-        held = promise.ask()
+        held = ask(promise)
         answers.append(held.holds)
         typer.echo(f"{_MARKS[held.holds]}  {promise.title}: {held.sentence}")
         if held.holds is False:

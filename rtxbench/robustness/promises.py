@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from rtxbench.errors import UnavailableError
+from rtxbench.errors import RtxbenchError, UnavailableError
 from rtxbench.units import format_bytes, format_percent
 
-__all__ = ["PROMISES", "Held", "Promise"]
+__all__ = ["PROMISES", "Held", "Promise", "ask"]
 
 _MUTANTS: Final = 1_000
 _READ_MUTANTS: Final = 25
@@ -27,6 +27,14 @@ class Held(NamedTuple):
     holds: bool | None
     """``None`` where it could not be tried here."""
     sentence: str
+
+
+def ask(promise: "Promise") -> Held:
+    """Ask after a promise; one that cannot even be tried because a command refuses to work is broken."""
+    try:
+        return promise.ask()
+    except RtxbenchError as error:
+        return Held(False, error.message)
 
 
 class Promise(NamedTuple):

@@ -4,9 +4,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rtxbench.cli import app
+from rtxbench.errors import MeasurementError
 from rtxbench.exits import FAULT
 from rtxbench.robustness import promises
-from rtxbench.robustness.promises import PROMISES, Held, Promise
+from rtxbench.robustness.promises import PROMISES, Held, Promise, ask
 
 
 @pytest.mark.parametrize("promise", [p for p in PROMISES if p.title.startswith(("Verdicts", "The gate"))])
@@ -27,6 +28,15 @@ def test_a_broken_promise_ends_with_a_fault_and_the_long_form(monkeypatch: pytes
     assert "BROKEN  Broken: 2 faults" in shown.output
     assert ("long broken" in shown.output, "long kept" in shown.output) == (True, False)
     assert "1 of 3 promises hold here, 1 could not be tried" in shown.output
+
+
+def test_a_promise_that_cannot_be_tried_is_broken_and_the_others_are_asked_all_the_same() -> None:
+    """A command that refuses to work ends its own line, not the self-test."""
+
+    def refuse() -> Held:
+        raise MeasurementError("report fails where nobody kills it.", next_step="")
+
+    assert ask(Promise("Broken", refuse, "long")) == Held(False, "report fails where nobody kills it.")
 
 
 def test_every_long_form_is_a_command() -> None:
