@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import structs
 
 from rtxbench.report.drawing.purchase import (
     Curve,
@@ -66,7 +67,7 @@ def purchase_section(context: Context) -> Section | None:
     """Advice from the package's published data, joined by the machines of this report."""
     from rtxbench.advice.options import advise
     from rtxbench.advice.prediction.forecast import published_forecaster
-    from rtxbench.advice.question import Question
+    from rtxbench.advice.question import Question, rank_options
     from rtxbench.catalog.cards import load_cards
     from rtxbench.catalog.prices import load_prices
     from rtxbench.catalog.published import curated
@@ -74,12 +75,16 @@ def purchase_section(context: Context) -> Section | None:
     cards, rows = load_cards(), curated().kept
     forecaster, prices = published_forecaster(), load_prices(None, cards)
 
-    def asked(workload: str, rank_by: str | None) -> Advice:
-        question = Question(workload=workload, precision=_PRECISION, rank_by=rank_by, max_devices=1)
+    def asked(workload: str) -> Advice:
+        question = Question(workload=workload, precision=_PRECISION, max_devices=1)
         return advise(question, cards, rows, prices, context.runs, forecaster)
 
-    blocks = [block for workload in _WORKLOADS for block in _answer_blocks(asked(workload, None))]
-    answers = {workload: asked(workload, "throughput") for workload in _WORKLOADS}
+    advised = {workload: asked(workload) for workload in _WORKLOADS}
+    blocks = [block for advice in advised.values() for block in _answer_blocks(advice)]
+    answers = {
+        workload: structs.replace(advice, options=rank_options(advice.options, "throughput"))
+        for workload, advice in advised.items()
+    }
     blocks += [Subheading("The figures behind it"), Paragraph(_LOSES_NOTHING)]
     blocks += [*_figures(answers), *_own_blocks(answers)]
     blocks += [_table(workload, advice) for workload, advice in answers.items()]
