@@ -35,7 +35,7 @@ def gate_section(context: Context) -> Section | None:
     text = (
         "The throughput gate compares two commits and fails one that trains slower. Here it was run on unchanged code, "
         "where every failure is a false alarm, and on code slowed by a known share (extra steps that are not counted). "
-        "Beside it stands a stored baseline with a 5 % limit on the minimum, on the same launches."
+        "Beside it stands a stored baseline with a 5\u00a0% limit on the minimum, on the same launches."
     )
     return Section(
         id="gate",
@@ -77,7 +77,9 @@ def _table(title: str, rows: Sequence[SelftestRow]) -> Table:
                 _cell(row.regression),
                 f"{row.inconclusive}",
                 "–" if row.launches_mean is None else f"{row.launches_mean:.1f}",
-                Cell(format_count(row.replayed_gates), note=f"from {row.launches} {row.replayed_from}"),
+                Cell(format_count(row.replayed_gates), note=f"from {row.launches} {row.replayed_from}")
+                if row.replayed_gates
+                else "–",
                 _cell(row.replayed_regression),
                 _cell(row.stored_baseline),
             )

@@ -25,8 +25,8 @@ def throughput_section(context: Context) -> Section | None:
         Paragraph(
             "Training examples per second on synthetic batches that already lie on the device: what the hardware and "
             "the framework give, without an input pipeline. A bar compares cases of one model; intervals are 95 %, "
-            "over fresh starts of the program. Sustained is the arm alone for a long stretch; the common state is that "
-            "of all arms of a comparison, which take turns."
+            "over fresh starts of the program. Sustained is the case alone for a long stretch; otherwise, and where it "
+            "says common state, all cases of a comparison took turns."
         )
     ]
     for machine, heading in machine_headings(context, {row["machine"] for row in measured}):
@@ -80,7 +80,7 @@ def _table_row(case: dict[str, Any], best_per_s: float) -> tuple[Cell | str, ...
     interval = interval_text(case["throughput_low_per_s"], case["throughput_high_per_s"], case["confidence_ratio"])
     common = f"{interval}, {plural(case['launches'], 'launch', 'launches')}"
     sustained = case["sustained_throughput_per_s"]
-    note = f"common state {common}"
+    note = common
     if sustained is not None:
         note = f"sustained; common state {_number(case['throughput_per_s'])} {common}"
     # The bar compares cases, so it is of the state that they shared.

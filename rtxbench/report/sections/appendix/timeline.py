@@ -16,7 +16,7 @@ from rtxbench.report.parts import Block, Context, Figure, Paragraph, Section
 from rtxbench.report.titles import machine_title
 from rtxbench.results.store import LoadedRun
 from rtxbench.units import format_duration, format_percent
-from rtxbench.wording import say_flag
+from rtxbench.wording import name_of, say_flag
 
 __all__ = ["timeline_section", "tracks_of"]
 
@@ -134,5 +134,5 @@ def _lanes(loaded: LoadedRun) -> list[Lane]:
         launches = record.measurement.launches if record.measurement else ()
         blocks = tuple(block for launch in launches for block in launch.blocks_ns)
         if blocks:
-            lanes.append(Lane(record.case.workload, record.case.precision, blocks))
+            lanes.append(Lane(name_of(record.case.workload), record.case.precision, blocks))
     return lanes

@@ -66,7 +66,7 @@ def trust_section(context: Context) -> Section | None:
         Paragraph(
             "rtxbench held against itself on this machine. Here the right answer is known: a bar that misses its mark, "
             "or is wide, shows how small a difference this machine could still detect. These are checks of the "
-            "instrument: none of them enters a comparison, a verdict or an advice."
+            "instrument: none of them enters a comparison, a verdict or a piece of advice."
         )
     ]
     for machine, heading in machine_headings(context, found):

@@ -186,7 +186,9 @@ def _dots(wanted: Sequence[tuple[Advice, str, str]]) -> tuple[tuple[tuple[str, s
 
 def _label(option: Option) -> str:
     name = option.name.removesuffix(" (yours)").removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return name.replace("(R)", "").replace("(TM)", "") if option.owned else name
+    if option.owned:
+        return name.replace("(R)", "").replace("(TM)", "")
+    return name.removesuffix(" Edition").removesuffix(" Generation").replace(" Blackwell", "")
 
 
 def _group(option: Option) -> str:
