@@ -240,7 +240,7 @@ def test_the_timeline_draws_every_recorded_quantity(context: Context) -> None:
     section = timeline_section(context)
     assert section is not None
     svg = svg_of(section.figures[0])
-    for words in ("GPU busy", "GPU power", "SM clock", "CPU busy", "Timed blocks", "GPU 1", "resnet50"):
+    for words in ("GPU busy", "GPU power", "SM clock", "CPU busy", "Timed blocks", "GPU 1", "ResNet-50"):
         assert words in svg
     assert "of one core" in section.figures[0].caption
     cpu_only = section.figures[1]
