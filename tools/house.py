@@ -60,7 +60,9 @@ def longest() -> Iterator[str]:
 
 def contracts() -> Iterator[str]:
     """Say which import contracts hold, the one on circles among them."""
-    done = subprocess.run(["lint-imports"], check=False, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], check=False, cwd=ROOT, capture_output=True, text=True
+    )
     yield from (line for line in done.stdout.splitlines() if " KEPT" in line or " BROKEN" in line or "kept," in line)
 
 
