@@ -125,6 +125,6 @@ def test_a_switch_that_mixes_the_arms_precisions_is_not_passed_on(monkeypatch: p
     """Fault 17: under TF_USE_CUBLASLT TensorFlow's second arm would multiply in the first one's precision."""
     monkeypatch.setenv("TF_USE_CUBLASLT", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    passed = process._environment(WorkerSpec(engine="tensorflow"))
+    passed = process.process_environment(WorkerSpec(engine="tensorflow"))
     assert "TF_USE_CUBLASLT" not in passed
     assert passed["OMP_NUM_THREADS"] == "1"
