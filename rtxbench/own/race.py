@@ -77,7 +77,9 @@ def race(
         last = len(left) <= _FINALISTS
         wanted += _LAST_LAUNCHES if last else 0
         _round(state, left, wanted, launch, told, shuffle)
-        left = sorted((s for s in left if s not in state.failed), key=state.score, reverse=True)
+        # By what this round had to show: a race that goes on knows more of some, and must not choose others for it.
+        shown = {s: fmean(state.seen[s][:wanted]) for s in left if s not in state.failed}
+        left = sorted(shown, key=shown.__getitem__, reverse=True)
         if last:
             break
         left = left[: max(_FINALISTS, math.ceil(len(left) / _KEEP))]

@@ -93,6 +93,16 @@ def test_an_interrupted_race_measures_nothing_twice() -> None:
     assert rest.launches == whole.launches - 7
 
 
+def test_a_finished_race_is_not_raced_again() -> None:
+    """With real noise, too: what later rounds have shown of the finalists changes nobody's place in earlier ones."""
+    noise = noise_of_launches()
+    for seed in range(20):
+        whole = race(SETTINGS, simulated(noise, seed), seed=0)
+        again = race(SETTINGS, simulated(noise, seed + 1), known=whole.seen, seed=0)
+        assert again.launches == 0
+        assert again.ranking == whole.ranking
+
+
 def test_a_setting_that_fails_is_out_with_its_reason() -> None:
     """It takes part in no further launch, and the fastest of the others wins."""
     best = max(SETTINGS, key=gain)
