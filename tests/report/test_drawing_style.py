@@ -34,7 +34,9 @@ def test_only_the_sheet_draws_and_only_the_style_has_colours_and_sizes() -> None
 def test_every_word_has_one_size_and_every_colour_a_variable_of_the_page() -> None:
     """Seen in a drawn figure: one size of text in its one font, and no colour that a dark page would not replace."""
     svg = drawn()["first"].svg
-    assert set(re.findall(r"font-size: ([^;]+); font-family: ([^;]+);", svg)) == {(f"{TEXT_PT}px", f"'{FONT}'")}
+    # matplotlib 3.9 writes one property, `font`.
+    fonts = re.findall(r"font(?:-size)?: ([0-9.]+px)(?:; font-family:)? ('[^']+')", svg)
+    assert set(fonts) == {(f"{TEXT_PT}px", f"'{FONT}'")}
     used = set(re.findall(r"#[0-9a-f]{6}\b", svg))
     assert used
     assert used <= PAGE_COLORS.keys()
