@@ -137,9 +137,12 @@ def _replace(holder: Any, key: Any, draw: random.Random) -> None:
 
 def _scale(holder: Any, key: Any, draw: random.Random) -> None:
     if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
-        holder[key] = holder[key] * draw.choice((-1, 0, 1e-300, 1e3, 1e30, 1e300))
-        if isinstance(holder[key], float) and abs(holder[key]) == float("inf"):
-            holder[key] = 1e308
+        factor = draw.choice((-1, 0, 1e-300, 1e3, 1e30, 1e300))
+        try:
+            scaled = holder[key] * factor
+        except OverflowError:  # an integer that an earlier change put there, beyond any float
+            return
+        holder[key] = 1e308 if abs(scaled) == float("inf") else scaled
 
 
 def _remove(holder: Any, key: Any, _draw: random.Random) -> None:

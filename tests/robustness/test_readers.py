@@ -31,6 +31,13 @@ def test_each_mutation_changes_something(name: str) -> None:
     assert any(one != lines for one in changed)
 
 
+def test_a_number_beyond_any_float_is_mutated_too() -> None:
+    """An integer that one mutation made too large for a float does not stop the next one."""
+    line = [b'{"values": [1' + b"0" * 400 + b"]}"]
+    changed = [change(list(line), random.Random(number)) for change in MUTATIONS.values() for number in range(60)]
+    assert any(one != line for one in changed)
+
+
 def test_the_loader_answers_or_refuses() -> None:
     """No mutant of 800 ends in anything but records or a deliberate error (`rtxbench selftest hostile` sends more)."""
     outcome = send_mutants(range(800), ["load"], most_lines=4)
