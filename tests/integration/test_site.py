@@ -40,7 +40,7 @@ def shown(address: str) -> str:
             f"--user-data-dir={folder}",
         ]
         command = [CHROMIUM, *options, "--virtual-time-budget=5000", "--dump-dom", address]
-        return subprocess.run([*command, address], capture_output=True, text=True, timeout=180, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
 
 
 def test_search_finds_the_card_first(site: Path) -> None:
