@@ -3,13 +3,12 @@
 import functools
 import json
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from rtxbench.engines.contract import EngineFigure, HasNotes, TrainStep
+from rtxbench.engines.contract import EngineFigure, TrainStep
 from rtxbench.engines.nodes.messages import Member
-from rtxbench.engines.step_work import CountsGradients
+from rtxbench.engines.nodes.share import Share, timed_repeats
 
 __all__ = ["TensorFlowShare", "joined_strategy"]
 
@@ -31,57 +30,29 @@ def joined_strategy(tf: Any, member: Member, kind: str) -> Any:
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
-class TensorFlowShare:
+class TensorFlowShare(Share):
     """One rank's share of a case, as the engine built it under the strategy of all ranks."""
 
     def __init__(self, tf: Any, step: TrainStep, strategy: Any, kind: str) -> None:
+        super().__init__(step, "NCCL" if kind == "gpu" else "TensorFlow's ring over gRPC")
         self._tf = tf
-        self._step = step
         self._strategy = strategy
-        self._kind = kind
-
-    def activate(self) -> None:
-        """Set the case's switches."""
-        self._step.activate()
-
-    def run(self, steps: int) -> None:
-        """Run ``steps`` steps together with the other ranks; returns when this rank's device has finished."""
-        self._step.run(steps)
-
-    def loss(self) -> float | None:
-        """Mean loss of the last step over the global batch."""
-        return self._step.loss()
 
     def flops(self) -> EngineFigure:
         """Multiply the count of this rank's graph by the ranks: each has the same."""
-        counted = self._step.flops()
+        counted = super().flops()
         ranks = self._strategy.num_replicas_in_sync
         return counted if counted.value is None else EngineFigure(counted.value * ranks, counted.how)
-
-    def state_bytes(self) -> EngineFigure:
-        """Count the bytes of model variables and optimizer slots."""
-        return self._step.state_bytes()
-
-    def gradient_bytes(self) -> EngineFigure:
-        """Count the bytes of this rank's gradients."""
-        assert isinstance(self._step, CountsGradients)
-        return self._step.gradient_bytes()
-
-    def notes(self) -> dict[str, str]:
-        """Note the means of the collectives beside what the model notes."""
-        own = self._step.notes() if isinstance(self._step, HasNotes) else {}
-        return own | {"all-reduce": "NCCL" if self._kind == "gpu" else "TensorFlow's ring over gRPC"}
 
     def all_reduce_s(self, size_bytes: int, repeats: int) -> Sequence[float]:
         """Sum a float32 variable over the ranks; seconds of each repeat after one to warm up."""
         reduce = self._reduction(max(1, size_bytes // 4))
-        times = []
-        for _ in range(repeats + 1):
-            began = time.perf_counter()
+
+        def summed() -> None:
             for tensor in self._strategy.experimental_local_results(reduce()):
                 tensor[0].numpy()
-            times.append(time.perf_counter() - began)
-        return times[1:]
+
+        return timed_repeats(summed, repeats)
 
     @functools.cache  # noqa: B019 (a rank has one share)
     def _reduction(self, elements: int) -> Any:

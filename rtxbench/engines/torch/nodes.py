@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rtxbench.engines.contract import EngineFigure, HasNotes
 from rtxbench.engines.nodes.messages import Member
+from rtxbench.engines.nodes.share import Share
 from rtxbench.engines.torch.ddp import join_ranks, run_together
 from rtxbench.engines.torch.replica import translated_errors
 from rtxbench.placement import placement_named
@@ -14,7 +14,7 @@ from rtxbench.records import Case
 __all__ = ["TorchShare"]
 
 
-class TorchShare:
+class TorchShare(Share):
     """One rank's share of a case.
 
     Raises:
@@ -34,36 +34,12 @@ class TorchShare:
             meeting=f"tcp://{member.addresses[0]}",
             threads=member.threads,
         )
-
-    def activate(self) -> None:
-        """Set the case's process-wide switches; a rank trains one case only."""
-        self._replica.activate()
+        super().__init__(self._replica, f"torch.distributed, {torch.distributed.get_backend()}")
 
     def run(self, steps: int) -> None:
         """Run ``steps`` steps together with the other ranks; returns when all have finished the last one."""
         with translated_errors():
             run_together(self._torch, self._replica, self._case, steps)
-
-    def loss(self) -> float | None:
-        """Mean loss of the last step over the global batch."""
-        return self._replica.loss()
-
-    def flops(self) -> EngineFigure:
-        """Multiply one rank's count by the ranks; it was made before their gradients were tied together."""
-        return self._replica.flops()
-
-    def state_bytes(self) -> EngineFigure:
-        """Count the bytes of model variables and optimizer slots."""
-        return self._replica.state_bytes()
-
-    def gradient_bytes(self) -> EngineFigure:
-        """Count the bytes of this rank's gradients."""
-        return self._replica.gradient_bytes()
-
-    def notes(self) -> dict[str, str]:
-        """Note the backend beside what the model notes."""
-        own = self._replica.notes() if isinstance(self._replica, HasNotes) else {}
-        return own | {"all-reduce": f"torch.distributed, {self._torch.distributed.get_backend()}"}
 
     def all_reduce_s(self, size_bytes: int, repeats: int) -> Sequence[float]:
         """Sum a float32 tensor over the ranks; seconds of each repeat after one to warm up."""
