@@ -8,11 +8,11 @@ stand there, too.
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Final, NamedTuple
 
 from rtxbench.records import Flag
-from rtxbench.stats import student_t
+from rtxbench.stats import launch_estimate
 from rtxbench.units import format_percent
 
 __all__ = ["FINISHED", "Unfinished", "images_per_error", "unfinished"]
@@ -80,10 +80,10 @@ def _moved(course: Sequence[float], quarter: int, images: int) -> float:
 
 def _carried_on(moved: Sequence[float]) -> float | None:
     """Return the movement to be expected; ``None`` where its interval over the seeds holds none at all."""
-    if len(moved) < 2:
+    found = launch_estimate(moved, _CONFIDENCE)
+    if found.low is None or found.high is None or found.low <= 0.0 <= found.high:
         return None
-    half = student_t(0.5 + _CONFIDENCE / 2, len(moved) - 1) * stdev(moved) / math.sqrt(len(moved))
-    return None if abs(fmean(moved)) <= half else fmean(moved) / _QUARTERS_APART * math.log(_LONGER)
+    return found.value / _QUARTERS_APART * math.log(_LONGER)
 
 
 def _still_improving(name: str, courses: Sequence[Sequence[float]], quarter: int) -> Flag | None:
