@@ -26,11 +26,10 @@ from rtxbench.site.page import (
     MOST_MACHINES,
     Body,
     case_words,
-    comparison_words,
+    comparisons_section,
     deviation,
     devices,
     listed,
-    quantiles_text,
     speed,
     speed_range,
     workload_link,
@@ -259,30 +258,10 @@ def spread_table(rows: Sequence[SpreadOver], *, with_device: bool = False, up: s
 
 
 def _precisions(data: CardData) -> Section | None:
-    """Tabulate paired comparisons, in which both arms took turns on one machine: the firmest figures there are."""
     if not data.comparisons:
         return None
-    columns = (
-        Column("Workload"),
-        Column("Comparison"),
-        Column("Median ratio", numeric=True),
-        Column("Machines differ from"),
-        Column("Machines", numeric=True),
-    )
-    rows: list[tuple[Cell | str, ...]] = [
-        (
-            workload_link(row.workload),
-            comparison_words(row.comparison),
-            format_ratio(row.ratio.median),
-            quantiles_text(row.ratio, row.machines),
-            f"{row.machines:,}",
-        )
-        for row in sorted(data.comparisons, key=lambda row: (-row.machines, row.workload, row.comparison))
-    ]
-    lead = Paragraph("Both sides took turns on the same machine; above 1× the first named is faster.")
-    return Section(
-        id="precisions", title="What changes its speed", blocks=(lead, listed("Paired comparisons", columns, rows))
-    )
+    ordered = sorted(data.comparisons, key=lambda row: (-row.machines, row.workload, row.comparison))
+    return comparisons_section("precisions", "Workload", [(workload_link(row.workload), row) for row in ordered])
 
 
 def _paper(data: CardData) -> Section | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from rtxbench.report.parts import Cell, Column, Section, Table
+from rtxbench.report.parts import Cell, Column, Paragraph, Section, Table
 from rtxbench.site.names import link
-from rtxbench.site.rows import Quantiles
+from rtxbench.site.rows import Comparison, Quantiles
 from rtxbench.units import format_percent, format_quantity, format_ratio
 from rtxbench.wording import name_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "Page",
     "case_words",
     "comparison_words",
+    "comparisons_section",
     "deviation",
     "devices",
     "listed",
@@ -92,6 +93,36 @@ def quantiles_text(quantiles: Quantiles, machines: int) -> str:
 def comparison_words(comparison: str) -> str:
     """Write a comparison's sides in words: ``mixed_bfloat16 ÷ float32`` → ``bfloat16 ÷ float32``."""
     return " ".join(map(name_of, comparison.split()))
+
+
+def comparisons_section(name: str, first: str, compared: Sequence[tuple[Cell | str, Comparison]]) -> Section:
+    """Tabulate paired comparisons, in which both arms took turns on one machine: the firmest figures there are.
+
+    Args:
+        name: the section's id.
+        first: heading of the first column.
+        compared: what stands in that column, and the comparison.
+    """
+    columns = (
+        Column(first),
+        Column("Comparison"),
+        Column("Median ratio", numeric=True),
+        Column("Machines differ from"),
+        Column("Machines", numeric=True),
+    )
+    rows: list[tuple[Cell | str, ...]] = [
+        (
+            of,
+            comparison_words(row.comparison),
+            format_ratio(row.ratio.median),
+            quantiles_text(row.ratio, row.machines),
+            f"{row.machines:,}",
+        )
+        for of, row in compared
+    ]
+    lead = Paragraph("Both sides took turns on the same machine; above 1× the first named is faster.")
+    table = listed("Paired comparisons", columns, rows)
+    return Section(id=name, title="What changes its speed", blocks=(lead, table))
 
 
 def devices(count: int, name: str) -> str:

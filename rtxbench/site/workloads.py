@@ -18,9 +18,8 @@ from rtxbench.report.parts import (
     Subheading,
 )
 from rtxbench.site.names import link
-from rtxbench.site.page import Body, comparison_words, devices, listed, quantiles_text, sentence, speed, speed_range
+from rtxbench.site.page import Body, comparisons_section, devices, listed, sentence, speed, speed_range
 from rtxbench.site.rows import Comparison, Figures
-from rtxbench.units import format_ratio
 from rtxbench.wording import name_of
 
 __all__ = ["WorkloadData", "workload_body"]
@@ -112,24 +111,9 @@ def _table(data: WorkloadData, precision: str, rows: list[Figures]) -> Block:
 
 
 def _comparisons(data: WorkloadData) -> Section:
-    columns = (
-        Column("Device"),
-        Column("Comparison"),
-        Column("Median ratio", numeric=True),
-        Column("Machines differ from"),
-        Column("Machines", numeric=True),
-    )
-    rows: list[tuple[Cell | str, ...]] = [
-        (
-            link(data.kinds[row.device], row.device, row.device) if row.device in data.kinds else row.device,
-            comparison_words(row.comparison),
-            format_ratio(row.ratio.median),
-            quantiles_text(row.ratio, row.machines),
-            f"{row.machines:,}",
-        )
-        for row in sorted(data.comparisons, key=lambda row: (row.comparison, -row.machines, row.device))
+    ordered = sorted(data.comparisons, key=lambda row: (row.comparison, -row.machines, row.device))
+    named = [
+        (link(data.kinds[row.device], row.device, row.device) if row.device in data.kinds else row.device, row)
+        for row in ordered
     ]
-    lead = Paragraph("Both sides took turns on the same machine; above 1× the first named is faster.")
-    return Section(
-        id="comparisons", title="What changes its speed", blocks=(lead, listed("Paired comparisons", columns, rows))
-    )
+    return comparisons_section("comparisons", "Device", named)
